@@ -1,0 +1,2 @@
+//! The `diptych` program.
+fn main() {}

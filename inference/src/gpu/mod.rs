@@ -1,0 +1,1 @@
+//! The executor on wgpu: adapter, memory, plan, kernels, runtime.

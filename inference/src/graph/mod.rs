@@ -1,0 +1,1 @@
+//! The tensor graph: ops, shape inference, passes.

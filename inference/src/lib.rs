@@ -1,0 +1,20 @@
+//! Models, tensor graph, executors and the engine thread of Diptych.
+//!
+//! The layers, from the outside in:
+//!
+//! * [`engine`]: the protocol (commands, events, requests) and the background thread that owns every model.
+//! * [`pipelines`]: jobs as state machines (text to image, chat).
+//! * [`models`]: one file per architecture, built over the tensor graph.
+//! * [`diffusion`], [`text`]: what surrounds the networks: samplers, noise, tokenizers, templates.
+//! * [`formats`]: files people have: safetensors, diffusers folders, LDM checkpoints, GGUF, picture metadata.
+//! * [`graph`]: the tensor graph; [`cpu`] and [`gpu`]: its two executors.
+
+pub mod cpu;
+pub mod diffusion;
+pub mod engine;
+pub mod formats;
+pub mod gpu;
+pub mod graph;
+pub mod models;
+pub mod pipelines;
+pub mod text;

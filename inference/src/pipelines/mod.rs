@@ -1,0 +1,1 @@
+//! Jobs as serialisable state machines: text to image, chat.

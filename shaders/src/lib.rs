@@ -1,0 +1,1 @@
+//! Every WGSL kernel of Diptych, and a typed registry of them.
