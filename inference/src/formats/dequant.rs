@@ -1,0 +1,148 @@
+//! Plain f32 values from every weight type that is read: the oracle that all faster paths are tested against.
+//!
+//! Block layouts as in ggml (`ggml-common.h`, `ggml-quants.c`); results are bit-equal to `gguf.quants.dequantize`
+//! of the Python package `gguf`.
+
+use half::slice::HalfFloatSliceExt as _;
+use rayon::prelude::*;
+
+use super::weights::StorageDtype;
+
+/// Elements from which on the work is spread over the cores.
+const PARALLEL_FROM: usize = 1 << 17;
+/// Elements a task when spread over the cores; a multiple of every block length.
+const TASK_ELEMENTS: usize = 1 << 15;
+/// Elements that are copied to aligned memory at once for the f16 conversion.
+const HALF_CHUNK: usize = 1024;
+
+/// Expands `bytes` to `out`. Returns false, without a guarantee for `out`, if the type is not a weight type or the
+/// lengths do not belong together.
+#[must_use]
+pub fn dequantize_into(dtype: StorageDtype, bytes: &[u8], out: &mut [f32]) -> bool {
+    if !dtype.is_float_weight() || dtype.bytes_for(out.len()) != Some(bytes.len()) {
+        return false;
+    }
+    if out.len() < PARALLEL_FROM {
+        expand(dtype, bytes, out);
+        return true;
+    }
+    let task_bytes = TASK_ELEMENTS / dtype.block_len() * dtype.block_bytes();
+    out.par_chunks_mut(TASK_ELEMENTS)
+        .zip(bytes.par_chunks(task_bytes))
+        .for_each(|(out, bytes)| expand(dtype, bytes, out));
+    true
+}
+
+fn expand(dtype: StorageDtype, bytes: &[u8], out: &mut [f32]) {
+    match dtype {
+        StorageDtype::F32 => {
+            for (value, raw) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *value = f32::from_le_bytes(*raw);
+            }
+        }
+        StorageDtype::F16 => expand_f16(bytes, out),
+        StorageDtype::Bf16 => {
+            for (value, raw) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *value = f32::from_bits(u32::from(u16::from_le_bytes(*raw)) << 16);
+            }
+        }
+        StorageDtype::Q8_0 => blocks::<34, 32>(bytes, out, q8_0),
+        StorageDtype::Q4_0 => blocks::<18, 32>(bytes, out, q4_0),
+        StorageDtype::Q4K => blocks::<144, 256>(bytes, out, q4_k),
+        StorageDtype::Q6K => blocks::<210, 256>(bytes, out, q6_k),
+        // `dequantize_into` lets only weight types through.
+        _ => out.fill(f32::NAN),
+    }
+}
+
+fn expand_f16(bytes: &[u8], out: &mut [f32]) {
+    // The file's bytes may lie at odd addresses, and the fast conversion wants a slice of u16.
+    let mut aligned = [half::f16::ZERO; HALF_CHUNK];
+    for (out, bytes) in out.chunks_mut(HALF_CHUNK).zip(bytes.chunks(HALF_CHUNK * 2)) {
+        for (half, raw) in aligned.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *half = half::f16::from_le_bytes(*raw);
+        }
+        aligned[..out.len()].convert_to_f32_slice(out);
+    }
+}
+
+fn blocks<const BYTES: usize, const LEN: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    one: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
+) {
+    for (block, values) in bytes
+        .as_chunks::<BYTES>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<LEN>().0)
+    {
+        one(block, values);
+    }
+}
+
+fn f16_at<const N: usize>(block: &[u8; N], at: usize) -> f32 {
+    half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// `d: f16, qs: [i8; 32]`; value = d * q.
+fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
+    let d = f16_at(block, 0);
+    for (value, q) in out.iter_mut().zip(&block[2..]) {
+        *value = d * f32::from(q.cast_signed());
+    }
+}
+
+/// `d: f16, qs: [u8; 16]`; low nibbles are the first 16 values; value = d * (q - 8).
+fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
+    let d = f16_at(block, 0);
+    for (i, q) in block[2..].iter().enumerate() {
+        out[i] = d * (f32::from(q & 0x0f) - 8.0);
+        out[i + 16] = d * (f32::from(q >> 4) - 8.0);
+    }
+}
+
+/// `d: f16, dmin: f16, scales: [u8; 12], qs: [u8; 128]`; eight sub-blocks of 32 with 6-bit scale and minimum;
+/// value = d * scale * q - dmin * minimum.
+fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
+    let d = f16_at(block, 0);
+    let dmin = f16_at(block, 2);
+    let packed = &block[4..16];
+    for sub in 0..8 {
+        let (scale, minimum) = if sub < 4 {
+            (packed[sub] & 0x3f, packed[sub + 4] & 0x3f)
+        } else {
+            (
+                (packed[sub + 4] & 0x0f) | ((packed[sub - 4] >> 2) & 0x30),
+                (packed[sub + 4] >> 4) | ((packed[sub] >> 2) & 0x30),
+            )
+        };
+        let scale = d * f32::from(scale);
+        let minimum = dmin * f32::from(minimum);
+        // Two neighbouring sub-blocks share 32 bytes: low nibbles, then high nibbles.
+        let qs = &block[16 + (sub / 2) * 32..][..32];
+        let shift = (sub % 2) * 4;
+        for (value, q) in out[sub * 32..][..32].iter_mut().zip(qs) {
+            *value = scale * f32::from((q >> shift) & 0x0f) - minimum;
+        }
+    }
+}
+
+/// `ql: [u8; 128], qh: [u8; 64], scales: [i8; 16], d: f16`; sixteen sub-blocks of 16; value = d * scale * (q - 32).
+fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
+    let d = f16_at(block, 208);
+    for row in 0..8 {
+        // Each half of 128 values has four rows of 32: low nibbles of 64 bytes, then their high nibbles;
+        // the upper two bits of row r are bits 2r of 32 bytes of `qh`.
+        let (half, part) = (row / 4, row % 4);
+        let ql = &block[half * 64 + (part % 2) * 32..][..32];
+        let qh = &block[128 + half * 32..][..32];
+        let (low_shift, high_shift) = ((part / 2) * 4, part * 2);
+        for i in 0..32 {
+            let q = ((ql[i] >> low_shift) & 0x0f) | (((qh[i] >> high_shift) & 3) << 4);
+            let at = row * 32 + i;
+            let scale = d * f32::from(block[192 + at / 16].cast_signed());
+            out[at] = scale * (f32::from(q) - 32.0);
+        }
+    }
+}
