@@ -49,7 +49,8 @@ def make_clip(name, seed, **config):
     ref["short_last_hidden_state"] = model(ids[:, :7]).last_hidden_state
     folder = HERE / name
     save_json(clip_config(model), folder / "config.json")
-    save_weights(model, folder / "model.safetensors")
+    # Files in the wild have the prefix; today's library writes some without it. Both are to be read.
+    save_weights(model, folder / "model.safetensors", prefix="text_model." if name.endswith("sd1") else "")
     save_reference(folder / "reference.safetensors", **ref)
 
 

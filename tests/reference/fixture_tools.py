@@ -47,8 +47,8 @@ def randomise(model, seed, gain=1.0, dtype=torch.float16, scales=None):
     return model.eval()
 
 
-def save_weights(model, path, dtype=torch.float16, drop=()):
-    state = {k: v.to(dtype).contiguous() for k, v in model.state_dict().items() if k not in drop}
+def save_weights(model, path, dtype=torch.float16, drop=(), prefix=""):
+    state = {prefix + k: v.to(dtype).contiguous() for k, v in model.state_dict().items() if k not in drop}
     for k in list(state):
         if k.endswith("position_ids"):
             del state[k]

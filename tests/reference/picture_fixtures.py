@@ -89,7 +89,7 @@ def make_pipeline(name, seed, prediction, clip, unet):
     )
     written = PNDMScheduler(**config, skip_prk_steps=True)
     save_json(clip_config(text), folder / "text_encoder/config.json")
-    save_weights(text, folder / "text_encoder/model.safetensors")
+    save_weights(text, folder / "text_encoder/model.safetensors", prefix="text_model.")
     save_json(config_of(u), folder / "unet/config.json")
     save_weights(u, folder / "unet/diffusion_pytorch_model.safetensors")
     save_json(config_of(vae), folder / "vae/config.json")
