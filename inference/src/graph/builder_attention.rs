@@ -1,0 +1,122 @@
+//! The builder's methods for attention and positions.
+
+use super::builder::{GraphBuilder, Result, Tensor};
+use super::{Dtype, Op, PagedAttentionSpec, RopeStyle};
+use crate::formats::weights::TensorData;
+
+impl GraphBuilder {
+    /// Multi-head attention; see [`Op::Attention`].
+    pub fn attention(
+        &self,
+        [q, k, v]: [&Tensor; 3],
+        heads: usize,
+        kv_heads: usize,
+        scale: f32,
+        causal: bool,
+    ) -> Result<Tensor> {
+        self.want_float("attention", &[q, k, v])?;
+        let fits = q.shape.len() == 3
+            && k.shape.len() == 3
+            && k.shape == v.shape
+            && q.dim(0) == k.dim(0)
+            && heads > 0
+            && kv_heads > 0
+            && heads.is_multiple_of(kv_heads)
+            && q.dim(2).is_multiple_of(heads)
+            && q.dim(2) / heads * kv_heads == k.dim(2)
+            && (!causal || q.dim(1) == k.dim(1));
+        if !fits {
+            let detail = format!(
+                "{:?}, {:?}, {:?} with {heads} heads over {kv_heads}",
+                q.shape, k.shape, v.shape
+            );
+            return Err(self.error("attention", detail));
+        }
+        self.push(
+            Op::Attention {
+                heads,
+                kv_heads,
+                scale,
+                causal,
+            },
+            &[q, k, v],
+            q.shape.clone(),
+            Dtype::F32,
+        )
+    }
+
+    /// Rotary position embedding (Su et al. 2021); see [`Op::Rope`].
+    pub fn rope(
+        &self,
+        x: &Tensor,
+        positions: &Tensor,
+        heads: usize,
+        inv_freq: &TensorData,
+        style: RopeStyle,
+        magnitude: f32,
+    ) -> Result<Tensor> {
+        self.want_float("rope", &[x])?;
+        let fits = x.shape.len() == 2
+            && positions.dtype == Dtype::U32
+            && positions.shape == [x.dim(0)]
+            && heads > 0
+            && x.dim(1).is_multiple_of(heads)
+            && inv_freq.shape().len() == 1
+            && inv_freq.elements() * 2 <= x.dim(1) / heads;
+        if !fits {
+            let detail = format!(
+                "{:?} in {heads} heads with {} frequencies",
+                x.shape,
+                inv_freq.elements()
+            );
+            return Err(self.error("rope", detail));
+        }
+        let op = Op::Rope {
+            heads,
+            inv_freq: self.weight(inv_freq),
+            style,
+            magnitude,
+        };
+        self.push(op, &[x, positions], x.shape.clone(), Dtype::F32)
+    }
+
+    /// Attention over a paged KV cache; see [`Op::PagedAttention`]. `tables` is
+    /// `[positions, write_slots, sequences, block_tables]`.
+    pub fn paged_attention(
+        &self,
+        [q, k, v]: [&Tensor; 3],
+        [positions, write_slots, sequences, block_tables]: [&Tensor; 4],
+        spec: PagedAttentionSpec,
+    ) -> Result<Tensor> {
+        self.want_float("paged_attention", &[q, k, v])?;
+        let Some(cache) = self.state_shape(spec.state) else {
+            return Err(self.error("paged_attention", format!("cache {}", spec.state)));
+        };
+        let rows = q.dim(0);
+        let fits = q.shape == [rows, spec.heads * cache.head_dim]
+            && k.shape == [rows, cache.kv_heads * cache.head_dim]
+            && v.shape == k.shape
+            && cache.kv_heads > 0
+            && spec.heads.is_multiple_of(cache.kv_heads)
+            && spec.layer < cache.layers
+            && [positions, write_slots, sequences]
+                .iter()
+                .all(|t| t.shape == [rows] && t.dtype == Dtype::U32)
+            && block_tables.shape.len() == 2
+            && block_tables.dtype == Dtype::U32;
+        if !fits {
+            let detail = format!(
+                "{:?}, {:?}, {:?} with {} heads over {cache:?}",
+                q.shape, k.shape, v.shape, spec.heads
+            );
+            return Err(self.error("paged_attention", detail));
+        }
+        let inputs = [q, k, v, positions, write_slots, sequences, block_tables];
+        self.push(
+            Op::PagedAttention(spec),
+            &inputs,
+            q.shape.clone(),
+            Dtype::F32,
+        )
+    }
+}

@@ -1,0 +1,213 @@
+//! What an executor of graphs offers.
+
+use std::sync::Arc;
+
+use super::{Dtype, ExecError, Graph, KvShape};
+
+/// Data of a tensor in host memory.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HostData {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 32-bit unsigned integers.
+    U32(Vec<u32>),
+}
+
+/// A tensor in host memory, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    /// Lengths of the axes, outermost first.
+    pub shape: Vec<usize>,
+    /// Elements.
+    pub data: HostData,
+}
+
+impl HostTensor {
+    /// A float tensor. Whether `data` has as many elements as `shape` says is checked when it is used.
+    pub fn f32(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Self {
+        Self {
+            shape: shape.into(),
+            data: HostData::F32(data),
+        }
+    }
+
+    /// An integer tensor. Whether `data` has as many elements as `shape` says is checked when it is used.
+    pub fn u32(shape: impl Into<Vec<usize>>, data: Vec<u32>) -> Self {
+        Self {
+            shape: shape.into(),
+            data: HostData::U32(data),
+        }
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> Dtype {
+        match self.data {
+            HostData::F32(_) => Dtype::F32,
+            HostData::U32(_) => Dtype::U32,
+        }
+    }
+
+    /// Number of elements held.
+    pub fn len(&self) -> usize {
+        match &self.data {
+            HostData::F32(data) => data.len(),
+            HostData::U32(data) => data.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The floats; empty for an integer tensor.
+    pub fn as_f32(&self) -> &[f32] {
+        match &self.data {
+            HostData::F32(data) => data,
+            HostData::U32(_) => &[],
+        }
+    }
+
+    /// The floats by value; empty for an integer tensor.
+    pub fn into_f32(self) -> Vec<f32> {
+        match self.data {
+            HostData::F32(data) => data,
+            HostData::U32(_) => Vec::new(),
+        }
+    }
+}
+
+/// A graph made ready on an executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlanId(pub u64);
+
+/// A KV cache on an executor; it outlives plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StateId(pub u64);
+
+/// Asked between ops (CPU) or submits (GPU) whether to stop. The engine reads its commands in here, so that a
+/// running job can be cancelled.
+pub trait Interrupt {
+    /// `true` stops the run with [`ExecError::Interrupted`].
+    fn poll(&mut self) -> bool;
+}
+
+/// Never stops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NeverInterrupt;
+
+impl Interrupt for NeverInterrupt {
+    fn poll(&mut self) -> bool {
+        false
+    }
+}
+
+/// What one run of a plan is given.
+pub struct Run<'a> {
+    /// Every input of the graph, by name, in any order.
+    pub inputs: &'a [(&'a str, HostTensor)],
+    /// One state for each of [`Graph::states`].
+    pub states: &'a [StateId],
+    /// Asked now and then whether to stop.
+    pub interrupt: &'a mut dyn Interrupt,
+}
+
+/// Bytes that a plan would need, told before anything is allocated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryForecast {
+    /// Weights not yet on the device.
+    pub new_weights: u64,
+    /// Weights of the plan that are there already, shared with other plans.
+    pub shared_weights: u64,
+    /// Activations, inputs and results.
+    pub activations: u64,
+    /// KV caches which the graph refers to, if they were created anew.
+    pub states: u64,
+}
+
+/// Bytes in use on an executor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Weights.
+    pub weights: u64,
+    /// Activations of all plans.
+    pub activations: u64,
+    /// KV caches.
+    pub states: u64,
+    /// Highest sum so far.
+    pub peak: u64,
+    /// Most that may be used.
+    pub budget: u64,
+}
+
+/// Runs graphs. Both executors give the same numbers within the tolerance of f32 arithmetic.
+pub trait Executor: Send {
+    /// `cpu` or `gpu`.
+    fn kind(&self) -> &'static str;
+
+    /// The device in a person's words, such as `NVIDIA GeForce RTX 3060 (Vulkan)`.
+    fn device_name(&self) -> String;
+
+    /// Bytes that [`Executor::prepare`] would take for a graph.
+    fn forecast(&self, graph: &Graph) -> MemoryForecast;
+
+    /// Makes a graph ready: uploads those of its weights that are not there yet and plans its memory.
+    fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError>;
+
+    /// Runs a plan; the results are in the order of [`Graph::outputs`].
+    fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError>;
+
+    /// Forgets a plan; weights which no other plan uses are given back.
+    fn drop_plan(&mut self, plan: PlanId);
+
+    /// Makes a KV cache, zeroed.
+    fn create_kv(&mut self, shape: KvShape) -> Result<StateId, ExecError>;
+
+    /// Copies one page of all layers within a cache (copy on write for branches).
+    fn copy_kv_page(&mut self, state: StateId, from: u32, to: u32) -> Result<(), ExecError>;
+
+    /// Gives a KV cache back.
+    fn drop_state(&mut self, state: StateId);
+
+    /// Bytes in use.
+    fn memory(&self) -> MemoryUse;
+}
+
+/// Checks the inputs and states of a run against a graph: present, shape, type and number of elements.
+pub fn check_run(graph: &Graph, run: &Run<'_>) -> Result<(), ExecError> {
+    let fail = |name: &str, detail: String| ExecError::Input {
+        graph: graph.name.clone(),
+        name: name.to_owned(),
+        detail,
+    };
+    for (name, _, node) in graph.inputs() {
+        let Some((_, given)) = run.inputs.iter().find(|(given, _)| *given == name) else {
+            return Err(fail(name, "is missing".into()));
+        };
+        if given.shape != node.shape || given.dtype() != node.dtype {
+            return Err(fail(
+                name,
+                format!(
+                    "has shape {:?} {:?}, wanted {:?} {:?}",
+                    given.shape,
+                    given.dtype(),
+                    node.shape,
+                    node.dtype
+                ),
+            ));
+        }
+        if given.len() != node.elements() {
+            return Err(fail(
+                name,
+                format!("holds {} elements for shape {:?}", given.len(), given.shape),
+            ));
+        }
+    }
+    if run.states.len() != graph.states.len() {
+        return Err(fail(
+            "states",
+            format!("{} given, {} wanted", run.states.len(), graph.states.len()),
+        ));
+    }
+    Ok(())
+}
