@@ -9,6 +9,20 @@ fn show(shape: &[usize]) -> String {
     format!("{shape:?}")
 }
 
+/// Text out of a file, fit for one line of a message: no control characters, not longer than a name may be.
+pub(crate) fn brief(text: &str) -> String {
+    const LONGEST: usize = 240;
+    let mut shown: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Why a file cannot be read or used. One variant for each kind of fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,7 +46,7 @@ pub enum FormatError {
         wanted: &'static str,
     },
     /// The content is none of the formats known.
-    #[error("{}: unknown format ({reason}); Diptych reads safetensors, GGUF and diffusers folders", path.display())]
+    #[error("{}: unknown format ({reason}); Diptych reads safetensors, GGUF and diffusers folders", path.display(), reason = brief(reason))]
     UnknownFormat {
         /// File or folder.
         path: PathBuf,
@@ -46,7 +60,7 @@ pub enum FormatError {
         path: PathBuf,
     },
     /// The file ends before something that it announces.
-    #[error("{}: truncated: {what} needs {needed} bytes, {available} are left; download or copy the file again", path.display())]
+    #[error("{}: truncated: {what} needs {needed} bytes, {available} are left; download or copy the file again", path.display(), what = brief(what))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -68,7 +82,7 @@ pub enum FormatError {
         limit: u64,
     },
     /// A header or config that is not well-formed JSON, or not of the right form.
-    #[error("{}: invalid {what}: {reason}; download or export the file again", path.display())]
+    #[error("{}: invalid {what}: {reason}; download or export the file again", path.display(), what = brief(what), reason = brief(reason))]
     InvalidJson {
         /// The file.
         path: PathBuf,
@@ -78,7 +92,7 @@ pub enum FormatError {
         reason: String,
     },
     /// Two tensors of one model have the same name.
-    #[error("{}: tensor `{tensor}` occurs twice; the file is damaged, download or export it again", path.display())]
+    #[error("{}: tensor `{tensor}` occurs twice; the file is damaged, download or export it again", path.display(), tensor = brief(tensor))]
     DuplicateTensor {
         /// The file.
         path: PathBuf,
@@ -86,7 +100,7 @@ pub enum FormatError {
         tensor: String,
     },
     /// The number of elements or bytes of a tensor does not fit a machine word.
-    #[error("{}: tensor `{tensor}` has an impossible shape {}; the file is damaged, download it again", path.display(), show(shape))]
+    #[error("{}: tensor `{tensor}` has an impossible shape {}; the file is damaged, download it again", path.display(), show(shape), tensor = brief(tensor))]
     ShapeOverflow {
         /// The file.
         path: PathBuf,
@@ -96,7 +110,7 @@ pub enum FormatError {
         shape: Vec<usize>,
     },
     /// The bytes of a tensor are not as many as shape and type need.
-    #[error("{}: tensor `{tensor}` ({} {}) needs {needed} bytes and has {found}; the file is damaged, download it again", path.display(), dtype.name(), show(shape))]
+    #[error("{}: tensor `{tensor}` ({} {}) needs {needed} bytes and has {found}; the file is damaged, download it again", path.display(), dtype.name(), show(shape), tensor = brief(tensor))]
     SizeMismatch {
         /// The file.
         path: PathBuf,
@@ -112,7 +126,7 @@ pub enum FormatError {
         found: usize,
     },
     /// A row of a quantised tensor is not a whole number of blocks.
-    #[error("{}: tensor `{tensor}` {} is stored as {}, whose rows must be multiples of {}; quantise the model again", path.display(), show(shape), dtype.name(), dtype.block_len())]
+    #[error("{}: tensor `{tensor}` {} is stored as {}, whose rows must be multiples of {}; quantise the model again", path.display(), show(shape), dtype.name(), dtype.block_len(), tensor = brief(tensor))]
     PartialBlock {
         /// The file.
         path: PathBuf,
@@ -124,7 +138,7 @@ pub enum FormatError {
         shape: Vec<usize>,
     },
     /// The data of a tensor lies outside of the file.
-    #[error("{}: tensor `{tensor}` lies at bytes {start}..{end} of {available}; the file is truncated or damaged, download it again", path.display())]
+    #[error("{}: tensor `{tensor}` lies at bytes {start}..{end} of {available}; the file is truncated or damaged, download it again", path.display(), tensor = brief(tensor))]
     OutOfBounds {
         /// The file.
         path: PathBuf,
@@ -138,7 +152,7 @@ pub enum FormatError {
         available: u64,
     },
     /// Two tensors share bytes.
-    #[error("{}: tensors `{first}` and `{second}` overlap; the file is damaged, download or export it again", path.display())]
+    #[error("{}: tensors `{first}` and `{second}` overlap; the file is damaged, download or export it again", path.display(), first = brief(first), second = brief(second))]
     Overlap {
         /// The file.
         path: PathBuf,
@@ -158,7 +172,7 @@ pub enum FormatError {
         length: u64,
     },
     /// A tensor type that the file names and we do not know.
-    #[error("{}: tensor `{tensor}` has the unknown type {dtype}; a newer Diptych may read it, or convert it to F16", path.display())]
+    #[error("{}: tensor `{tensor}` has the unknown type {dtype}; a newer Diptych may read it, or convert it to F16", path.display(), tensor = brief(tensor), dtype = brief(dtype))]
     UnknownDtype {
         /// The file.
         path: PathBuf,
@@ -168,7 +182,7 @@ pub enum FormatError {
         dtype: String,
     },
     /// A tensor type that is known but cannot be computed with.
-    #[error("{}: tensor `{tensor}` is stored as {}, which cannot be used as a weight here; convert the model to F16, Q8_0, Q4_0, Q4_K or Q6_K", path.display(), dtype.name())]
+    #[error("{}: tensor `{tensor}` is stored as {}, which cannot be used as a weight here; convert the model to F16, Q8_0, Q4_0, Q4_K or Q6_K", path.display(), dtype.name(), tensor = brief(tensor))]
     UnsupportedDtype {
         /// The file.
         path: PathBuf,
@@ -178,7 +192,7 @@ pub enum FormatError {
         dtype: StorageDtype,
     },
     /// A tensor that the architecture needs is not there.
-    #[error("{}: tensor `{tensor}` {} is missing; the file is incomplete or of another architecture than its config says", path.display(), show(wanted))]
+    #[error("{}: tensor `{tensor}` {} is missing; the file is incomplete or of another architecture than its config says", path.display(), show(wanted), tensor = brief(tensor))]
     MissingTensor {
         /// The file or folder.
         path: PathBuf,
@@ -188,7 +202,7 @@ pub enum FormatError {
         wanted: Vec<usize>,
     },
     /// A tensor does not have the shape that the architecture needs.
-    #[error("{}: tensor `{tensor}` has the shape {}, the config needs {}; weights and config do not belong together", path.display(), show(found), show(wanted))]
+    #[error("{}: tensor `{tensor}` has the shape {}, the config needs {}; weights and config do not belong together", path.display(), show(found), show(wanted), tensor = brief(tensor))]
     WrongShape {
         /// The file or folder.
         path: PathBuf,
@@ -200,7 +214,7 @@ pub enum FormatError {
         wanted: Vec<usize>,
     },
     /// A shard named by an index is missing, or its name leads out of the folder, or index and shard disagree.
-    #[error("{}: shard `{shard}`: {reason}; all parts of the model must lie in one folder, download the missing ones", path.display())]
+    #[error("{}: shard `{shard}`: {reason}; all parts of the model must lie in one folder, download the missing ones", path.display(), shard = brief(shard), reason = brief(reason))]
     Shard {
         /// The index file.
         path: PathBuf,
@@ -228,7 +242,7 @@ pub enum FormatError {
         supported: &'static str,
     },
     /// A count, length or offset that cannot be true.
-    #[error("{}: {what} is {found}, {limit}; the file is damaged, download it again", path.display())]
+    #[error("{}: {what} is {found}, {limit}; the file is damaged, download it again", path.display(), what = brief(what), limit = brief(limit))]
     Implausible {
         /// The file.
         path: PathBuf,
@@ -240,7 +254,7 @@ pub enum FormatError {
         limit: String,
     },
     /// Text that is not UTF-8.
-    #[error("{}: {what} is not valid UTF-8; the file is damaged, download it again", path.display())]
+    #[error("{}: {what} is not valid UTF-8; the file is damaged, download it again", path.display(), what = brief(what))]
     NotUtf8 {
         /// The file.
         path: PathBuf,
@@ -248,7 +262,7 @@ pub enum FormatError {
         what: String,
     },
     /// A metadata key occurs twice.
-    #[error("{}: metadata key `{key}` occurs twice; the file is damaged, download it again", path.display())]
+    #[error("{}: metadata key `{key}` occurs twice; the file is damaged, download it again", path.display(), key = brief(key))]
     DuplicateKey {
         /// The file.
         path: PathBuf,
@@ -256,7 +270,7 @@ pub enum FormatError {
         key: String,
     },
     /// A metadata key that is needed is not there.
-    #[error("{}: metadata key `{key}` is missing; convert the model again with a current converter", path.display())]
+    #[error("{}: metadata key `{key}` is missing; convert the model again with a current converter", path.display(), key = brief(key))]
     MissingKey {
         /// The file.
         path: PathBuf,
@@ -264,7 +278,7 @@ pub enum FormatError {
         key: String,
     },
     /// A metadata value does not have the type needed, or a value that makes no sense.
-    #[error("{}: metadata `{key}` is {found}, needed is {wanted}; convert the model again with a current converter", path.display())]
+    #[error("{}: metadata `{key}` is {found}, needed is {wanted}; convert the model again with a current converter", path.display(), key = brief(key), found = brief(found), wanted = brief(wanted))]
     WrongMetadata {
         /// The file.
         path: PathBuf,
@@ -276,7 +290,7 @@ pub enum FormatError {
         wanted: String,
     },
     /// A part of a pipeline that is needed is not there.
-    #[error("{}: {component} is missing ({detail}); download the whole model folder", path.display())]
+    #[error("{}: {component} is missing ({detail}); download the whole model folder", path.display(), component = brief(component), detail = brief(detail))]
     MissingComponent {
         /// The folder or file.
         path: PathBuf,
@@ -286,7 +300,7 @@ pub enum FormatError {
         detail: String,
     },
     /// Weights only as PyTorch pickles.
-    #[error("{}: {component} has only PyTorch pickle weights ({found}), which Diptych does not open because they can run code; convert them to safetensors", path.display())]
+    #[error("{}: {component} has only PyTorch pickle weights ({found}), which Diptych does not open because they can run code; convert them to safetensors", path.display(), component = brief(component), found = brief(found))]
     PickleOnly {
         /// The folder.
         path: PathBuf,
@@ -296,7 +310,7 @@ pub enum FormatError {
         found: String,
     },
     /// A config whose values make no sense or are not understood.
-    #[error("{}: config value `{key}`: {reason}; use the config that came with the weights", path.display())]
+    #[error("{}: config value `{key}`: {reason}; use the config that came with the weights", path.display(), key = brief(key), reason = brief(reason))]
     InvalidConfig {
         /// The file.
         path: PathBuf,
@@ -306,7 +320,7 @@ pub enum FormatError {
         reason: String,
     },
     /// A model that is known but cannot be run.
-    #[error("{}: this is {what}, which Diptych cannot run yet; {remedy}", path.display())]
+    #[error("{}: this is {what}, which Diptych cannot run yet; {remedy}", path.display(), what = brief(what), remedy = brief(remedy))]
     UnsupportedModel {
         /// The file.
         path: PathBuf,
@@ -316,7 +330,7 @@ pub enum FormatError {
         remedy: String,
     },
     /// A picture whose structure is broken.
-    #[error("{}: damaged picture: {reason}; open it with an image editor and save it anew", path.display())]
+    #[error("{}: damaged picture: {reason}; open it with an image editor and save it anew", path.display(), reason = brief(reason))]
     InvalidPicture {
         /// The file.
         path: PathBuf,
@@ -324,7 +338,7 @@ pub enum FormatError {
         reason: String,
     },
     /// Compressed text that would unpack to more than is allowed.
-    #[error("{}: {what} unpacks to more than {limit} bytes, which is not plausible for generation data; the picture was made to do harm", path.display())]
+    #[error("{}: {what} unpacks to more than {limit} bytes, which is not plausible for generation data; the picture was made to do harm", path.display(), what = brief(what))]
     DecompressionBomb {
         /// The file.
         path: PathBuf,
@@ -340,7 +354,7 @@ pub enum FormatError {
         path: PathBuf,
     },
     /// Text or pixels that cannot be written.
-    #[error("cannot write {what}: {reason}")]
+    #[error("cannot write {what}: {reason}", what = brief(what), reason = brief(reason))]
     CannotEncode {
         /// What was to be written.
         what: String,
