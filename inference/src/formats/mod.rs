@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod dequant;
 pub mod dtype;
 pub mod error;
+pub mod gguf;
 pub mod json;
 pub mod safetensors;
 pub mod weights;
