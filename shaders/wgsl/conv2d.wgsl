@@ -1,0 +1,164 @@
+// Convolution of [B, C, H, W] as an implicit matrix product: output channels down, pixels across, and C * kh * kw summed,
+// by 64 x 64 tiles. A dispatch covers a range of the input channels; later ranges add to what earlier ones wrote.
+struct Params {
+    grid_x: u32,
+    grid_y: u32,
+    weight_stride: u32, // chunks of four elements a weight row
+    weight_scales: u32,
+    k_begin: u32, // summed indices covered: channel * kh * kw + ky * kw + kx
+    k_end: u32,
+    channel_begin: u32, // first input channel bound
+    kernel_area: u32,
+    kernel_width: u32,
+    height: u32,
+    width: u32,
+    out_width: u32,
+    pixels: u32, // of the output
+    stride_y: u32,
+    stride_x: u32,
+    pad_top: u32,
+    pad_left: u32,
+    channels_out: u32, // weight rows bound
+    tiles_out: u32,
+    tiles_pixels: u32,
+    x_base: u32,
+    x_batch_stride: u32,
+    y_base: u32,
+    y_batch_stride: u32,
+    bias_base: u32,
+    has_bias: u32,
+    accumulate: u32,
+    batches: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+//#weight
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+//#include grid
+//#include tile
+
+fn w4(row: u32, chunk: u32, chunks: u32) -> vec4<f32> {
+    if (row >= p.channels_out || chunk >= chunks) {
+        return vec4<f32>(0.0);
+    }
+    return weight4(row, chunk);
+}
+
+// The input under four output pixels, whose windows begin at (y0, x0), for one summed index.
+fn gather(k: u32, base: u32, y0: vec4<i32>, x0: vec4<i32>) -> vec4<f32> {
+    var v = vec4<f32>(0.0);
+    if (k < p.k_begin || k >= p.k_end) {
+        return v;
+    }
+    let channel = k / p.kernel_area;
+    let tap = k - channel * p.kernel_area;
+    let ky = tap / p.kernel_width;
+    let kx = tap - ky * p.kernel_width;
+    let iy = y0 + vec4<i32>(i32(ky));
+    let ix = x0 + vec4<i32>(i32(kx));
+    let plane = base + (channel - p.channel_begin) * p.height * p.width;
+    let h = i32(p.height);
+    let w = i32(p.width);
+    //#repeat j xyzw
+    if (iy.{j} >= 0 && iy.{j} < h && ix.{j} >= 0 && ix.{j} < w) {
+        v.{j} = x[plane + u32(iy.{j} * w + ix.{j})];
+    }
+    //#end
+    return v;
+}
+
+fn store_row(channel: u32, pixel: u32, base: u32, sums: vec4<f32>) {
+    if (channel >= p.channels_out) {
+        return;
+    }
+    let at = base + channel * p.pixels + pixel;
+    for (var i = 0u; i < 4u; i += 1u) {
+        if (pixel + i < p.pixels) {
+            var value = sums[i];
+            if (p.accumulate != 0u) {
+                value += y[at + i];
+            }
+            if (p.has_bias != 0u) {
+                value += bias[p.bias_base + channel];
+            }
+            y[at + i] = value;
+        }
+    }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let tile = linear_group(group);
+    let per_batch = p.tiles_out * p.tiles_pixels;
+    let batch = tile / per_batch;
+    if (batch >= p.batches) {
+        return;
+    }
+    let within = tile - batch * per_batch;
+    let o0 = (within / p.tiles_pixels) * 64u;
+    let pixel0 = (within % p.tiles_pixels) * 64u;
+    let x_base = p.x_base + batch * p.x_batch_stride;
+    let tx = lane & 15u;
+    let ty = lane >> 4u;
+    // The first half of the lanes brings weights, eight chunks along K side by side; the second half brings pixels,
+    // sixteen groups of four side by side.
+    let weight_chunk = lane & 7u;
+    let weight_column = (lane >> 3u) & 15u;
+    let pixel_chunk = (lane >> 4u) & 7u;
+    let pixel_column = lane & 15u;
+    let chunks = (p.k_end + 3u) / 4u;
+    var window_y = vec4<i32>(-0x40000000);
+    var window_x = vec4<i32>(0);
+    //#repeat j xyzw
+    {
+        let pixel = pixel0 + pixel_column * 4u + OFFSET_{j};
+        if (pixel < p.pixels) {
+            let oy = pixel / p.out_width;
+            let ox = pixel - oy * p.out_width;
+            window_y.{j} = i32(oy * p.stride_y) - i32(p.pad_top);
+            window_x.{j} = i32(ox * p.stride_x) - i32(p.pad_left);
+        }
+    }
+    //#end
+    //#repeat i 4
+    var sum{i} = vec4<f32>(0.0);
+    //#end
+    // Chunks of weights are aligned to four; what lies before `k_begin` meets zeros from `gather`.
+    for (var k0 = p.k_begin & 0xfffffffcu; k0 < p.k_end; k0 += 32u) {
+        if (lane < 128u) {
+            let row = o0 + weight_column * 4u;
+            let at = k0 / 4u + weight_chunk;
+            store_a(weight_chunk, weight_column, w4(row, at, chunks), w4(row + 1u, at, chunks), w4(row + 2u, at, chunks), w4(row + 3u, at, chunks));
+        } else {
+            let k = k0 + pixel_chunk * 4u;
+            let at = pixel_chunk * 64u + (pixel_column ^ pixel_chunk);
+            //#repeat j 4
+            tile_b[at + {j}u * 16u] = gather(k + {j}u, x_base, window_y, window_x);
+            //#end
+        }
+        workgroupBarrier();
+        for (var s = 0u; s < 8u; s += 1u) {
+            let ia = s * 64u + (ty ^ s);
+            let ib = s * 64u + (tx ^ s);
+            //#repeat j 4
+            let a{j} = tile_a[ia + {j}u * 16u];
+            let b{j} = tile_b[ib + {j}u * 16u];
+            sum0 += a{j}.x * b{j};
+            sum1 += a{j}.y * b{j};
+            sum2 += a{j}.z * b{j};
+            sum3 += a{j}.w * b{j};
+            //#end
+        }
+        workgroupBarrier();
+    }
+    let y_base = p.y_base + batch * p.y_batch_stride;
+    //#repeat i 4
+    store_row(o0 + ty * 4u + {i}u, pixel0 + tx * 4u, y_base, sum{i});
+    //#end
+}
+const OFFSET_x = 0u;
+const OFFSET_y = 1u;
+const OFFSET_z = 2u;
+const OFFSET_w = 3u;

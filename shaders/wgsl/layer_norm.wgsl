@@ -1,0 +1,50 @@
+// Layer norm of rows: 64 lanes a row; the variance is taken about the mean in a second pass, so that an offset that is
+// large against the spread does no harm.
+struct Params {
+    grid_x: u32,
+    grid_y: u32,
+    rows: u32,
+    width: u32,
+    x_base: u32,
+    y_base: u32,
+    gain_base: u32,
+    offset_base: u32,
+    has_offset: u32,
+    eps: f32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> gain: array<f32>;
+@group(0) @binding(3) var<storage, read> offset: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+//#include grid
+//#include reduce
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = linear_group(group);
+    if (row >= p.rows) {
+        return;
+    }
+    let base = p.x_base + row * p.width;
+    var sum = 0.0;
+    for (var i = lane; i < p.width; i += 64u) {
+        sum += x[base + i];
+    }
+    let mean = workgroup_sum(sum, lane) / f32(p.width);
+    var squares = 0.0;
+    for (var i = lane; i < p.width; i += 64u) {
+        let d = x[base + i] - mean;
+        squares += d * d;
+    }
+    let scale = 1.0 / sqrt(workgroup_sum(squares, lane) / f32(p.width) + p.eps);
+    let out = p.y_base + row * p.width;
+    for (var i = lane; i < p.width; i += 64u) {
+        var value = (x[base + i] - mean) * scale * gain[p.gain_base + i];
+        if (p.has_offset != 0u) {
+            value += offset[p.offset_base + i];
+        }
+        y[out + i] = value;
+    }
+}

@@ -1,0 +1,80 @@
+// y = x * weight^T + bias for ROWS rows of x or fewer: 64 lanes share the sums over K of four weight rows.
+struct Params {
+    grid_x: u32,
+    grid_y: u32,
+    weight_stride: u32, // chunks of four elements a weight row
+    weight_scales: u32, // first word of the section of scales
+    k: u32,
+    n: u32, // weight rows bound
+    rows: u32, // rows of x, at most ROWS
+    x_base: u32,
+    y_base: u32,
+    y_stride: u32,
+    bias_base: u32,
+    has_bias: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+//#weight
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+//#include grid
+//#include load4
+
+var<workgroup> lane_sums: array<vec4<f32>, 64 * ROWS>;
+var<workgroup> eighth_sums: array<vec4<f32>, 8 * ROWS>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first = linear_group(group) * 4u;
+    // Lanes of rows beyond the end compute the last row again and write nothing.
+    let last = p.n - 1u;
+    let n0 = min(first, last);
+    let n1 = min(first + 1u, last);
+    let n2 = min(first + 2u, last);
+    let n3 = min(first + 3u, last);
+    //#repeat i ROWS
+    var sum{i} = vec4<f32>(0.0);
+    let base{i} = p.x_base + min({i}u, p.rows - 1u) * p.k;
+    //#end
+    let chunks = (p.k + 3u) / 4u;
+    for (var chunk = lane; chunk < chunks; chunk += 64u) {
+        let w0 = weight4(n0, chunk);
+        let w1 = weight4(n1, chunk);
+        let w2 = weight4(n2, chunk);
+        let w3 = weight4(n3, chunk);
+        //#repeat i ROWS
+        let v{i} = load4(base{i}, chunk * 4u, p.k);
+        sum{i} += vec4<f32>(dot(w0, v{i}), dot(w1, v{i}), dot(w2, v{i}), dot(w3, v{i}));
+        //#end
+    }
+    //#repeat i ROWS
+    lane_sums[{i}u * 64u + lane] = sum{i};
+    //#end
+    workgroupBarrier();
+    if (lane < 8u * ROWS) {
+        var sum = vec4<f32>(0.0);
+        for (var i = 0u; i < 8u; i += 1u) {
+            sum += lane_sums[lane * 8u + i];
+        }
+        eighth_sums[lane] = sum;
+    }
+    workgroupBarrier();
+    if (lane < p.rows) {
+        var sum = vec4<f32>(0.0);
+        for (var i = 0u; i < 8u; i += 1u) {
+            sum += eighth_sums[lane * 8u + i];
+        }
+        let at = p.y_base + lane * p.y_stride + first;
+        for (var i = 0u; i < 4u; i += 1u) {
+            if (first + i < p.n) {
+                var value = sum[i];
+                if (p.has_bias != 0u) {
+                    value += bias[p.bias_base + first + i];
+                }
+                y[at + i] = value;
+            }
+        }
+    }
+}

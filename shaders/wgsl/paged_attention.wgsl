@@ -1,0 +1,136 @@
+// Attention of one row and head over a paged cache: 64 lanes, one page (64 positions) at a time, each lane first scoring
+// one position, then summing the head elements lane + 64 * i of all values (Kwon et al. 2023). A dispatch may cover a
+// window of the cache's pages only: then unnormalised sums stay in y, and the running maximum and sum in `state`.
+struct Params {
+    grid_x: u32,
+    grid_y: u32,
+    rows: u32,
+    heads: u32,
+    heads_per_kv: u32,
+    head_dim: u32,
+    q_base: u32,
+    y_base: u32,
+    positions_base: u32,
+    sequences_base: u32,
+    tables_base: u32,
+    sequences: u32,
+    max_pages: u32,
+    first_page: u32, // of the window
+    pages: u32, // of the window
+    keys_base: u32,
+    values_base: u32,
+    kv_stride: u32, // elements from one slot to the next
+    first_window: u32,
+    last_window: u32,
+    scale: f32,
+    state_base: u32, // in pairs
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> keys: array<f32>;
+@group(0) @binding(3) var<storage, read> values: array<f32>;
+@group(0) @binding(4) var<storage, read> positions: array<u32>;
+@group(0) @binding(5) var<storage, read> sequences: array<u32>;
+@group(0) @binding(6) var<storage, read> tables: array<u32>;
+@group(0) @binding(7) var<storage, read_write> state: array<vec2<f32>>;
+@group(0) @binding(8) var<storage, read_write> y: array<f32>;
+
+//#include grid
+
+const NO_SLOT = 0xffffffffu;
+const LOWEST = -3.0e38;
+
+var<workgroup> query: array<f32, 512>;
+var<workgroup> scores: array<f32, 64>;
+var<workgroup> parts: array<f32, 64>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let index = linear_group(group);
+    let row = index / p.heads;
+    let head = index - row * p.heads;
+    if (row >= p.rows) {
+        return;
+    }
+    let position = positions[p.positions_base + row];
+    let sequence = min(sequences[p.sequences_base + row], p.sequences - 1u);
+    // Padding rows see nothing; and nothing lies beyond the end of a table.
+    let seen = select(min(position, p.max_pages * 64u - 1u) + 1u, 0u, position == NO_SLOT);
+    let q_base = p.q_base + index * p.head_dim;
+    let y_base = p.y_base + index * p.head_dim;
+    let head_base = (head / p.heads_per_kv) * p.head_dim;
+    let table = p.tables_base + sequence * p.max_pages;
+
+    for (var i = lane; i < p.head_dim; i += 64u) {
+        query[i] = q[q_base + i] * p.scale;
+    }
+    workgroupBarrier();
+    var highest = LOWEST;
+    var total = 0.0;
+    //#repeat i 8
+    var sum{i} = 0.0;
+    //#end
+    if (p.first_window == 0u) {
+        let kept = state[p.state_base + index];
+        highest = kept.x;
+        total = kept.y;
+        //#repeat i 8
+        if (lane + {i}u * 64u < p.head_dim) {
+            sum{i} = y[y_base + lane + {i}u * 64u];
+        }
+        //#end
+    }
+    for (var start = 0u; start < seen; start += 64u) {
+        let page = tables[table + start / 64u];
+        // Pages of other windows are for other dispatches.
+        if (page >= p.first_page && page - p.first_page < p.pages) {
+            let slot = (page - p.first_page) * 64u;
+            let count = min(64u, seen - start);
+            var score = LOWEST;
+            if (lane < count) {
+                let at = p.keys_base + (slot + lane) * p.kv_stride + head_base;
+                score = 0.0;
+                for (var i = 0u; i < p.head_dim; i += 1u) {
+                    score += query[i] * keys[at + i];
+                }
+            }
+            scores[lane] = score;
+            workgroupBarrier();
+            var next = highest;
+            for (var i = 0u; i < count; i += 1u) {
+                next = max(next, scores[i]);
+            }
+            parts[lane] = select(0.0, exp(score - next), lane < count);
+            workgroupBarrier();
+            let fade = exp(max(highest - next, -100.0));
+            highest = next;
+            total *= fade;
+            //#repeat i 8
+            sum{i} *= fade;
+            //#end
+            for (var i = 0u; i < count; i += 1u) {
+                let part = parts[i];
+                total += part;
+                let at = p.values_base + (slot + i) * p.kv_stride + head_base + lane;
+                //#repeat j 8
+                if (lane + {j}u * 64u < p.head_dim) {
+                    sum{j} += part * values[at + {j}u * 64u];
+                }
+                //#end
+            }
+        }
+    }
+    var factor = 1.0;
+    if (p.last_window == 0u) {
+        if (lane == 0u) {
+            state[p.state_base + index] = vec2<f32>(highest, total);
+        }
+    } else {
+        factor = select(0.0, 1.0 / max(total, 1.0e-38), total > 0.0);
+    }
+    //#repeat i 8
+    if (lane + {i}u * 64u < p.head_dim) {
+        y[y_base + lane + {i}u * 64u] = sum{i} * factor;
+    }
+    //#end
+}

@@ -1,0 +1,26 @@
+// y = x[.., ..width] * f(x[.., width..]) (GEGLU).
+struct Params {
+    grid_x: u32,
+    grid_y: u32,
+    elements: u32, // of y
+    width: u32,
+    x_base: u32,
+    y_base: u32,
+    function: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+//#include grid
+//#include activation
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let index = linear_group(group) * 256u + lane;
+    if (index < p.elements) {
+        let row = index / p.width;
+        let at = p.x_base + index + row * p.width;
+        y[p.y_base + index] = x[at] * apply_function(p.function, x[at + p.width], 0.0, 0.0);
+    }
+}

@@ -1,0 +1,18 @@
+// ggml's Q4_K, as in files: blocks of 256 values in 36 words: f16 scale and f16 minimum, 12 bytes of 6-bit scales and
+// minima of the eight sub-blocks of 32, then the nibbles.
+@group(0) @binding(1) var<storage, read> weight: array<u32>;
+
+fn weight4(row: u32, chunk: u32) -> vec4<f32> {
+    let at = row * p.weight_stride + chunk;
+    let base = (at >> 6u) * 36u;
+    let sub = (at >> 3u) & 7u;
+    let factors = unpack2x16float(weight[base]);
+    let shift = (sub & 3u) * 8u;
+    let a = (weight[base + 1u] >> shift) & 255u;
+    let b = (weight[base + 2u] >> shift) & 255u;
+    let c = (weight[base + 3u] >> shift) & 255u;
+    let scale = select(a & 63u, (c & 15u) | ((a >> 2u) & 48u), sub >= 4u);
+    let minimum = select(b & 63u, (c >> 4u) | ((b >> 2u) & 48u), sub >= 4u);
+    let nibbles = (weight[base + 4u + (sub >> 1u) * 8u + (at & 7u)] >> ((sub & 1u) * 4u)) & 0x0f0f0f0fu;
+    return vec4<f32>(unpack4xU8(nibbles)) * (factors.x * f32(scale)) - vec4<f32>(factors.y * f32(minimum));
+}
