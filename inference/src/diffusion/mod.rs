@@ -8,6 +8,7 @@ mod guidance;
 mod noise;
 mod samplers;
 mod schedule;
+mod single;
 mod spec;
 mod table;
 
