@@ -2,10 +2,13 @@
 
 pub mod atomic;
 pub mod dequant;
+pub mod diffusers;
+pub mod diffusion_model;
 pub mod dtype;
 pub mod error;
 pub mod gguf;
 pub mod json;
+pub mod ldm;
 pub mod safetensors;
 pub mod weights;
 

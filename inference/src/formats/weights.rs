@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -410,6 +410,15 @@ impl WeightMap {
         self.tensors.contains_key(name)
     }
 
+    /// Whether the name of any tensor begins with `prefix`.
+    #[must_use]
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let mut rest = self.tensors.range::<str, _>(from);
+        rest.next()
+            .is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
     /// All names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -455,7 +464,7 @@ impl WeightMap {
     pub fn filter_prefix(&self, prefix: &str) -> Self {
         let tensors = self
             .tensors
-            .range(prefix.to_owned()..)
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .map_while(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)))
             .filter(|(rest, _)| !rest.is_empty())
             .map(|(rest, tensor)| (rest.to_owned(), tensor.clone()))
