@@ -15,7 +15,7 @@ mod exec;
 mod kv;
 mod op;
 
-pub use builder::{GraphBuilder, Tensor};
+pub use builder::{GraphBuilder, ScopeGuard, Tensor};
 pub use error::{ExecError, GraphError};
 pub use exec::{
     Executor, HostData, HostTensor, Interrupt, MemoryForecast, MemoryUse, NeverInterrupt, PlanId,

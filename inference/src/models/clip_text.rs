@@ -1,0 +1,183 @@
+//! CLIP's text encoder: a causal transformer with learned positions.
+//!
+//! Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision"; equal to transformers' `CLIPTextModel`.
+//! Stable Diffusion 1.x conditions on the final states of CLIP ViT-L/14; 2.x on the last but one layer of OpenCLIP ViT-H/14, whose `config.json`
+//! then simply has one layer fewer. Leaving out layers ("clip skip") applies the final norm all the same, as diffusers and A1111 do.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::formats::WeightMap;
+use crate::graph::{Activation, Graph, GraphBuilder, Tensor};
+
+use super::config::ConfigReader;
+use super::error::{ModelError, Result};
+use super::layers::{layer_norm, linear};
+use super::loader::Scope;
+
+/// What a `config.json` of a `CLIPTextModel` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipTextConfig {
+    /// Tokens in the vocabulary.
+    pub vocab_size: usize,
+    /// Width of the states, which is the width of the embeddings that come out.
+    pub hidden_size: usize,
+    /// Width between the two layers of each MLP.
+    pub intermediate_size: usize,
+    /// Transformer layers.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Longest prompt in tokens, 77 in all of OpenAI's.
+    pub max_positions: usize,
+    /// Activation of the MLPs.
+    pub activation: Activation,
+    /// Added to the variance in layer norms.
+    pub eps: f32,
+}
+
+impl ClipTextConfig {
+    /// Reads a `config.json`; `path` is named in errors.
+    ///
+    /// # Errors
+    /// Values that make no sense; models that are no CLIP text encoders.
+    pub fn from_json(path: &Path, value: &Value) -> Result<Self> {
+        let c = ConfigReader::new(path, value)?;
+        // The config of a whole CLIP model holds that of its text encoder.
+        let c = match c.object("text_config")? {
+            Some(text) => text,
+            None => c,
+        };
+        c.refuse(
+            "model_type",
+            &[json!("clip_text_model"), json!("clip")],
+            "only CLIP text encoders are known here",
+        )?;
+        let config = Self {
+            vocab_size: c.size("vocab_size", Some(49408))?,
+            hidden_size: c.size("hidden_size", Some(512))?,
+            intermediate_size: c.size("intermediate_size", Some(2048))?,
+            layers: c.size("num_hidden_layers", Some(12))?,
+            heads: c.size("num_attention_heads", Some(8))?,
+            max_positions: c.size("max_position_embeddings", Some(77))?,
+            activation: c.activation("hidden_act", "quick_gelu")?,
+            eps: c.epsilon("layer_norm_eps", 1e-5)?,
+        };
+        if !config.hidden_size.is_multiple_of(config.heads) {
+            let reason = format!(
+                "is {}, which does not divide the width {}",
+                config.heads, config.hidden_size
+            );
+            return Err(c.invalid("num_attention_heads", reason).into());
+        }
+        Ok(config)
+    }
+}
+
+/// A CLIP text encoder.
+#[derive(Clone, Debug)]
+pub struct ClipText {
+    config: ClipTextConfig,
+    weights: WeightMap,
+    prefix: Option<&'static str>,
+}
+
+impl ClipText {
+    /// Takes configuration and weights, and checks that every weight is there and fits.
+    ///
+    /// # Errors
+    /// The first weight that is missing, misshapen or of a type that cannot be computed with.
+    pub fn new(config: ClipTextConfig, weights: WeightMap) -> Result<Self> {
+        // Files have the prefix; newer versions of transformers write some without it.
+        let prefix =
+            (!weights.contains("embeddings.token_embedding.weight")).then_some("text_model");
+        let model = Self {
+            config,
+            weights,
+            prefix,
+        };
+        model.graph(1, 1, 0)?;
+        Ok(model)
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &ClipTextConfig {
+        &self.config
+    }
+
+    /// A graph for `batch` prompts of `length` tokens that leaves out the last `layers_from_end` layers.
+    ///
+    /// Input `ids` u32 `[batch, length]` (below the size of the vocabulary); output `embedding` f32 `[batch, length, hidden_size]`.
+    ///
+    /// # Errors
+    /// A length beyond the positions that the model has, or more layers left out than there are.
+    pub fn graph(&self, batch: usize, length: usize, layers_from_end: usize) -> Result<Graph> {
+        let c = &self.config;
+        if length == 0 || length > c.max_positions || batch == 0 {
+            return Err(request(format!(
+                "{batch} prompts of {length} tokens; 1 to {} tokens are possible",
+                c.max_positions
+            )));
+        }
+        let layers = c.layers.checked_sub(layers_from_end).ok_or_else(|| {
+            request(format!(
+                "{layers_from_end} layers left out of {}; leave out fewer",
+                c.layers
+            ))
+        })?;
+        let g = GraphBuilder::new(format!("clip-text {batch}x{length}"));
+        let root = Scope::new(&self.weights);
+        let w = match self.prefix {
+            Some(prefix) => root.scope(prefix),
+            None => root,
+        };
+        let ids = g.input_u32("ids", &[batch, length])?;
+
+        let embeddings = w.scope("embeddings");
+        let tokens = embeddings.tensor("token_embedding.weight", &[c.vocab_size, c.hidden_size])?;
+        let positions = embeddings.tensor(
+            "position_embedding.weight",
+            &[c.max_positions, c.hidden_size],
+        )?;
+        let positions = g.constant(&positions.slice_rows(0, length)?)?;
+        let mut x = g.add(&g.embedding(&ids, &tokens)?, &positions)?;
+        for layer in 0..layers {
+            x = self.layer(&g, &w.scope(format!("encoder.layers.{layer}")), &x)?;
+        }
+        let y = layer_norm(&g, &w.scope("final_layer_norm"), &x, c.eps)?;
+        g.output("embedding", &y);
+        Ok(g.finish())
+    }
+
+    fn layer(&self, g: &GraphBuilder, w: &Scope<'_>, x: &Tensor) -> Result<Tensor> {
+        let _scope = w.enter(g);
+        let c = &self.config;
+        let h = layer_norm(g, &w.scope("layer_norm1"), x, c.eps)?;
+        let x = g.add(x, &self.attention(g, &w.scope("self_attn"), &h)?)?;
+        let h = layer_norm(g, &w.scope("layer_norm2"), &x, c.eps)?;
+        let h = linear(g, &w.scope("mlp.fc1"), &h, c.intermediate_size)?;
+        let h = g.activation(&h, c.activation)?;
+        let h = linear(g, &w.scope("mlp.fc2"), &h, c.hidden_size)?;
+        Ok(g.add(&x, &h)?)
+    }
+
+    fn attention(&self, g: &GraphBuilder, w: &Scope<'_>, x: &Tensor) -> Result<Tensor> {
+        let _scope = w.enter(g);
+        let (width, heads) = (self.config.hidden_size, self.config.heads);
+        let q = linear(g, &w.scope("q_proj"), x, width)?;
+        let k = linear(g, &w.scope("k_proj"), x, width)?;
+        let v = linear(g, &w.scope("v_proj"), x, width)?;
+        let scale = ((width / heads) as f32).sqrt().recip();
+        let y = g.attention([&q, &k, &v], heads, heads, scale, true)?;
+        linear(g, &w.scope("out_proj"), &y, width)
+    }
+}
+
+fn request(reason: String) -> ModelError {
+    ModelError::Request {
+        model: "text encoder",
+        reason,
+    }
+}
