@@ -1,0 +1,266 @@
+//! Tokenizers: SentencePiece and byte-level BPE from GGUF files, CLIP's from diffusers folders and single-file checkpoints.
+
+mod bpe;
+mod bytes;
+mod clip;
+mod merge;
+mod pre;
+mod special;
+mod spm;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod vocab;
+
+pub use clip::{ClipTokenizer, ClipVocab};
+pub use stream::StreamDecoder;
+pub use vocab::{GgufVocab, TokenKind};
+
+use special::{Fragment, SpecialFinder};
+use vocab::Vocab;
+
+use super::TextError;
+
+/// Longest text, in bytes, that is tokenized at once. Positions are 32 bits wide; this leaves room for escapes.
+pub const MAX_TEXT: usize = 256 << 20;
+
+/// How to encode a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EncodeOptions {
+    /// Add the tokens that the model expects around a text (beginning, end), as far as its file asks for them.
+    pub add_special: bool,
+    /// Read special tokens that are spelled out in the text (`<|im_start|>`) as such. Off for what a person typed; on for what a chat
+    /// template made.
+    pub parse_special: bool,
+}
+
+/// A tokenizer of any kind.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocab: Vocab,
+    finder: SpecialFinder,
+    model: Model,
+    add_bos: bool,
+    add_eos: bool,
+    /// All pieces one after the other; piece `id` ends at `piece_ends[id]`.
+    pieces: Vec<u8>,
+    piece_ends: Vec<u32>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Model {
+    Spm(spm::Spm),
+    Bpe(bpe::Bpe),
+    Clip(clip::ClipModel),
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer that a GGUF file describes.
+    ///
+    /// # Errors
+    /// A named [`TextError`] for each fault of the vocabulary. What is odd but usable becomes one of [`Self::warnings`].
+    pub fn new(mut raw: GgufVocab) -> Result<Self, TextError> {
+        let mut warnings = Vec::new();
+        let default_ids = match raw.model.as_str() {
+            // SentencePiece's own order, which old files rely on.
+            "llama" => (Some(1), Some(2), Some(0)),
+            "gpt2" => (None, None, None),
+            other => {
+                return Err(TextError::UnknownModel {
+                    model: super::error::excerpt(other),
+                });
+            }
+        };
+        let vocab = Vocab::new(&mut raw, default_ids)?;
+        let (model, add_bos) = if raw.model == "llama" {
+            (Model::Spm(spm::Spm::new(&raw, &vocab)?), true)
+        } else {
+            let bpe = bpe::Bpe::new(&raw, &vocab, &mut warnings)?;
+            let add_bos = bpe.add_bos;
+            (Model::Bpe(bpe), add_bos)
+        };
+        let swallow_after = raw.name.as_deref().is_some_and(|name| {
+            let name = name.to_lowercase();
+            name.contains("phi-3") || name.contains("phi3")
+        });
+        let finder = SpecialFinder::from_vocab(&vocab, swallow_after);
+        Self::assemble(
+            vocab,
+            finder,
+            model,
+            raw.add_bos.unwrap_or(add_bos),
+            raw.add_eos.unwrap_or(false),
+            warnings,
+        )
+    }
+
+    fn assemble(
+        vocab: Vocab,
+        finder: SpecialFinder,
+        model: Model,
+        add_bos: bool,
+        add_eos: bool,
+        warnings: Vec<String>,
+    ) -> Result<Self, TextError> {
+        let mut pieces = Vec::new();
+        let mut piece_ends = Vec::with_capacity(vocab.len());
+        for (id, _) in vocab.texts() {
+            let piece = match &model {
+                Model::Spm(_) => spm::Spm::piece(&vocab, id),
+                Model::Bpe(_) => bpe::Bpe::piece(&vocab, id),
+                Model::Clip(_) => clip::ClipModel::piece(&vocab, id),
+            };
+            pieces.extend_from_slice(&piece);
+            piece_ends.push(
+                u32::try_from(pieces.len()).map_err(|_| TextError::TooLarge {
+                    what: "more than 4 GiB of token text".to_owned(),
+                })?,
+            );
+        }
+        Ok(Self {
+            vocab,
+            finder,
+            model,
+            add_bos,
+            add_eos,
+            pieces,
+            piece_ends,
+            warnings,
+        })
+    }
+
+    /// Encodes `text`.
+    ///
+    /// # Errors
+    /// Texts beyond [`MAX_TEXT`], and special tokens that overlap beyond reason.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TextError> {
+        if text.len() > MAX_TEXT {
+            return Err(TextError::TextTooLong {
+                len: text.len(),
+                max: MAX_TEXT,
+            });
+        }
+        let mut ids = Vec::with_capacity(text.len() / 3 + 2);
+        if options.add_special && self.add_bos {
+            ids.extend(self.vocab.bos);
+        }
+        // A special token, and the beginning of the text, are followed by the first word of something.
+        let mut first = true;
+        for fragment in self.finder.split(text, options.parse_special)? {
+            match fragment {
+                Fragment::Token(id) => {
+                    ids.push(id);
+                    first = true;
+                }
+                Fragment::Text(range) => {
+                    let text = &text[range];
+                    match &self.model {
+                        Model::Spm(spm) => spm.encode(&self.vocab, text, first, &mut ids),
+                        Model::Bpe(bpe) => bpe.encode(&self.vocab, text, &mut ids)?,
+                        Model::Clip(clip) => clip.encode(&self.vocab, text, &mut ids)?,
+                    }
+                    first = false;
+                }
+            }
+        }
+        if options.add_special && self.add_eos {
+            ids.extend(self.vocab.eos);
+        }
+        Ok(ids)
+    }
+
+    /// The bytes that a token stands for: its text for special tokens, nothing for holes and for ids outside the vocabulary.
+    /// Not always UTF-8 by itself: see [`StreamDecoder`].
+    pub fn piece(&self, id: u32) -> &[u8] {
+        let id = id as usize;
+        let Some(&end) = self.piece_ends.get(id) else {
+            return &[];
+        };
+        let start = id
+            .checked_sub(1)
+            .and_then(|id| self.piece_ends.get(id))
+            .copied()
+            .unwrap_or(0);
+        self.pieces.get(start as usize..end as usize).unwrap_or(&[])
+    }
+
+    /// A token as the vocabulary writes it (`Ġworld`, `▁world`, `<0x0A>`), or nothing for ids outside the vocabulary.
+    pub fn piece_text(&self, id: u32) -> Option<&str> {
+        self.vocab.text(id)
+    }
+
+    /// The text of `ids`, special tokens included as text; broken characters are U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.piece(id)).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The id of a token with exactly this vocabulary text.
+    pub fn id_of(&self, text: &str) -> Option<u32> {
+        self.vocab.id(text)
+    }
+
+    /// Number of tokens.
+    pub fn vocab_len(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// Beginning of text.
+    pub fn bos(&self) -> Option<u32> {
+        self.vocab.bos
+    }
+
+    /// End of text.
+    pub fn eos(&self) -> Option<u32> {
+        self.vocab.eos
+    }
+
+    /// End of turn, where the vocabulary has one.
+    pub fn eot(&self) -> Option<u32> {
+        self.vocab.eot
+    }
+
+    /// Unknown token.
+    pub fn unk(&self) -> Option<u32> {
+        self.vocab.unk
+    }
+
+    /// Padding token.
+    pub fn pad(&self) -> Option<u32> {
+        self.vocab.pad
+    }
+
+    /// Whether this token ends a generation.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.vocab.ends.binary_search(&id).is_ok()
+    }
+
+    /// What a token is for; `None` outside the vocabulary.
+    pub fn kind(&self, id: u32) -> Option<TokenKind> {
+        self.vocab.kind(id)
+    }
+
+    /// Whether a token is no text: control and unknown tokens are not shown in answers.
+    pub fn is_special(&self, id: u32) -> bool {
+        matches!(
+            self.vocab.kind(id),
+            Some(TokenKind::Control | TokenKind::Unknown)
+        )
+    }
+
+    /// Whether [`EncodeOptions::add_special`] begins texts by [`Self::bos`].
+    pub fn add_bos_default(&self) -> bool {
+        self.add_bos && self.vocab.bos.is_some()
+    }
+
+    /// Whether [`EncodeOptions::add_special`] ends texts by [`Self::eos`].
+    pub fn add_eos_default(&self) -> bool {
+        self.add_eos && self.vocab.eos.is_some()
+    }
+
+    /// What is odd about the vocabulary, in words for the person.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}

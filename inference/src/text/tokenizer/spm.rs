@@ -1,0 +1,217 @@
+//! SentencePiece BPE (Kudo and Richardson 2018) in the form that GGUF's `llama` kind has: merges are driven by token scores.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::vocab::{GgufVocab, TokenKind, Vocab};
+use crate::text::TextError;
+
+/// The mark that stands for a space.
+const SPACE: &str = "\u{2581}";
+
+/// What a SentencePiece tokenizer needs beside the vocabulary.
+#[derive(Debug)]
+pub(crate) struct Spm {
+    scores: Vec<f32>,
+    bytes: Vec<Option<u32>>,
+    /// Text begins with a space that is not there, so that the first word looks like any other.
+    pub(crate) space_prefix: bool,
+}
+
+/// A pair of neighbours that would make a token.
+struct Pair {
+    score: f32,
+    left: u32,
+    right: u32,
+    /// Bytes of both; tells whether the pair still stands when it comes up.
+    len: u32,
+    token: u32,
+}
+
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Pair {}
+impl PartialOrd for Pair {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Pair {
+    /// The best score first, the leftmost of equals. Scores are numbers: checked when the vocabulary is read.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.score
+            .partial_cmp(&other.score)
+            .unwrap_or(Ordering::Equal)
+            .then(other.left.cmp(&self.left))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Symbol {
+    start: u32,
+    len: u32,
+    prev: u32,
+    next: u32,
+    token: Option<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Spm {
+    pub(crate) fn new(raw: &GgufVocab, vocab: &Vocab) -> Result<Self, TextError> {
+        let scores = raw.scores.clone().ok_or_else(|| TextError::MissingList {
+            key: "tokenizer.ggml.scores",
+            model: raw.model.clone(),
+        })?;
+        if scores.len() != vocab.len() {
+            return Err(TextError::LengthMismatch {
+                key: "tokenizer.ggml.scores",
+                got: scores.len(),
+                want: vocab.len(),
+            });
+        }
+        if let Some(id) = scores.iter().position(|score| score.is_nan()) {
+            return Err(TextError::BadScore { id: id as u32 });
+        }
+        let bytes = (0..=255u8)
+            .map(|byte| vocab.id(&format!("<0x{byte:02X}>")))
+            .collect();
+        Ok(Self {
+            scores,
+            bytes,
+            space_prefix: raw.add_space_prefix.unwrap_or(true),
+        })
+    }
+
+    /// Encodes a stretch without special tokens; `first` where it begins the text or follows a special token.
+    pub(crate) fn encode(&self, vocab: &Vocab, text: &str, first: bool, out: &mut Vec<u32>) {
+        let mut escaped = String::with_capacity(text.len() + 3);
+        if first && self.space_prefix {
+            escaped.push_str(SPACE);
+        }
+        for (n, part) in text.split(' ').enumerate() {
+            if n > 0 {
+                escaped.push_str(SPACE);
+            }
+            escaped.push_str(part);
+        }
+        self.merge(vocab, &escaped, out);
+    }
+
+    fn merge(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) {
+        // The caller bounds the text, so positions fit u32.
+        let mut list: Vec<Symbol> = text
+            .char_indices()
+            .enumerate()
+            .map(|(n, (start, c))| Symbol {
+                start: start as u32,
+                len: c.len_utf8() as u32,
+                prev: (n as u32).wrapping_sub(1),
+                next: n as u32 + 1,
+                token: vocab.id(&text[start..start + c.len_utf8()]),
+            })
+            .collect();
+        let Some(last) = list.last_mut() else { return };
+        last.next = NONE;
+
+        let mut heap = BinaryHeap::new();
+        let push = |heap: &mut BinaryHeap<Pair>, list: &[Symbol], left: u32| {
+            if left == NONE {
+                return;
+            }
+            let l = list[left as usize];
+            if l.next == NONE {
+                return;
+            }
+            let len = l.len + list[l.next as usize].len;
+            if len as usize > vocab.longest() {
+                return;
+            }
+            let (start, end) = (l.start as usize, (l.start + len) as usize);
+            if let Some(token) = vocab.id(&text[start..end]) {
+                heap.push(Pair {
+                    score: self.scores[token as usize],
+                    left,
+                    right: l.next,
+                    len,
+                    token,
+                });
+            }
+        };
+        for left in 0..list.len() as u32 {
+            push(&mut heap, &list, left);
+        }
+        while let Some(pair) = heap.pop() {
+            let (l, r) = (list[pair.left as usize], list[pair.right as usize]);
+            // A swallowed symbol has length 0; a grown one makes the sum too long.
+            if l.len == 0 || r.len == 0 || l.len + r.len != pair.len {
+                continue;
+            }
+            list[pair.right as usize].len = 0;
+            list[pair.left as usize].len = pair.len;
+            list[pair.left as usize].next = r.next;
+            list[pair.left as usize].token = Some(pair.token);
+            if r.next != NONE {
+                list[r.next as usize].prev = pair.left;
+            }
+            push(&mut heap, &list, l.prev);
+            push(&mut heap, &list, pair.left);
+        }
+
+        let mut at = 0;
+        let mut after_unknown = false;
+        while at != NONE {
+            let symbol = list[at as usize];
+            at = symbol.next;
+            if let Some(token) = symbol.token {
+                out.push(token);
+                after_unknown = false;
+                continue;
+            }
+            // Only single characters are unknown: whatever was merged is a token.
+            let bytes =
+                &text.as_bytes()[symbol.start as usize..(symbol.start + symbol.len) as usize];
+            let spelled = bytes.iter().map(|&byte| self.bytes[usize::from(byte)]);
+            if spelled.clone().all(|token| token.is_some()) {
+                out.extend(spelled.flatten());
+                after_unknown = false;
+            } else {
+                // A vocabulary without bytes: SentencePiece writes one unknown token for a run of unknown characters.
+                if !after_unknown && let Some(unk) = vocab.unk {
+                    out.push(unk);
+                }
+                after_unknown = true;
+            }
+        }
+    }
+
+    /// The bytes that a token stands for.
+    pub(crate) fn piece(vocab: &Vocab, id: u32) -> Vec<u8> {
+        let (Some(text), Some(kind)) = (vocab.text(id), vocab.kind(id)) else {
+            return Vec::new();
+        };
+        match kind {
+            TokenKind::Normal => text.replace(SPACE, " ").into_bytes(),
+            TokenKind::Byte => match byte_value(text) {
+                Some(byte) => vec![byte],
+                None => text.as_bytes().to_vec(),
+            },
+            TokenKind::Unused => Vec::new(),
+            TokenKind::Unknown | TokenKind::Control | TokenKind::UserDefined => {
+                text.as_bytes().to_vec()
+            }
+        }
+    }
+}
+
+/// Reads `<0xXX>`.
+fn byte_value(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    if digits.len() != 2 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    u8::from_str_radix(digits, 16).ok()
+}

@@ -1,0 +1,3 @@
+//! Hard text against reference tokenizers, and hostile vocabularies.
+
+use super::*;
