@@ -410,3 +410,7 @@ fn weighted_chunks(prompt: &str, tokenizer: &ClipTokenizer) -> Result<PromptChun
         warnings: parsed.warnings,
     })
 }
+
+#[cfg(test)]
+#[path = "prompt_tests.rs"]
+mod tests;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::formats::error::FormatError;
+use crate::formats::gguf::GgufMetadata;
 use crate::text::TextError;
 use crate::text::error::excerpt;
 
@@ -277,5 +279,43 @@ impl Vocab {
 
     pub(crate) fn kind(&self, id: u32) -> Option<TokenKind> {
         self.kinds.get(id as usize).copied()
+    }
+}
+
+impl GgufVocab {
+    /// Collects `tokenizer.ggml.*` from a file's metadata. It copies the lists; nothing is checked beyond their types.
+    ///
+    /// # Errors
+    /// [`FormatError::MissingKey`] if the file has no tokenizer, [`FormatError::WrongMetadata`] for values of the wrong type.
+    pub fn from_gguf(metadata: &GgufMetadata) -> Result<Self, FormatError> {
+        let mut eog = Vec::new();
+        eog.extend(metadata.opt_u32("tokenizer.ggml.eom_token_id")?);
+        let types = metadata.opt_ints("tokenizer.ggml.token_type")?;
+        Ok(Self {
+            model: metadata.str("tokenizer.ggml.model")?.to_owned(),
+            pre: metadata.opt_str("tokenizer.ggml.pre")?.map(str::to_owned),
+            name: metadata.opt_str("general.name")?.map(str::to_owned),
+            tokens: metadata.strings("tokenizer.ggml.tokens")?.to_vec(),
+            scores: metadata.opt_floats("tokenizer.ggml.scores")?,
+            // Numbers beyond i32 mean nothing, like all unknown kinds.
+            types: types.map(|types| {
+                types
+                    .into_iter()
+                    .map(|code| i32::try_from(code).unwrap_or(0))
+                    .collect()
+            }),
+            merges: metadata
+                .opt_strings("tokenizer.ggml.merges")?
+                .map(<[String]>::to_vec),
+            bos: metadata.opt_u32("tokenizer.ggml.bos_token_id")?,
+            eos: metadata.opt_u32("tokenizer.ggml.eos_token_id")?,
+            eot: metadata.opt_u32("tokenizer.ggml.eot_token_id")?,
+            unk: metadata.opt_u32("tokenizer.ggml.unknown_token_id")?,
+            pad: metadata.opt_u32("tokenizer.ggml.padding_token_id")?,
+            add_bos: metadata.opt_bool("tokenizer.ggml.add_bos_token")?,
+            add_eos: metadata.opt_bool("tokenizer.ggml.add_eos_token")?,
+            add_space_prefix: metadata.opt_bool("tokenizer.ggml.add_space_prefix")?,
+            eog,
+        })
     }
 }
