@@ -341,7 +341,7 @@ impl Kernel {
         match self {
             Self::MatVec { .. } => row!("matvec", "matvec", 64, 12, [Read, Read, Read, ReadWrite]),
             Self::Gemm { .. } => row!("gemm", "gemm", 256, 13, [Read, Read, Read, ReadWrite]),
-            Self::Conv2d { .. } => row!("conv2d", "conv2d", 256, 28, [Read, Read, Read, ReadWrite]),
+            Self::Conv2d { .. } => row!("conv2d", "conv2d", 256, 30, [Read, Read, Read, ReadWrite]),
             Self::Embedding { .. } => row!("embedding", "rows", 256, 10, [Read, Read, ReadWrite]),
             Self::Dequantize { .. } => row!("dequantize", "rows", 256, 10, [Read, ReadWrite]),
             Self::GatherRows => row!(

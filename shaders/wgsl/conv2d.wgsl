@@ -4,7 +4,7 @@ struct Params {
     grid_x: u32,
     grid_y: u32,
     weight_stride: u32, // chunks of four elements a weight row
-    weight_scales: u32,
+    first_weight_row: u32, // of the shard, for the first output channel
     k_begin: u32, // summed indices covered: channel * kh * kw + ky * kw + kx
     k_end: u32,
     channel_begin: u32, // first input channel bound
@@ -18,7 +18,7 @@ struct Params {
     stride_x: u32,
     pad_top: u32,
     pad_left: u32,
-    channels_out: u32, // weight rows bound
+    channels_out: u32, // of this dispatch
     tiles_out: u32,
     tiles_pixels: u32,
     x_base: u32,
@@ -29,6 +29,8 @@ struct Params {
     has_bias: u32,
     accumulate: u32,
     batches: u32,
+    pixel_begin: u32, // pixels covered
+    pixel_end: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#weight
@@ -43,7 +45,7 @@ fn w4(row: u32, chunk: u32, chunks: u32) -> vec4<f32> {
     if (row >= p.channels_out || chunk >= chunks) {
         return vec4<f32>(0.0);
     }
-    return weight4(row, chunk);
+    return weight4(p.first_weight_row + row, chunk);
 }
 
 // The input under four output pixels, whose windows begin at (y0, x0), for one summed index.
@@ -75,7 +77,7 @@ fn store_row(channel: u32, pixel: u32, base: u32, sums: vec4<f32>) {
     }
     let at = base + channel * p.pixels + pixel;
     for (var i = 0u; i < 4u; i += 1u) {
-        if (pixel + i < p.pixels) {
+        if (pixel + i < p.pixel_end) {
             var value = sums[i];
             if (p.accumulate != 0u) {
                 value += y[at + i];
@@ -98,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let within = tile - batch * per_batch;
     let o0 = (within / p.tiles_pixels) * 64u;
-    let pixel0 = (within % p.tiles_pixels) * 64u;
+    let pixel0 = p.pixel_begin + (within % p.tiles_pixels) * 64u;
     let x_base = p.x_base + batch * p.x_batch_stride;
     let tx = lane & 15u;
     let ty = lane >> 4u;
@@ -114,7 +116,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     //#repeat j xyzw
     {
         let pixel = pixel0 + pixel_column * 4u + OFFSET_{j};
-        if (pixel < p.pixels) {
+        if (pixel < p.pixel_end) {
             let oy = pixel / p.out_width;
             let ox = pixel - oy * p.out_width;
             window_y.{j} = i32(oy * p.stride_y) - i32(p.pad_top);

@@ -1,1 +1,3 @@
 //! The executor on wgpu: adapter, memory, plan, kernels, runtime.
+
+pub mod kernels;

@@ -1,0 +1,246 @@
+//! Attention, over values and over a paged cache.
+
+use diptych_shaders::{HeadWidth, Kernel};
+
+use super::{Arg, ExecError, Lowering, Work, words};
+use crate::graph::{KV_PAGE, PagedAttentionSpec};
+
+/// Queries of a workgroup.
+const QUERY_TILE: usize = 64;
+
+impl Lowering<'_, '_> {
+    fn head_width(&self, head_dim: usize) -> Result<HeadWidth, ExecError> {
+        HeadWidth::ALL
+            .into_iter()
+            .find(|width| head_dim <= width.elements() as usize)
+            .ok_or_else(|| {
+                self.unsupported(format!(
+                    "heads of {head_dim} elements; at most 512 can be computed"
+                ))
+            })
+    }
+
+    /// All batches at once if everything fits; else one after the other, by bands of queries and windows of keys, the running
+    /// sums between windows being kept in scratch memory and in the result itself.
+    pub(super) fn attention(
+        &mut self,
+        heads: usize,
+        kv_heads: usize,
+        scale: f32,
+        causal: bool,
+    ) -> Result<(), ExecError> {
+        let [batch, queries, width] = self.axes(0)?;
+        let [_, keys, kv_width] = self.axes(1)?;
+        if heads == 0
+            || kv_heads == 0
+            || !width.is_multiple_of(heads)
+            || !heads.is_multiple_of(kv_heads)
+        {
+            return Err(
+                self.unsupported(format!("{width} elements in {heads} heads over {kv_heads}"))
+            );
+        }
+        let head_dim = width / heads;
+        let kernel = Kernel::Attention {
+            width: self.head_width(head_dim)?,
+        };
+        let limits = *self.limits();
+        let flops_of = |queries: usize, keys: usize| 4 * (queries * width) as u64 * keys as u64;
+        let together = limits.fits(0, batch * queries * width)
+            && limits.fits(0, batch * keys * kv_width)
+            && batch as u64 * flops_of(queries, keys) <= limits.max_dispatch_flops;
+        let (at_once, turns) = if together { (batch, 1) } else { (1, batch) };
+        let query_bands = self.bands(queries, QUERY_TILE, |begin, end| {
+            together
+                || (limits.fits(begin * width, (end - begin) * width)
+                    && limits.fits(0, (end - begin) * heads * 2)
+                    && (end - begin <= QUERY_TILE
+                        || flops_of(end - begin, keys) <= limits.max_dispatch_flops))
+        })?;
+        let windows = self.bands(keys, KV_PAGE, |begin, end| {
+            together || limits.fits(begin * kv_width, (end - begin) * kv_width)
+        })?;
+        let most = query_bands
+            .iter()
+            .map(|(begin, end)| end - begin)
+            .max()
+            .unwrap_or(1);
+        let kept = if windows.len() > 1 {
+            at_once * most * heads
+        } else {
+            1
+        };
+        let state = self.scratch(kept as u64 * 8);
+        let state = limits.window(state, 0, kept * 2);
+        for turn in 0..turns {
+            for &(begin, end) in &query_bands {
+                let first = turn * queries + begin;
+                let len = ((at_once - 1) * queries + end - begin) * width;
+                let q = limits.window(Arg::Operand(0), first * width, len);
+                let y = limits.window(Arg::Output, first * width, len);
+                for (index, &(key_begin, key_end)) in windows.iter().enumerate() {
+                    let key_count = key_end - key_begin;
+                    let kv_first = (turn * keys + key_begin) * kv_width;
+                    let kv_len = ((at_once - 1) * keys + key_count) * kv_width;
+                    let k = limits.window(Arg::Operand(1), kv_first, kv_len);
+                    let v = limits.window(Arg::Operand(2), kv_first, kv_len);
+                    let query_tiles = (end - begin).div_ceil(QUERY_TILE);
+                    let numbers = [
+                        at_once,
+                        heads,
+                        heads / kv_heads,
+                        head_dim,
+                        end - begin,
+                        begin,
+                        key_count,
+                        key_begin,
+                        query_tiles,
+                        q.base,
+                        queries * width,
+                        k.base,
+                        v.base,
+                        keys * kv_width,
+                        y.base,
+                        width,
+                        kv_width,
+                        state.base / 2,
+                        usize::from(causal),
+                        usize::from(index == 0),
+                        usize::from(index + 1 == windows.len()),
+                    ];
+                    let mut list = words(numbers)?.to_vec();
+                    list.push(scale.to_bits());
+                    let work = Work {
+                        groups: (at_once * heads * query_tiles) as u64,
+                        flops: at_once as u64 * flops_of(end - begin, key_count),
+                    };
+                    let bindings = vec![
+                        q.bound.clone(),
+                        k.bound,
+                        v.bound,
+                        state.bound.clone(),
+                        y.bound.clone(),
+                    ];
+                    self.push(kernel, &list, bindings, work)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows' keys and values are written to the cache, then attended to; window by window of the cache's pages where a
+    /// layer's keys do not fit one binding.
+    pub(super) fn paged_attention(&mut self, spec: PagedAttentionSpec) -> Result<(), ExecError> {
+        let [rows, width] = self.axes(0)?;
+        let [sequences, max_pages] = self.axes(6)?;
+        let cache = *self
+            .context
+            .states
+            .get(spec.state)
+            .ok_or_else(|| self.unsupported(format!("cache {} is missing", spec.state)))?;
+        let head_dim = cache.head_dim;
+        self.head_width(head_dim)?;
+        if width != spec.heads * head_dim
+            || cache.kv_heads == 0
+            || !spec.heads.is_multiple_of(cache.kv_heads)
+        {
+            return Err(self.unsupported(format!(
+                "{width} elements in {} heads over {cache:?}",
+                spec.heads
+            )));
+        }
+        let limits = *self.limits();
+        let kv_width = cache.kv_heads * head_dim;
+        let page = KV_PAGE * kv_width;
+        let windows = self.bands(cache.pages, 1, |begin, end| {
+            limits.fits(begin * page, (end - begin) * page)
+        })?;
+        let keys_arg = Arg::KvKeys {
+            state: spec.state,
+            layer: spec.layer,
+        };
+        let values_arg = Arg::KvValues {
+            state: spec.state,
+            layer: spec.layer,
+        };
+        for &(begin, end) in &windows {
+            self.kv_write(
+                [keys_arg, values_arg],
+                rows,
+                kv_width,
+                (begin * KV_PAGE, end * KV_PAGE),
+            )?;
+        }
+
+        let flops_of = |rows: usize| 4 * (rows * width) as u64 * (max_pages * KV_PAGE) as u64;
+        let bands = self.bands(rows, 1, |begin, end| {
+            limits.fits(begin * width, (end - begin) * width)
+                && limits.fits(0, (end - begin) * spec.heads * 2)
+                && (end - begin <= QUERY_TILE || flops_of(end - begin) <= limits.max_dispatch_flops)
+        })?;
+        let most = bands
+            .iter()
+            .map(|(begin, end)| end - begin)
+            .max()
+            .unwrap_or(1);
+        let kept = if windows.len() > 1 {
+            most * spec.heads
+        } else {
+            1
+        };
+        let state = self.scratch(kept as u64 * 8);
+        let state = limits.window(state, 0, kept * 2);
+        let tables = limits.window(Arg::Operand(6), 0, sequences * max_pages);
+        for (begin, end) in bands {
+            let count = end - begin;
+            let q = limits.window(Arg::Operand(0), begin * width, count * width);
+            let positions = limits.window(Arg::Operand(3), begin, count);
+            let row_sequences = limits.window(Arg::Operand(5), begin, count);
+            let y = limits.window(Arg::Output, begin * width, count * width);
+            for (index, &(page_begin, page_end)) in windows.iter().enumerate() {
+                let pages = page_end - page_begin;
+                let keys = limits.window(keys_arg, page_begin * page, pages * page);
+                let values = limits.window(values_arg, page_begin * page, pages * page);
+                let numbers = [
+                    count,
+                    spec.heads,
+                    spec.heads / cache.kv_heads,
+                    head_dim,
+                    q.base,
+                    y.base,
+                    positions.base,
+                    row_sequences.base,
+                    tables.base,
+                    sequences,
+                    max_pages,
+                    page_begin,
+                    pages,
+                    keys.base,
+                    values.base,
+                    kv_width,
+                    usize::from(index == 0),
+                    usize::from(index + 1 == windows.len()),
+                ];
+                let mut list = words(numbers)?.to_vec();
+                list.push(spec.scale.to_bits());
+                list.extend(words([state.base / 2])?);
+                let work = Work {
+                    groups: (count * spec.heads) as u64,
+                    flops: flops_of(count),
+                };
+                let bindings = vec![
+                    q.bound.clone(),
+                    keys.bound,
+                    values.bound,
+                    positions.bound.clone(),
+                    row_sequences.bound.clone(),
+                    tables.bound.clone(),
+                    state.bound.clone(),
+                    y.bound.clone(),
+                ];
+                self.push(Kernel::PagedAttention, &list, bindings, work)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! How weights lie on the device, and their way there from the bytes of a file.
+//!
+//! A weight is a matrix of rows (the first dimension) and columns (all others); vectors are one row. It is cut by rows
+//! into shards that fit one binding each. The layouts of the formats are described in the shaders that read them; what
+//! they have in common: rows are whole chunks of four elements, and a shard's length is a multiple of 16 bytes.
+
+use std::ops::Range;
+
+use diptych_shaders::WeightFormat;
+
+use super::KernelLimits;
+use crate::formats::{StorageDtype, TensorData};
+use crate::graph::ExecError;
+
+/// The layout of one weight on the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedLayout {
+    /// The weight's own shape.
+    pub shape: Vec<usize>,
+    /// How elements are stored.
+    pub format: WeightFormat,
+    /// The first dimension; 1 for vectors.
+    pub rows: usize,
+    /// Elements a row.
+    pub cols: usize,
+    /// Rows of each shard, in order.
+    pub shards: Vec<Range<usize>>,
+}
+
+/// Blocks of a packed format: elements, words in the main section.
+fn block_of(format: WeightFormat) -> Option<(usize, usize)> {
+    match format {
+        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => None,
+        WeightFormat::Q8_0 => Some((32, 8)),
+        WeightFormat::Q4_0 => Some((32, 4)),
+        WeightFormat::Q4K => Some((256, 36)),
+        WeightFormat::Q6K => Some((256, 52)),
+    }
+}
+
+/// Whether a format keeps its blocks' scales in a section of their own.
+fn has_scales(format: WeightFormat) -> bool {
+    matches!(
+        format,
+        WeightFormat::Q8_0 | WeightFormat::Q4_0 | WeightFormat::Q6K
+    )
+}
+
+impl PackedLayout {
+    /// The layout for a weight.
+    ///
+    /// Vectors are kept in f32, whatever their storage: they are small, and kernels then need one way to read them. Quantised
+    /// tensors of three and more dimensions (convolutions) become f32, too.
+    ///
+    /// # Errors
+    /// If the storage type is no weight type, or one row does not fit a binding.
+    pub fn of(weight: &TensorData, limits: &KernelLimits) -> Result<Self, ExecError> {
+        let unsupported = |detail: String| ExecError::Unsupported {
+            executor: "gpu",
+            label: weight.name().to_owned(),
+            detail: format!(
+                "the weight of shape {:?} and type {}: {detail}",
+                weight.shape(),
+                weight.dtype()
+            ),
+        };
+        let (rows, cols) = match weight.shape() {
+            [] => (1, 1),
+            [len] => (1, *len),
+            [rows, rest @ ..] => (*rows, rest.iter().product()),
+        };
+        let stored = match weight.dtype() {
+            StorageDtype::F32 => WeightFormat::F32,
+            StorageDtype::F16 => WeightFormat::F16,
+            StorageDtype::Bf16 => WeightFormat::Bf16,
+            StorageDtype::Q8_0 => WeightFormat::Q8_0,
+            StorageDtype::Q4_0 => WeightFormat::Q4_0,
+            StorageDtype::Q4K => WeightFormat::Q4K,
+            StorageDtype::Q6K => WeightFormat::Q6K,
+            _ => return Err(unsupported("this type cannot be computed with".into())),
+        };
+        let format = match weight.shape().len() {
+            0 | 1 => WeightFormat::F32,
+            2 => stored,
+            _ if block_of(stored).is_some() => WeightFormat::F32,
+            _ => stored,
+        };
+        let mut layout = Self {
+            shape: weight.shape().to_vec(),
+            format,
+            rows,
+            cols,
+            shards: Vec::new(),
+        };
+        // As many rows as fit, counted with the section of scales and its padding; whole tiles of 64 if there are.
+        let limit = limits.max_storage_binding & !15;
+        let per_row = layout.bytes_for(1).max(1);
+        let mut most = usize::try_from(limit / per_row)
+            .unwrap_or(usize::MAX)
+            .min(rows.max(1))
+            .max(1);
+        while most < rows && layout.bytes_for(most + 1) <= limit {
+            most += 1;
+        }
+        if most < rows && most > 64 {
+            most -= most % 64;
+        }
+        if layout.bytes_for(most) > limit {
+            return Err(unsupported(format!(
+                "one row needs {per_row} bytes, and one binding holds {limit}"
+            )));
+        }
+        layout.shards = (0..rows)
+            .step_by(most)
+            .map(|row| row..(row + most).min(rows))
+            .collect();
+        Ok(layout)
+    }
+
+    /// Chunks of four elements a row; what kernels call `weight_stride`.
+    pub fn chunks(&self) -> usize {
+        self.cols.div_ceil(4)
+    }
+
+    /// Words of the main section for a number of rows; there the section of scales begins.
+    pub(super) fn main_words(&self, rows: usize) -> usize {
+        match (block_of(self.format), self.format) {
+            (Some((len, words)), _) => rows * (self.cols / len) * words,
+            (None, WeightFormat::F32) => rows * self.chunks() * 4,
+            (None, _) => rows * self.chunks() * 2,
+        }
+    }
+
+    fn bytes_for(&self, rows: usize) -> u64 {
+        let mut words = self.main_words(rows) as u64;
+        if let (Some((len, _)), true) = (block_of(self.format), has_scales(self.format)) {
+            words += (rows as u64 * (self.cols / len) as u64).div_ceil(2);
+        }
+        (words * 4).next_multiple_of(16)
+    }
+
+    /// Bytes of one shard, a multiple of 16; 0 if there is no such shard.
+    pub fn shard_bytes(&self, shard: usize) -> u64 {
+        self.shards
+            .get(shard)
+            .map_or(0, |rows| self.bytes_for(rows.len()))
+    }
+
+    /// Bytes of all shards.
+    pub fn total_bytes(&self) -> u64 {
+        (0..self.shards.len())
+            .map(|shard| self.shard_bytes(shard))
+            .sum()
+    }
+
+    /// Packs one shard into `out`, which is cleared first and then holds [`PackedLayout::shard_bytes`] bytes.
+    ///
+    /// # Errors
+    /// If the weight is not the one that the layout was made for.
+    pub fn pack_shard(
+        &self,
+        weight: &TensorData,
+        shard: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ExecError> {
+        let rows = self.shards.get(shard).cloned().unwrap_or(0..0);
+        let length = usize::try_from(self.shard_bytes(shard)).unwrap_or(0);
+        out.clear();
+        out.reserve(length);
+        // A vector is one row here, and its first dimension there.
+        let view = if weight.shape().len() < 2 {
+            weight.clone()
+        } else {
+            weight.slice_rows(rows.start, rows.len())?
+        };
+        if view.elements() != rows.len() * self.cols {
+            return Err(ExecError::Backend {
+                context: format!("packing '{}'", weight.name()),
+                message: format!(
+                    "shape {:?} is not that of the layout, {} x {}",
+                    weight.shape(),
+                    self.rows,
+                    self.cols
+                ),
+            });
+        }
+        let blocks = block_of(self.format).map_or(0, |(len, _)| view.elements() / len);
+        match self.format {
+            WeightFormat::F32 if view.dtype() == StorageDtype::F32 => {
+                self.pad_rows(view.bytes(), 4, out)
+            }
+            WeightFormat::F32 => {
+                let values = view.to_f32()?;
+                self.pad_rows(bytemuck::cast_slice(&values), 4, out);
+            }
+            WeightFormat::F16 | WeightFormat::Bf16 => self.pad_rows(view.bytes(), 2, out),
+            WeightFormat::Q4K => out.extend_from_slice(view.bytes()),
+            WeightFormat::Q8_0 => sections::<34>(view.bytes(), blocks, 0, 2..34, out),
+            WeightFormat::Q4_0 => sections::<18>(view.bytes(), blocks, 0, 2..18, out),
+            WeightFormat::Q6K => sections::<210>(view.bytes(), blocks, 208, 0..208, out),
+        }
+        out.resize(length, 0);
+        Ok(())
+    }
+
+    /// Rows of plain elements of `size` bytes, padded with zeros to whole chunks of four.
+    fn pad_rows(&self, bytes: &[u8], size: usize, out: &mut Vec<u8>) {
+        if self.cols.is_multiple_of(4) {
+            out.extend_from_slice(bytes);
+            return;
+        }
+        let padding = (self.chunks() * 4 - self.cols) * size;
+        for row in bytes.chunks_exact((self.cols * size).max(1)) {
+            out.extend_from_slice(row);
+            out.extend(std::iter::repeat_n(0, padding));
+        }
+    }
+}
+
+/// First the quants of all blocks, then their f16 scales.
+fn sections<const BYTES: usize>(
+    bytes: &[u8],
+    blocks: usize,
+    scale: usize,
+    quants: Range<usize>,
+    out: &mut Vec<u8>,
+) {
+    let source = &bytes.as_chunks::<BYTES>().0[..blocks.min(bytes.len() / BYTES)];
+    for block in source {
+        out.extend_from_slice(&block[quants.clone()]);
+    }
+    for block in source {
+        out.extend_from_slice(&block[scale..scale + 2]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_fit_and_cover_all_rows() {
+        let limits = KernelLimits {
+            max_storage_binding: 4096,
+            ..KernelLimits::default()
+        };
+        let bytes = vec![7; 300 * 3 * 34];
+        let weight = TensorData::new_owned("w", &[300, 96], StorageDtype::Q8_0, bytes).unwrap();
+        let layout = PackedLayout::of(&weight, &limits).unwrap();
+        assert!(layout.shards.len() > 1);
+        let mut next = 0;
+        for (index, rows) in layout.shards.iter().enumerate() {
+            assert_eq!(rows.start, next);
+            next = rows.end;
+            assert!(layout.shard_bytes(index) <= 4096);
+            let mut out = vec![1];
+            layout.pack_shard(&weight, index, &mut out).unwrap();
+            assert_eq!(out.len() as u64, layout.shard_bytes(index));
+        }
+        assert_eq!(next, 300);
+        let wide = TensorData::from_f32("wide", &[2, 2000], &[0.0; 4000]).unwrap();
+        assert!(PackedLayout::of(&wide, &limits).is_err());
+    }
+
+    #[test]
+    fn odd_rows_are_padded() {
+        let weight =
+            TensorData::new_owned("w", &[2, 3], StorageDtype::F16, (1..=12).collect()).unwrap();
+        let layout = PackedLayout::of(&weight, &KernelLimits::default()).unwrap();
+        let mut out = Vec::new();
+        layout.pack_shard(&weight, 0, &mut out).unwrap();
+        assert_eq!(out, [1, 2, 3, 4, 5, 6, 0, 0, 7, 8, 9, 10, 11, 12, 0, 0]);
+    }
+}
