@@ -9,6 +9,8 @@ pub mod error;
 pub mod gguf;
 pub mod json;
 pub mod ldm;
+pub mod metadata;
+pub mod picture;
 pub mod safetensors;
 pub mod weights;
 
