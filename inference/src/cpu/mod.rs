@@ -1,1 +1,33 @@
 //! The executor on candle-core: the fallback where there is no GPU, and the oracle for every GPU kernel.
+//!
+//! Two modes ([`CpuMode`]) share one plan and one set of ops. Values are plain `f32` or `u32` vectors; candle multiplies
+//! what it is good at (quantised weights, and the oracle's matrices), and loops over slices on rayon's global pool do the rest,
+//! tiled so that no op takes memory that grows with the product of two sequence lengths.
+//!
+//! * [`executor`](self): [`CpuExecutor`], its plans (`plan.rs`), weights (`weights.rs`) and memory budget (`budget.rs`).
+//! * `run.rs`: walks a plan's nodes and hands them to the ops.
+//! * One file per family of ops: `linear.rs`, `conv.rs`, `norm.rs`, `attention.rs`, `kv.rs`, `elementwise.rs`, `shape.rs`.
+//! * Beneath them: `matmul.rs` (checked views over gemm), `math.rs` (vectorisable functions), `decode.rs` (weights to
+//!   `f32`), `parallel.rs` (tasks in bands, with a look at the interrupt between them).
+
+mod attention;
+mod budget;
+mod conv;
+mod decode;
+mod elementwise;
+mod executor;
+mod kv;
+mod linear;
+mod math;
+mod matmul;
+mod norm;
+mod parallel;
+mod plan;
+mod run;
+mod shape;
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use executor::{CpuExecutor, CpuMode};

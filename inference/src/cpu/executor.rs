@@ -1,0 +1,271 @@
+//! [`CpuExecutor`]: plans, weights, KV caches and the memory that they take.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::budget;
+use super::kv::KvState;
+use super::parallel::Poll;
+use super::plan::Lifetimes;
+use super::run::run;
+use super::weights::{PlanWeights, WeightCache};
+use crate::graph::{
+    ExecError, Executor, Graph, HostTensor, KvShape, MemoryForecast, MemoryUse, PlanId, Run,
+    StateId, check_run,
+};
+
+/// How weights are multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CpuMode {
+    /// Plain f32: weights are dequantised by our own code when they are loaded, then multiplied in f32. What GPU kernels are
+    /// tested against.
+    Oracle,
+    /// For use: quantised weights stay packed and are multiplied by candle's kernels, which round activations to 8 bits a block;
+    /// f16 and bf16 weights stay as they are in their file. Activations are f32.
+    #[default]
+    Fast,
+}
+
+/// A graph made ready.
+pub(super) struct Plan {
+    pub(super) graph: Arc<Graph>,
+    pub(super) mode: CpuMode,
+    pub(super) lifetimes: Lifetimes,
+    pub(super) weights: PlanWeights,
+}
+
+/// Runs graphs on the processor; see [`crate::cpu`].
+pub struct CpuExecutor {
+    mode: CpuMode,
+    device_name: String,
+    budget: u64,
+    plans: BTreeMap<PlanId, Plan>,
+    states: BTreeMap<StateId, KvState>,
+    weights: WeightCache,
+    next_id: u64,
+    /// Values of the latest run at their highest.
+    activations: u64,
+    peak: u64,
+}
+
+impl std::fmt::Debug for CpuExecutor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CpuExecutor")
+            .field("mode", &self.mode)
+            .field("memory", &self.memory())
+            .finish_non_exhaustive()
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+impl CpuExecutor {
+    /// An executor whose budget is four fifths of the memory that the system says is available now.
+    pub fn new(mode: CpuMode) -> Self {
+        Self::with_budget(mode, None)
+    }
+
+    /// An executor that takes at most `budget` bytes; `None` as in [`CpuExecutor::new`].
+    pub fn with_budget(mode: CpuMode, budget: Option<u64>) -> Self {
+        Self {
+            mode,
+            device_name: budget::processor(),
+            budget: budget.unwrap_or_else(budget::default_budget),
+            plans: BTreeMap::new(),
+            states: BTreeMap::new(),
+            weights: WeightCache::default(),
+            next_id: 0,
+            activations: 0,
+            peak: 0,
+        }
+    }
+
+    /// How weights are multiplied.
+    pub fn mode(&self) -> CpuMode {
+        self.mode
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.states.values().map(|state| state.shape.bytes(4)).sum()
+    }
+
+    /// Whether `needed` bytes go on top of `held` ones.
+    fn check_budget(&self, what: &str, held: u64, needed: u64) -> Result<(), ExecError> {
+        let available = self.budget.saturating_sub(held);
+        if needed <= available {
+            return Ok(());
+        }
+        Err(ExecError::OutOfMemory {
+            what: what.to_owned(),
+            needed: needed.div_ceil(MIB),
+            available: available / MIB,
+            budget: self.budget / MIB,
+        })
+    }
+
+    fn note_peak(&mut self, activations: u64) {
+        self.peak = self
+            .peak
+            .max(self.weights.bytes() + self.state_bytes() + activations);
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+impl Executor for CpuExecutor {
+    fn kind(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn device_name(&self) -> String {
+        self.device_name.clone()
+    }
+
+    fn forecast(&self, graph: &Graph) -> MemoryForecast {
+        let (new_weights, shared_weights) = self.weights.forecast(graph, self.mode);
+        MemoryForecast {
+            new_weights,
+            shared_weights,
+            activations: Lifetimes::new(graph, self.mode).peak,
+            states: graph.states.iter().map(|state| state.bytes(4)).sum(),
+        }
+    }
+
+    fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
+        let lifetimes = Lifetimes::new(&graph, self.mode);
+        let (new, _) = self.weights.forecast(&graph, self.mode);
+        let held = self.weights.bytes() + self.state_bytes();
+        self.check_budget(&graph.name, held, new.saturating_add(lifetimes.peak))?;
+        let weights = self.weights.acquire(&graph, self.mode)?;
+        self.note_peak(0);
+        let id = PlanId(self.new_id());
+        tracing::debug!(
+            graph = graph.name,
+            new_weights_mib = new / MIB,
+            activations_mib = lifetimes.peak / MIB,
+            "prepared on the CPU"
+        );
+        self.plans.insert(
+            id,
+            Plan {
+                graph,
+                mode: self.mode,
+                lifetimes,
+                weights,
+            },
+        );
+        Ok(id)
+    }
+
+    fn run(&mut self, plan: PlanId, given: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
+        let id = plan;
+        let plan = self.plans.get(&id).ok_or(ExecError::Unknown {
+            what: "plan",
+            id: id.0,
+        })?;
+        check_run(&plan.graph, &given)?;
+        let held = self.weights.bytes() + self.state_bytes();
+        let activations = plan.lifetimes.peak;
+        // States may have been made since the plan was.
+        self.check_budget(&plan.graph.name, held, activations)?;
+        self.activations = activations;
+        self.peak = self.peak.max(held + activations);
+        let mut states = bind(&mut self.states, &plan.graph, given.states)?;
+        run(plan, given.inputs, &mut states, &mut Poll(given.interrupt))
+    }
+
+    fn drop_plan(&mut self, plan: PlanId) {
+        if let Some(plan) = self.plans.remove(&plan) {
+            self.weights.release(&plan.weights);
+        }
+    }
+
+    fn create_kv(&mut self, shape: KvShape) -> Result<StateId, ExecError> {
+        let bytes = shape.bytes(4);
+        self.check_budget(
+            "a KV cache",
+            self.weights.bytes() + self.state_bytes(),
+            bytes,
+        )?;
+        let state = KvState::new(shape)?;
+        let id = StateId(self.new_id());
+        self.states.insert(id, state);
+        self.note_peak(0);
+        Ok(id)
+    }
+
+    fn copy_kv_page(&mut self, state: StateId, from: u32, to: u32) -> Result<(), ExecError> {
+        let id = state;
+        let state = self.states.get_mut(&id).ok_or(ExecError::Unknown {
+            what: "state",
+            id: id.0,
+        })?;
+        for page in [from, to] {
+            if page as usize >= state.shape.pages {
+                return Err(ExecError::Unknown {
+                    what: "page",
+                    id: page.into(),
+                });
+            }
+        }
+        state.copy_page(from as usize, to as usize);
+        Ok(())
+    }
+
+    fn drop_state(&mut self, state: StateId) {
+        self.states.remove(&state);
+    }
+
+    fn memory(&self) -> MemoryUse {
+        MemoryUse {
+            weights: self.weights.bytes(),
+            activations: self.activations,
+            states: self.state_bytes(),
+            peak: self.peak,
+            budget: self.budget,
+        }
+    }
+}
+
+/// The caches that a run names, in the order of the graph's own list, each of the shape that the graph was built for.
+fn bind<'a>(
+    states: &'a mut BTreeMap<StateId, KvState>,
+    graph: &Graph,
+    wanted: &[StateId],
+) -> Result<Vec<&'a mut KvState>, ExecError> {
+    let fail = |detail: String| ExecError::Input {
+        graph: graph.name.clone(),
+        name: "states".into(),
+        detail,
+    };
+    if let Some(twice) = wanted
+        .iter()
+        .enumerate()
+        .find_map(|(i, id)| wanted[..i].contains(id).then_some(id))
+    {
+        return Err(fail(format!("cache {} is given twice", twice.0)));
+    }
+    let mut found: BTreeMap<StateId, &mut KvState> = states
+        .iter_mut()
+        .filter(|(id, _)| wanted.contains(id))
+        .map(|(id, state)| (*id, state))
+        .collect();
+    let mut bound = Vec::with_capacity(wanted.len());
+    for (id, &shape) in wanted.iter().zip(&graph.states) {
+        let state = found.remove(id).ok_or(ExecError::Unknown {
+            what: "state",
+            id: id.0,
+        })?;
+        if state.shape != shape {
+            return Err(fail(format!(
+                "cache {} has shape {:?}, wanted {shape:?}",
+                id.0, state.shape
+            )));
+        }
+        bound.push(state);
+    }
+    Ok(bound)
+}

@@ -1,0 +1,253 @@
+//! The paged KV cache, in f32, and attention over it.
+
+use super::attention::Online;
+use super::matmul::{Into, Mat, MatMut, multiply};
+use super::parallel::{Poll, Shared, for_tasks, threads, with_scratch, zeros};
+use crate::graph::{ExecError, KV_PAGE, KvShape, NO_SLOT, PagedAttentionSpec};
+
+/// Rows of one sequence that are attended together.
+const ROWS: usize = 32;
+/// Pages whose scores are held at once.
+const PAGES: usize = 4;
+
+/// Keys and values, each `[layer][page][kv_head][KV_PAGE][head_dim]`, so that a head's part of a page is one matrix.
+pub(super) struct KvState {
+    pub(super) shape: KvShape,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl KvState {
+    pub(super) fn new(shape: KvShape) -> Result<Self, ExecError> {
+        let elements = shape.layers * shape.layer_elements();
+        Ok(Self {
+            shape,
+            keys: zeros("the KV cache", elements)?,
+            values: zeros("the KV cache", elements)?,
+        })
+    }
+
+    fn page_elements(&self) -> usize {
+        KV_PAGE * self.shape.kv_heads * self.shape.head_dim
+    }
+
+    /// Where a head's part of a page starts.
+    fn page_at(&self, layer: usize, page: usize, kv_head: usize) -> usize {
+        (layer * self.shape.pages + page) * self.page_elements()
+            + kv_head * KV_PAGE * self.shape.head_dim
+    }
+
+    /// Copies a page of all layers. Both pages exist, which the caller checks.
+    pub(super) fn copy_page(&mut self, from: usize, to: usize) {
+        let len = self.page_elements();
+        for layer in 0..self.shape.layers {
+            let (from, to) = (self.page_at(layer, from, 0), self.page_at(layer, to, 0));
+            self.keys.copy_within(from..from + len, to);
+            self.values.copy_within(from..from + len, to);
+        }
+    }
+
+    /// Writes one row's keys and values `[kv_heads * head_dim]` to a slot.
+    fn write(&mut self, layer: usize, slot: usize, k: &[f32], v: &[f32]) {
+        let d = self.shape.head_dim;
+        for head in 0..self.shape.kv_heads {
+            let at = self.page_at(layer, slot / KV_PAGE, head) + slot % KV_PAGE * d;
+            self.keys[at..at + d].copy_from_slice(&k[head * d..][..d]);
+            self.values[at..at + d].copy_from_slice(&v[head * d..][..d]);
+        }
+    }
+}
+
+/// The run-time parameters of a paged attention; see [`crate::graph::Op::PagedAttention`].
+pub(super) struct Tables<'a> {
+    pub(super) positions: &'a [u32],
+    pub(super) write_slots: &'a [u32],
+    pub(super) sequences: &'a [u32],
+    /// `[sequences, max_pages]`
+    pub(super) block_tables: &'a [u32],
+    pub(super) max_pages: usize,
+}
+
+impl Tables<'_> {
+    /// Every slot and page that will be touched exists.
+    fn check(&self, label: &str, shape: KvShape) -> Result<(), ExecError> {
+        let fail = |name: &str, detail: String| ExecError::Input {
+            graph: label.to_owned(),
+            name: name.to_owned(),
+            detail,
+        };
+        if let Some(slot) = self
+            .write_slots
+            .iter()
+            .find(|&&slot| slot != NO_SLOT && slot as usize >= shape.slots())
+        {
+            return Err(fail(
+                "write_slots",
+                format!("slot {slot} of a cache of {} slots", shape.slots()),
+            ));
+        }
+        let sequences = self.block_tables.len() / self.max_pages.max(1);
+        for (&position, &sequence) in self.positions.iter().zip(self.sequences) {
+            if position == NO_SLOT {
+                continue;
+            }
+            if sequence as usize >= sequences {
+                return Err(fail(
+                    "sequences",
+                    format!("sequence {sequence} of {sequences} in the block tables"),
+                ));
+            }
+            let pages = position as usize / KV_PAGE + 1;
+            if pages > self.max_pages {
+                let detail = format!(
+                    "position {position} is beyond the {} pages of a block table",
+                    self.max_pages
+                );
+                return Err(fail("positions", detail));
+            }
+            let table = &self.block_tables[sequence as usize * self.max_pages..][..pages];
+            if let Some(page) = table.iter().find(|&&page| page as usize >= shape.pages) {
+                return Err(fail(
+                    "block_tables",
+                    format!("page {page} of a cache of {} pages", shape.pages),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs of rows of one sequence, at most [`ROWS`] long, without padding rows.
+    fn tiles(&self) -> Vec<(usize, usize)> {
+        let mut tiles: Vec<(usize, usize)> = Vec::new();
+        for (row, &position) in self.positions.iter().enumerate() {
+            if position == NO_SLOT {
+                continue;
+            }
+            match tiles.last_mut() {
+                Some((first, len))
+                    if *first + *len == row
+                        && *len < ROWS
+                        && self.sequences[*first] == self.sequences[row] =>
+                {
+                    *len += 1;
+                }
+                _ => tiles.push((row, 1)),
+            }
+        }
+        tiles
+    }
+}
+
+/// Writes the rows' keys and values to the cache, then attends. `out` holds zeros.
+pub(super) fn paged_attention(
+    label: &str,
+    out: &mut [f32],
+    [q, k, v]: [&[f32]; 3],
+    tables: &Tables<'_>,
+    state: &mut KvState,
+    spec: PagedAttentionSpec,
+    poll: &mut Poll<'_>,
+) -> Result<(), ExecError> {
+    let KvShape {
+        kv_heads,
+        head_dim: d,
+        ..
+    } = state.shape;
+    tables.check(label, state.shape)?;
+    let (width, kv_width) = (spec.heads * d, kv_heads * d);
+    for ((&slot, k), v) in tables
+        .write_slots
+        .iter()
+        .zip(k.chunks(kv_width))
+        .zip(v.chunks(kv_width))
+    {
+        if slot != NO_SLOT {
+            state.write(spec.layer, slot as usize, k, v);
+        }
+    }
+    let state = &*state;
+    let group = spec.heads / kv_heads;
+    let tiles = tables.tiles();
+    let longest = tables
+        .positions
+        .iter()
+        .filter(|&&p| p != NO_SLOT)
+        .max()
+        .map_or(0, |&p| p as usize + 1);
+    let flops = 4.0 * (ROWS.min(tables.positions.len()) * group * longest * d) as f64;
+    let shared = Shared::new(out);
+    for_tasks(tiles.len() * kv_heads, flops, poll, |task| {
+        let ((first, len), kv_head) = (tiles[task / kv_heads], task % kv_heads);
+        // The query heads that share these keys are further rows of one matrix: row `r` of the tile, head `h` of the group.
+        let rows = len * group;
+        let table = &tables.block_tables[tables.sequences[first] as usize * tables.max_pages..]
+            [..tables.max_pages];
+        let positions = &tables.positions[first..first + len];
+        let visible = positions.iter().max().map_or(0, |&p| p as usize + 1);
+        with_scratch(
+            rows * (d + PAGES * KV_PAGE) + Online::len(rows, d),
+            |scratch| {
+                let (queries, rest) = scratch.split_at_mut(rows * d);
+                let (scores, online) = rest.split_at_mut(rows * PAGES * KV_PAGE);
+                for (i, query) in queries.chunks_mut(d).enumerate() {
+                    let at = (first + i / group) * width + (kv_head * group + i % group) * d;
+                    query.copy_from_slice(&q[at..at + d]);
+                }
+                let mut online = Online::new(online, rows, d);
+                for start in (0..visible).step_by(PAGES * KV_PAGE) {
+                    let keys = (PAGES * KV_PAGE).min(visible - start);
+                    let scores = &mut scores[..rows * keys];
+                    // Of each page: its first column among the scores, its keys, and where they lie.
+                    let pages = table[start / KV_PAGE..]
+                        .iter()
+                        .take(keys.div_ceil(KV_PAGE))
+                        .enumerate()
+                        .map(|(i, &page)| {
+                            let count = KV_PAGE.min(keys - i * KV_PAGE);
+                            (
+                                i * KV_PAGE,
+                                count,
+                                state.page_at(spec.layer, page as usize, kv_head),
+                            )
+                        });
+                    for (column, count, at) in pages.clone() {
+                        let block = Mat::rows(&state.keys[at..], count, d, d);
+                        let queries = Mat::rows(queries, rows, d, d);
+                        let mut product = MatMut::rows(&mut scores[column..], rows, count, keys);
+                        multiply(
+                            &mut product,
+                            Into::Replace,
+                            queries,
+                            block.transposed(),
+                            spec.scale,
+                        );
+                    }
+                    for (i, scores) in scores.chunks_mut(keys).enumerate() {
+                        let seen = (positions[i / group] as usize + 1)
+                            .saturating_sub(start)
+                            .min(keys);
+                        scores[seen..].fill(f32::NEG_INFINITY);
+                    }
+                    online.weigh(scores, keys);
+                    for (column, count, at) in pages {
+                        let weights = Mat::rows(&scores[column..], rows, count, keys);
+                        online.gather(weights, Mat::rows(&state.values[at..], count, d, d));
+                    }
+                }
+                for i in 0..rows {
+                    let at = (first + i / group) * width + (kv_head * group + i % group) * d;
+                    // SAFETY: a task has its own rows and its own heads.
+                    online.finish(i, unsafe { shared.slice(at, d) });
+                }
+            },
+        );
+    })
+}
+
+/// Bytes that all threads together hold while it runs.
+pub(super) fn scratch(shape: KvShape, rows: usize, heads: usize) -> u64 {
+    let (d, kv_heads) = (shape.head_dim, shape.kv_heads.max(1));
+    let tile = ROWS.min(rows) * heads / kv_heads;
+    let each = tile * (d + PAGES * KV_PAGE) + Online::len(tile, d);
+    4 * each as u64 * threads().min(rows * kv_heads) as u64
+}

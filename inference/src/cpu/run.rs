@@ -1,0 +1,397 @@
+//! One run of a plan: node after node, values given back at their last use.
+
+use super::executor::Plan;
+use super::kv::{KvState, Tables};
+use super::parallel::{Poll, zeros};
+use super::plan::{attention_sizes, conv_sizes, dim, last_dim, linear_sizes};
+use super::weights::{Loaded, kept};
+use super::{attention, conv, elementwise, kv, linear, norm, shape};
+use crate::graph::{BinaryKind, ExecError, HostData, HostTensor, Node, Op, ValueId, WeightId};
+
+/// A value: of the run's own, or lent by the caller or by a weight.
+enum Value<'a> {
+    Own(Vec<f32>),
+    Lent(&'a [f32]),
+    Integers(&'a [u32]),
+}
+
+impl Value<'_> {
+    fn floats(&self) -> Option<&[f32]> {
+        match self {
+            Self::Own(values) => Some(values),
+            Self::Lent(values) => Some(values),
+            Self::Integers(_) => None,
+        }
+    }
+}
+
+/// Values of a run, by the root of their views.
+struct Values<'a> {
+    plan: &'a Plan,
+    slots: Vec<Option<Value<'a>>>,
+}
+
+/// The memory that a node's result goes to.
+struct Target {
+    out: Vec<f32>,
+    /// Place of the operand that `out` already holds.
+    holds: Option<usize>,
+}
+
+impl<'a> Values<'a> {
+    fn missing(&self, id: ValueId) -> ExecError {
+        ExecError::Backend {
+            context: format!("value {} of {}", id.0, self.plan.graph.name),
+            message: "was given back before its last use, or has another type".into(),
+        }
+    }
+
+    fn value(&self, id: ValueId) -> Result<&Value<'a>, ExecError> {
+        let root = self.plan.graph.storage_of(id);
+        self.slots
+            .get(root.0)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| self.missing(id))
+    }
+
+    fn floats(&self, id: ValueId) -> Result<&[f32], ExecError> {
+        self.value(id)?.floats().ok_or_else(|| self.missing(id))
+    }
+
+    fn integers(&self, id: ValueId) -> Result<&'a [u32], ExecError> {
+        match self.value(id)? {
+            Value::Integers(values) => Ok(values),
+            _ => Err(self.missing(id)),
+        }
+    }
+
+    fn operand(&self, node: &Node, place: usize) -> Result<ValueId, ExecError> {
+        node.inputs
+            .get(place)
+            .copied()
+            .ok_or_else(|| self.missing(ValueId(place)))
+    }
+
+    fn float_operand(&self, node: &Node, place: usize) -> Result<&[f32], ExecError> {
+        self.floats(self.operand(node, place)?)
+    }
+
+    fn integer_operand(&self, node: &Node, place: usize) -> Result<&'a [u32], ExecError> {
+        self.integers(self.operand(node, place)?)
+    }
+
+    /// The first operand, unless the target already holds it.
+    fn source(&self, node: &Node, target: &Target) -> Result<Option<&[f32]>, ExecError> {
+        if target.holds == Some(0) {
+            Ok(None)
+        } else {
+            self.float_operand(node, 0).map(Some)
+        }
+    }
+
+    /// Memory for the result of a node: that of an operand which is read for the last time, or new.
+    fn target(&mut self, index: usize, node: &Node) -> Result<Target, ExecError> {
+        let holds = self.plan.lifetimes.reuse.get(index).copied().flatten();
+        if let Some(place) = holds {
+            let id = self.operand(node, place)?;
+            let root = self.plan.graph.storage_of(id);
+            return match self.slots.get_mut(root.0).and_then(Option::take) {
+                Some(Value::Own(out)) => Ok(Target { out, holds }),
+                _ => Err(self.missing(id)),
+            };
+        }
+        Ok(Target {
+            out: zeros(&node.label, node.elements())?,
+            holds,
+        })
+    }
+}
+
+/// Runs all nodes; the results are in the order of the graph's outputs. What is given was checked.
+pub(super) fn run(
+    plan: &Plan,
+    inputs: &[(&str, HostTensor)],
+    states: &mut [&mut KvState],
+    poll: &mut Poll<'_>,
+) -> Result<Vec<HostTensor>, ExecError> {
+    let graph = &*plan.graph;
+    let mut values = Values {
+        plan,
+        slots: (0..graph.nodes.len()).map(|_| None).collect(),
+    };
+    for (index, node) in graph.nodes.iter().enumerate() {
+        poll.check()?;
+        let value = match &node.op {
+            Op::Input { name } => {
+                let given = inputs
+                    .iter()
+                    .find(|(given, _)| given == name)
+                    .ok_or_else(|| values.missing(ValueId(index)))?;
+                match &given.1.data {
+                    HostData::F32(data) => Some(Value::Lent(data)),
+                    HostData::U32(data) => Some(Value::Integers(data)),
+                }
+            }
+            Op::Constant { weight } => Some(Value::Lent(plan.weights.floats(*weight)?)),
+            Op::Reshape => None,
+            _ => {
+                let mut target = values.target(index, node)?;
+                compute(&values, node, &mut target, states, poll)?;
+                Some(Value::Own(target.out))
+            }
+        };
+        if let (Some(slot), Some(value)) = (values.slots.get_mut(index), value) {
+            *slot = Some(value);
+        }
+        for &root in plan
+            .lifetimes
+            .free
+            .get(index)
+            .map_or(&[][..], Vec::as_slice)
+        {
+            if let Some(slot) = values.slots.get_mut(root) {
+                *slot = None;
+            }
+        }
+    }
+    results(values)
+}
+
+fn results(mut values: Values<'_>) -> Result<Vec<HostTensor>, ExecError> {
+    let graph = &*values.plan.graph;
+    let mut results = Vec::with_capacity(graph.outputs.len());
+    for (place, &(_, id)) in graph.outputs.iter().enumerate() {
+        let root = graph.storage_of(id);
+        let again = graph
+            .outputs
+            .iter()
+            .skip(place + 1)
+            .any(|&(_, other)| graph.storage_of(other) == root);
+        let shape = graph.node(id).shape.clone();
+        let data = match values.value(id)? {
+            Value::Own(_) if !again => match values.slots.get_mut(root.0).and_then(Option::take) {
+                Some(Value::Own(data)) => HostData::F32(data),
+                _ => return Err(values.missing(id)),
+            },
+            Value::Own(data) => HostData::F32(data.clone()),
+            Value::Lent(data) => HostData::F32(data.to_vec()),
+            Value::Integers(data) => HostData::U32(data.to_vec()),
+        };
+        results.push(HostTensor { shape, data });
+    }
+    Ok(results)
+}
+
+/// Computes one node into its target.
+fn compute(
+    values: &Values<'_>,
+    node: &Node,
+    target: &mut Target,
+    states: &mut [&mut KvState],
+    poll: &mut Poll<'_>,
+) -> Result<(), ExecError> {
+    let (graph, weights) = (&*values.plan.graph, &values.plan.weights);
+    let shape_of = |place: usize| {
+        node.inputs
+            .get(place)
+            .map_or(&[][..], |&id| graph.node(id).shape.as_slice())
+    };
+    let floats = |place: usize| values.float_operand(node, place);
+    let integers = |place: usize| values.integer_operand(node, place);
+    let optional = |id: Option<WeightId>| id.map(|id| weights.floats(id)).transpose();
+    let heavy = |id: WeightId| weights.get(id, kept(graph, &node.op, id, values.plan.mode));
+    let source = if takes_source(&node.op) {
+        values.source(node, target)?
+    } else {
+        None
+    };
+    let holds = target.holds;
+    let out = target.out.as_mut_slice();
+    match &node.op {
+        Op::Input { .. } | Op::Constant { .. } | Op::Reshape => {}
+        Op::Permute { axes } => shape::permute(out, floats(0)?, shape_of(0), axes),
+        Op::Concat { axis } => {
+            let width = node.shape.iter().skip(*axis).product();
+            let mut offset = 0;
+            for place in 0..node.inputs.len() {
+                let len = shape_of(place).iter().skip(*axis).product();
+                shape::concat_part(out, floats(place)?, width, offset, len);
+                offset += len;
+            }
+        }
+        Op::Slice { axis, start, len } => {
+            let inner: usize = node.shape.iter().skip(axis + 1).product();
+            shape::slice(
+                out,
+                floats(0)?,
+                dim(shape_of(0), *axis) * inner,
+                start * inner,
+                len * inner,
+            );
+        }
+        Op::Linear { weight, bias } => {
+            let sizes = linear_sizes(node, shape_of(0));
+            linear::linear(
+                &node.label,
+                out,
+                floats(0)?,
+                heavy(*weight)?,
+                optional(*bias)?,
+                sizes,
+                poll,
+            )?;
+        }
+        Op::Embedding { table } => {
+            let Loaded::File(table) = &heavy(*table)?.loaded else {
+                return Err(values.missing(ValueId(0)));
+            };
+            shape::embedding(&graph.name, out, integers(0)?, table, last_dim(&node.shape))?;
+        }
+        Op::GatherRows => shape::gather_rows(
+            &graph.name,
+            out,
+            floats(0)?,
+            integers(1)?,
+            dim(&node.shape, 1),
+        )?,
+        Op::Binary(kind) => binary(values, node, *kind, out, holds)?,
+        Op::Unary(kind) => elementwise::unary(*kind, out, source),
+        Op::Gated { activation } => elementwise::gated(*activation, out, source, floats(1)?),
+        Op::SplitGated { activation } => {
+            elementwise::split_gated(*activation, out, floats(0)?, last_dim(&node.shape));
+        }
+        Op::LayerNorm { weight, bias, eps } => {
+            norm::layer_norm(
+                out,
+                source,
+                weights.floats(*weight)?,
+                optional(*bias)?,
+                *eps,
+            );
+        }
+        Op::RmsNorm { weight, eps } => norm::rms_norm(out, source, weights.floats(*weight)?, *eps),
+        Op::GroupNorm {
+            weight,
+            bias,
+            groups,
+            eps,
+            silu,
+        } => {
+            let inner = node.shape.iter().skip(2).product();
+            let (weight, bias) = (weights.floats(*weight)?, weights.floats(*bias)?);
+            norm::group_norm(out, source, weight, bias, inner, *groups, *eps, *silu);
+        }
+        Op::Conv2d { weight, bias, spec } => {
+            let sizes = conv_sizes(node, shape_of(0), graph.weight(*weight).shape());
+            conv::conv2d(
+                out,
+                floats(0)?,
+                heavy(*weight)?,
+                optional(*bias)?,
+                sizes,
+                *spec,
+                poll,
+            )?;
+        }
+        Op::UpsampleNearest => {
+            let (from, to) = (shape_of(0), &node.shape);
+            shape::upsample_nearest(
+                out,
+                floats(0)?,
+                [dim(from, 2), dim(from, 3)],
+                [dim(to, 2), dim(to, 3)],
+            );
+        }
+        Op::Attention {
+            heads,
+            kv_heads,
+            scale,
+            causal,
+        } => {
+            let sizes = attention_sizes(shape_of(0), shape_of(1), *heads, *kv_heads);
+            attention::attention(
+                out,
+                [floats(0)?, floats(1)?, floats(2)?],
+                sizes,
+                *scale,
+                *causal,
+                poll,
+            )?;
+        }
+        Op::Rope {
+            heads,
+            inv_freq,
+            style,
+            magnitude,
+        } => {
+            let frequencies = weights.floats(*inv_freq)?;
+            elementwise::rope(
+                out,
+                source,
+                integers(1)?,
+                *heads,
+                frequencies,
+                *style,
+                *magnitude,
+            )?;
+        }
+        Op::PagedAttention(spec) => {
+            let tables = Tables {
+                positions: integers(3)?,
+                write_slots: integers(4)?,
+                sequences: integers(5)?,
+                block_tables: integers(6)?,
+                max_pages: dim(shape_of(6), 1),
+            };
+            let state = states.get_mut(spec.state).ok_or(ExecError::Unknown {
+                what: "state",
+                id: spec.state as u64,
+            })?;
+            let operands = [floats(0)?, floats(1)?, floats(2)?];
+            kv::paged_attention(&graph.name, out, operands, &tables, state, *spec, poll)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an op works in place on its first operand.
+fn takes_source(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Unary(_)
+            | Op::Gated { .. }
+            | Op::LayerNorm { .. }
+            | Op::RmsNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::Rope { .. }
+    )
+}
+
+/// The one op that can work in place on either operand.
+fn binary(
+    values: &Values<'_>,
+    node: &Node,
+    kind: BinaryKind,
+    out: &mut [f32],
+    holds: Option<usize>,
+) -> Result<(), ExecError> {
+    let shape_of = |place: usize| {
+        node.inputs
+            .get(place)
+            .map_or(&[][..], |&id| values.plan.graph.node(id).shape.as_slice())
+    };
+    let (source, other) = match holds {
+        Some(1) => (None, 0),
+        Some(_) => (None, 1),
+        None => (Some(values.float_operand(node, 0)?), 1),
+    };
+    elementwise::binary(
+        kind,
+        out,
+        source,
+        &node.shape,
+        values.float_operand(node, other)?,
+        shape_of(other),
+    );
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Weights in the forms that the ops want, each once however many plans use it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::{CpuStorage, Device};
+
+use super::decode::{as_floats, bad, decode_all};
+use super::executor::CpuMode;
+use crate::formats::weights::{StorageDtype, TensorData, TensorKey};
+use crate::graph::{ExecError, Graph, Op, WeightId};
+
+/// The form in which an op wants a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kept {
+    /// Floats, read where they lie if they are floats in the file already.
+    Floats,
+    /// As in the file, decoded row by row when used.
+    File,
+    /// Floats as candle's matrix.
+    Matrix,
+    /// Quantised blocks as candle's matrix.
+    Quantised,
+}
+
+/// Floats, own or in a file.
+pub(super) enum Floats {
+    Own(Vec<f32>),
+    File(TensorData),
+}
+
+impl Floats {
+    pub(super) fn as_slice(&self) -> &[f32] {
+        match self {
+            Self::Own(values) => values,
+            // Whether they can be read was asked when it was made.
+            Self::File(tensor) => as_floats(tensor).unwrap_or_default(),
+        }
+    }
+}
+
+/// A weight in one of its forms.
+pub(super) enum Loaded {
+    Floats(Floats),
+    File(TensorData),
+    Matrix(CpuStorage),
+    Quantised(QTensor),
+}
+
+/// A loaded weight and the bytes that it takes.
+pub(super) struct Weight {
+    pub(super) loaded: Loaded,
+    bytes: u64,
+}
+
+impl Weight {
+    /// Whether it can be read as floats without decoding.
+    pub(super) fn is_floats(&self) -> bool {
+        matches!(self.loaded, Loaded::Floats(_))
+    }
+
+    fn load(tensor: &TensorData, kept: Kept) -> Result<Self, ExecError> {
+        let loaded = match kept {
+            Kept::Floats if as_floats(tensor).is_some() => {
+                Loaded::Floats(Floats::File(tensor.clone()))
+            }
+            Kept::Floats => Loaded::Floats(Floats::Own(decode_all(tensor)?)),
+            Kept::File => Loaded::File(tensor.clone()),
+            Kept::Matrix => Loaded::Matrix(CpuStorage::F32(decode_all(tensor)?)),
+            Kept::Quantised => {
+                let dtype = ggml_dtype(tensor.dtype())
+                    .ok_or_else(|| bad(tensor, "candle has no such quantised type"))?;
+                let storage = QStorage::from_data(tensor.bytes().into(), &Device::Cpu, dtype);
+                let matrix = storage.and_then(|storage| QTensor::new(storage, tensor.shape()));
+                Loaded::Quantised(matrix.map_err(|error| bad(tensor, &error.to_string()))?)
+            }
+        };
+        Ok(Self {
+            loaded,
+            bytes: bytes(tensor, kept),
+        })
+    }
+}
+
+fn ggml_dtype(dtype: StorageDtype) -> Option<GgmlDType> {
+    match dtype {
+        StorageDtype::Q8_0 => Some(GgmlDType::Q8_0),
+        StorageDtype::Q4_0 => Some(GgmlDType::Q4_0),
+        StorageDtype::Q4K => Some(GgmlDType::Q4K),
+        StorageDtype::Q6K => Some(GgmlDType::Q6K),
+        _ => None,
+    }
+}
+
+/// Bytes that a weight takes in a form. Bytes that are read in a mapped file count in full: they are in memory while in use.
+fn bytes(tensor: &TensorData, kept: Kept) -> u64 {
+    let stored = tensor.bytes().len() as u64;
+    match kept {
+        Kept::File => stored,
+        Kept::Floats | Kept::Matrix => 4 * tensor.elements() as u64,
+        Kept::Quantised => stored + repacked_bytes(tensor),
+    }
+}
+
+/// Bytes of the second copy that candle 0.11 makes at first use, in an order that suits its fast kernels.
+fn repacked_bytes(tensor: &TensorData) -> u64 {
+    let &[n, k] = tensor.shape() else { return 0 };
+    let elements = tensor.elements() as u64;
+    if cfg!(target_arch = "aarch64") {
+        return tensor.bytes().len() as u64;
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        let vnni = is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni");
+        if n.is_multiple_of(16) && k.is_multiple_of(256) && is_x86_feature_detected!("avx2") {
+            // Bytes of candle's tiles for 4096 elements (512 for Q8_0).
+            return match tensor.dtype() {
+                StorageDtype::Q4K => elements / 4096 * 3072,
+                StorageDtype::Q6K => elements / 4096 * 5120,
+                StorageDtype::Q8_0 if vnni => elements / 512 * 544,
+                _ => 0,
+            };
+        }
+    }
+    let _ = (n, k, elements);
+    0
+}
+
+/// The form of a weight in an op.
+pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> Kept {
+    let dtype = graph.weight(weight).dtype();
+    match *op {
+        Op::Embedding { .. } => Kept::File,
+        Op::Linear { weight: matrix, .. } if matrix == weight => match (mode, dtype) {
+            (CpuMode::Oracle, _) => Kept::Matrix,
+            (CpuMode::Fast, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
+            (CpuMode::Fast, _) if ggml_dtype(dtype).is_some() => Kept::Quantised,
+            (CpuMode::Fast, _) => Kept::Floats,
+        },
+        Op::Conv2d { weight: kernel, .. } if kernel == weight => match (mode, dtype) {
+            (CpuMode::Fast, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
+            _ => Kept::Floats,
+        },
+        _ => Kept::Floats,
+    }
+}
+
+/// A weight's identity in the cache.
+type Key = (TensorKey, Kept);
+
+struct Entry {
+    weight: Arc<Weight>,
+    plans: usize,
+}
+
+/// What a plan holds of the cache.
+pub(super) struct PlanWeights {
+    weights: HashMap<(WeightId, Kept), Arc<Weight>>,
+    keys: Vec<Key>,
+}
+
+impl PlanWeights {
+    /// The weight in a form that the plan was made with.
+    pub(super) fn get(&self, id: WeightId, kept: Kept) -> Result<&Weight, ExecError> {
+        self.weights
+            .get(&(id, kept))
+            .map(Arc::as_ref)
+            .ok_or_else(|| ExecError::Backend {
+                context: format!("weight {} of a plan", id.0),
+                message: format!("is not there as {kept:?}"),
+            })
+    }
+
+    /// The weight as floats.
+    pub(super) fn floats(&self, id: WeightId) -> Result<&[f32], ExecError> {
+        match &self.get(id, Kept::Floats)?.loaded {
+            Loaded::Floats(floats) => Ok(floats.as_slice()),
+            _ => Ok(&[]),
+        }
+    }
+}
+
+/// All weights of all plans.
+#[derive(Default)]
+pub(super) struct WeightCache {
+    entries: HashMap<Key, Entry>,
+    bytes: u64,
+}
+
+/// Each weight of a graph in each of the forms that its ops want, once.
+fn wanted(graph: &Graph, mode: CpuMode) -> HashMap<(WeightId, Kept), Key> {
+    let mut wanted = HashMap::new();
+    for node in &graph.nodes {
+        for id in node.op.weights() {
+            let kept = kept(graph, &node.op, id, mode);
+            wanted
+                .entry((id, kept))
+                .or_insert_with(|| (graph.weight(id).key(), kept));
+        }
+    }
+    wanted
+}
+
+impl WeightCache {
+    /// Bytes in use.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of a graph's weights that are not there, and that are there.
+    pub(super) fn forecast(&self, graph: &Graph, mode: CpuMode) -> (u64, u64) {
+        let (mut new, mut shared) = (0, 0);
+        let mut seen = std::collections::HashSet::new();
+        for ((id, kept), key) in wanted(graph, mode) {
+            if seen.contains(&key) {
+                continue;
+            }
+            let bytes = bytes(graph.weight(id), kept);
+            *(if self.entries.contains_key(&key) {
+                &mut shared
+            } else {
+                &mut new
+            }) += bytes;
+            seen.insert(key);
+        }
+        (new, shared)
+    }
+
+    /// Loads what is not there yet. After an error nothing has changed.
+    pub(super) fn acquire(
+        &mut self,
+        graph: &Graph,
+        mode: CpuMode,
+    ) -> Result<PlanWeights, ExecError> {
+        let mut plan = PlanWeights {
+            weights: HashMap::new(),
+            keys: Vec::new(),
+        };
+        for ((id, kept), key) in wanted(graph, mode) {
+            match self.hold(graph.weight(id), kept, &key) {
+                Ok(weight) => plan.weights.insert((id, kept), weight),
+                Err(error) => {
+                    self.release(&plan);
+                    return Err(error);
+                }
+            };
+            plan.keys.push(key);
+        }
+        Ok(plan)
+    }
+
+    fn hold(
+        &mut self,
+        tensor: &TensorData,
+        kept: Kept,
+        key: &Key,
+    ) -> Result<Arc<Weight>, ExecError> {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.plans += 1;
+            return Ok(Arc::clone(&entry.weight));
+        }
+        let weight = Arc::new(Weight::load(tensor, kept)?);
+        self.bytes += weight.bytes;
+        self.entries.insert(
+            key.clone(),
+            Entry {
+                weight: Arc::clone(&weight),
+                plans: 1,
+            },
+        );
+        Ok(weight)
+    }
+
+    /// Gives back what a plan held.
+    pub(super) fn release(&mut self, plan: &PlanWeights) {
+        for key in &plan.keys {
+            let Some(entry) = self.entries.get_mut(key) else {
+                continue;
+            };
+            entry.plans -= 1;
+            if entry.plans == 0 {
+                self.bytes -= entry.weight.bytes;
+                self.entries.remove(key);
+            }
+        }
+    }
+}
