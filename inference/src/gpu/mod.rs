@@ -1,3 +1,33 @@
 //! The executor on wgpu: adapter, memory, plan, kernels, runtime.
+//!
+//! A graph is compiled once into a plan: values packed by their lifetimes into a few arenas, weights uploaded once and
+//! bound read-only, and a frozen list of dispatches with their bind groups. A run only encodes that list again.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `device` | adapters and the engine's own device |
+//! | `memory` | makes and counts every buffer, within a budget |
+//! | `kernels` | from ops to dispatches |
+//! | `layout` | all dispatches of a graph, and where its values lie, before anything is allocated |
+//! | `arena` | packs values by their lifetimes |
+//! | `upload` | weights, packed and shared between plans |
+//! | `kv` | KV caches |
+//! | `pipelines`, `plan` | pipelines and bind groups |
+//! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
 
+mod arena;
+mod device;
+mod executor;
 pub mod kernels;
+mod kv;
+mod layout;
+mod memory;
+mod pipelines;
+mod plan;
+mod upload;
+
+pub use device::{AdapterChoice, AdapterReport, GpuDevice, LimitPolicy, adapters};
+pub use executor::GpuExecutor;
+
+#[cfg(test)]
+mod tests;

@@ -187,7 +187,7 @@ impl PackedLayout {
         let blocks = block_of(self.format).map_or(0, |(len, _)| view.elements() / len);
         match self.format {
             WeightFormat::F32 if view.dtype() == StorageDtype::F32 => {
-                self.pad_rows(view.bytes(), 4, out)
+                self.pad_rows(view.bytes(), 4, out);
             }
             WeightFormat::F32 => {
                 let values = view.to_f32()?;

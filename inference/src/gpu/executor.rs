@@ -1,0 +1,390 @@
+//! The executor: plans, weights and caches of one device, and the run of a plan.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::device::{AdapterChoice, GpuDevice, LimitPolicy};
+use super::kernels::KernelLimits;
+use super::kv::KvBuffers;
+use super::layout::{Compiled, compile};
+use super::memory::Memory;
+use super::pipelines::Pipelines;
+use super::plan::{Group, Plan};
+use super::upload::WeightStore;
+use crate::graph::{
+    ExecError, Executor, Graph, HostData, HostTensor, Interrupt, KvShape, MemoryForecast,
+    MemoryUse, NeverInterrupt, PlanId, Run, StateId, check_run,
+};
+
+/// Milliseconds of work that a submit should take: short enough for a smooth window, far below any watchdog.
+const SUBMIT_MS: f64 = 10.0;
+/// Submits that may be under way: one runs while the next is encoded.
+const IN_FLIGHT: usize = 2;
+/// Dispatches in a submit at most.
+const SUBMIT_DISPATCHES: usize = 128;
+/// Cost per millisecond that is assumed before anything was measured: a slow integrated GPU.
+const FIRST_RATE: f64 = 5e7;
+
+/// The executor on wgpu.
+pub struct GpuExecutor {
+    device: Arc<GpuDevice>,
+    memory: Memory,
+    kernel_limits: KernelLimits,
+    pipelines: Pipelines,
+    weights: WeightStore,
+    plans: BTreeMap<PlanId, Plan>,
+    states: BTreeMap<StateId, KvBuffers>,
+    next_id: u64,
+    /// Cost (see [`super::plan::Command::cost`]) that the device does in a millisecond, as last measured.
+    rate: f64,
+}
+
+impl GpuExecutor {
+    /// Opens a device.
+    ///
+    /// # Errors
+    /// If there is no such adapter or the driver refuses.
+    pub fn open(
+        choice: AdapterChoice,
+        limits: LimitPolicy,
+        budget: Option<u64>,
+    ) -> Result<Self, ExecError> {
+        Ok(Self::on(Arc::new(GpuDevice::open(choice, limits)?), budget))
+    }
+
+    /// An executor on a device that is open already.
+    pub fn on(device: Arc<GpuDevice>, budget: Option<u64>) -> Self {
+        let mut kernel_limits = KernelLimits::of(&device.limits);
+        if !device.report.hardware {
+            // Software is a thousand times slower; a dispatch must not take seconds there.
+            kernel_limits.max_dispatch_flops = 1 << 28;
+        }
+        Self {
+            memory: Memory::new(Arc::clone(&device), budget),
+            device,
+            kernel_limits,
+            pipelines: Pipelines::default(),
+            weights: WeightStore::default(),
+            plans: BTreeMap::new(),
+            states: BTreeMap::new(),
+            next_id: 1,
+            rate: FIRST_RATE,
+        }
+    }
+
+    /// Tighter kernel limits than the device's, to make small values take the paths of large ones. For tests.
+    pub fn with_kernel_limits(mut self, limits: KernelLimits) -> Self {
+        self.kernel_limits = limits;
+        self
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<GpuDevice> {
+        &self.device
+    }
+
+    fn compile(&self, graph: &Graph) -> Result<Compiled, ExecError> {
+        compile(graph, &self.device.limits, &self.kernel_limits)
+    }
+
+    fn weight_forecast(&self, graph: &Graph, compiled: &Compiled) -> (u64, u64) {
+        let (mut new, mut shared) = (0, 0);
+        for (weight, layout) in graph.weights.iter().zip(&compiled.weights) {
+            let bytes = layout.total_bytes();
+            if self.weights.contains(&weight.key()) {
+                shared += bytes;
+            } else {
+                new += bytes;
+            }
+        }
+        (new, shared)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+}
+
+impl Executor for GpuExecutor {
+    fn kind(&self) -> &'static str {
+        "gpu"
+    }
+
+    fn device_name(&self) -> String {
+        let report = &self.device.report;
+        format!("{} ({}, {})", report.name, report.backend, report.kind)
+    }
+
+    fn forecast(&self, graph: &Graph) -> MemoryForecast {
+        let states = graph.states.iter().map(|state| state.bytes(4)).sum();
+        match self.compile(graph) {
+            Ok(compiled) => {
+                let (new_weights, shared_weights) = self.weight_forecast(graph, &compiled);
+                MemoryForecast {
+                    new_weights,
+                    shared_weights,
+                    activations: compiled.activation_bytes(),
+                    states,
+                }
+            }
+            // It cannot be run at all, which preparing it will say; its weights are what can be told.
+            Err(_) => MemoryForecast {
+                new_weights: graph.weight_bytes(),
+                states,
+                ..MemoryForecast::default()
+            },
+        }
+    }
+
+    fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
+        self.device.check("before planning")?;
+        self.weights.tidy();
+        let compiled = self.compile(&graph)?;
+        let (new_weights, _) = self.weight_forecast(&graph, &compiled);
+        let needed = new_weights + compiled.activation_bytes();
+        if needed > self.memory.available() {
+            return Err(self.memory.out_of_memory(&graph.name, needed));
+        }
+        let weights: Vec<_> = graph
+            .weights
+            .iter()
+            .cloned()
+            .zip(compiled.weights.iter().cloned())
+            .collect();
+        let uploaded =
+            self.weights
+                .upload(&self.device, &self.memory, &weights, &mut NeverInterrupt)?;
+        let plan = Plan::new(
+            &self.device,
+            &self.memory,
+            &mut self.pipelines,
+            graph,
+            compiled,
+            uploaded,
+        )?;
+        let id = PlanId(self.next_id());
+        self.plans.insert(id, plan);
+        Ok(id)
+    }
+
+    fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
+        self.device.check("before a run")?;
+        let states: Vec<&KvBuffers> = run
+            .states
+            .iter()
+            .map(|id| {
+                self.states.get(id).ok_or(ExecError::Unknown {
+                    what: "state",
+                    id: id.0,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let plan = self.plans.get_mut(&plan).ok_or(ExecError::Unknown {
+            what: "plan",
+            id: plan.0,
+        })?;
+        check_inputs(plan, &run, &states)?;
+        plan.bind_states(&self.device, run.states, &states)?;
+        let plan = &*plan;
+        write_inputs(&self.device, plan, &run)?;
+        execute(
+            &self.device,
+            plan,
+            run.states,
+            run.interrupt,
+            &mut self.rate,
+        )?;
+        read_outputs(&self.device, plan)
+    }
+
+    fn drop_plan(&mut self, plan: PlanId) {
+        self.plans.remove(&plan);
+        self.weights.tidy();
+    }
+
+    fn create_kv(&mut self, shape: KvShape) -> Result<StateId, ExecError> {
+        self.device.check("before making a KV cache")?;
+        let buffers = KvBuffers::new(&self.device, &self.memory, shape)?;
+        let id = StateId(self.next_id());
+        self.states.insert(id, buffers);
+        Ok(id)
+    }
+
+    fn copy_kv_page(&mut self, state: StateId, from: u32, to: u32) -> Result<(), ExecError> {
+        let buffers = self.states.get(&state).ok_or(ExecError::Unknown {
+            what: "state",
+            id: state.0,
+        })?;
+        buffers.copy_page(&self.device, from, to)
+    }
+
+    fn drop_state(&mut self, state: StateId) {
+        for plan in self.plans.values_mut() {
+            plan.forget_state(state);
+        }
+        self.states.remove(&state);
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.memory.usage()
+    }
+}
+
+fn check_inputs(plan: &Plan, run: &Run<'_>, states: &[&KvBuffers]) -> Result<(), ExecError> {
+    check_run(&plan.graph, run)?;
+    let fail = |name: &str, detail: String| ExecError::Input {
+        graph: plan.graph.name.clone(),
+        name: name.to_owned(),
+        detail,
+    };
+    for (wanted, given) in plan.graph.states.iter().zip(states) {
+        if *wanted != given.shape {
+            return Err(fail(
+                "states",
+                format!("{:?} given, {wanted:?} wanted", given.shape),
+            ));
+        }
+    }
+    for bound in &plan.bounds {
+        if let Some((name, tensor)) = run.inputs.iter().find(|(name, _)| *name == bound.input)
+            && let HostData::U32(numbers) = &tensor.data
+        {
+            bound.check(numbers).map_err(|detail| fail(name, detail))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_inputs(device: &GpuDevice, plan: &Plan, run: &Run<'_>) -> Result<(), ExecError> {
+    for (name, id, _) in plan.graph.inputs() {
+        let Some((_, tensor)) = run.inputs.iter().find(|(given, _)| *given == name) else {
+            continue;
+        };
+        let Some((buffer, offset)) = plan.place(id.0) else {
+            continue;
+        };
+        let bytes: &[u8] = match &tensor.data {
+            HostData::F32(data) => bytemuck::cast_slice(data),
+            HostData::U32(data) => bytemuck::cast_slice(data),
+        };
+        device.queue.write_buffer(buffer, offset, bytes);
+    }
+    device.check("writing inputs")
+}
+
+/// Encodes and submits all dispatches in pieces of about [`SUBMIT_MS`], asking between them whether to stop.
+fn execute(
+    device: &GpuDevice,
+    plan: &Plan,
+    states: &[StateId],
+    interrupt: &mut dyn Interrupt,
+    rate: &mut f64,
+) -> Result<(), ExecError> {
+    let state_groups = plan.state_groups(states);
+    let mut in_flight: VecDeque<(wgpu::SubmissionIndex, u64)> = VecDeque::new();
+    let mut last_done = Instant::now();
+    let mut commands = plan.commands.as_slice();
+    while !commands.is_empty() {
+        if interrupt.poll() {
+            device.wait("stopping")?;
+            return Err(ExecError::Interrupted);
+        }
+        let most = (*rate * SUBMIT_MS) as u64;
+        let (mut count, mut cost) = (0, 0);
+        for command in commands.iter().take(SUBMIT_DISPATCHES) {
+            if count > 0 && cost + command.cost > most {
+                break;
+            }
+            cost += command.cost;
+            count += 1;
+        }
+        let (now, later) = commands.split_at(count);
+        commands = later;
+        let mut encoder = device
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for command in now {
+                let group = match &command.group {
+                    Group::Fixed(group) => Some(group),
+                    Group::States(index) => state_groups.get(*index),
+                };
+                pass.set_pipeline(&command.pipeline);
+                pass.set_bind_group(0, group, &[]);
+                let [x, y, z] = command.grid;
+                pass.dispatch_workgroups(x, y, z);
+            }
+        }
+        in_flight.push_back((device.queue.submit([encoder.finish()]), cost));
+        if in_flight.len() >= IN_FLIGHT
+            && let Some((index, cost)) = in_flight.pop_front()
+        {
+            let polled = device.device.poll(wgpu::PollType::Wait {
+                submission_index: Some(index),
+                timeout: None,
+            });
+            device.check("running")?;
+            polled.map_err(|error| ExecError::DeviceLost {
+                reason: error.to_string(),
+            })?;
+            let millis = last_done.elapsed().as_secs_f64() * 1e3;
+            last_done = Instant::now();
+            if millis > 0.01 {
+                *rate = (*rate * 0.7 + cost as f64 / millis * 0.3).clamp(1e6, 1e12);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_outputs(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTensor>, ExecError> {
+    let (readback, offsets) = plan.readback();
+    let graph = &plan.graph;
+    let mut encoder = device
+        .device
+        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    for ((_, output), &offset) in graph.outputs.iter().zip(offsets) {
+        let bytes = graph.node(*output).elements() as u64 * 4;
+        if let Some((buffer, from)) = plan.place(graph.storage_of(*output).0) {
+            encoder.copy_buffer_to_buffer(buffer, from, readback, offset, bytes);
+        }
+    }
+    device.queue.submit([encoder.finish()]);
+    if graph.outputs.is_empty() {
+        device.wait("running")?;
+        return Ok(Vec::new());
+    }
+    let failed = |message: String| ExecError::Backend {
+        context: "reading results".into(),
+        message,
+    };
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    readback.map_async(wgpu::MapMode::Read, .., move |result| {
+        // The receiver waits right below; it is only gone if this function has returned with an error.
+        let _ = sender.send(result);
+    });
+    device.wait("reading results")?;
+    match receiver.try_recv() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(_) => return Err(failed("the driver did not map the buffer".into())),
+    }
+    let results = {
+        let view = readback
+            .get_mapped_range(..)
+            .map_err(|error| failed(error.to_string()))?;
+        let tensor = |(output, &offset): (&(String, crate::graph::ValueId), &u64)| {
+            let node = graph.node(output.1);
+            let start = offset as usize;
+            let bytes = &view[start..start + node.elements() * 4];
+            HostTensor::f32(node.shape.clone(), bytemuck::pod_collect_to_vec(bytes))
+        };
+        graph.outputs.iter().zip(offsets).map(tensor).collect()
+    };
+    readback.unmap();
+    Ok(results)
+}

@@ -1,0 +1,278 @@
+//! What a graph needs on a device, worked out before anything is allocated: dispatches, places of values, bytes.
+
+use std::collections::HashMap;
+
+use super::arena::{self, Layout, Spot};
+use super::kernels::{Dispatch, KernelLimits, LowerContext, PackedLayout, lower};
+use crate::formats::TensorKey;
+use crate::graph::{Dtype, ExecError, Graph, NO_SLOT, Op, ValueId};
+
+/// Largest arena that is made, if no single value is larger: small enough to find room, large enough to be few.
+const LARGEST_ARENA: u64 = 1 << 30;
+/// Uniform blocks are padded to this, so that an empty or odd block is a legal binding.
+const UNIFORM_PADDING: u64 = 16;
+
+/// A dispatch with the node that it belongs to.
+pub struct Step {
+    /// Index of the node.
+    pub node: usize,
+    /// First of the node's scratch spots.
+    pub scratch: usize,
+    /// Byte offset of its uniform block.
+    pub uniform_offset: u64,
+    /// Bytes of its uniform block.
+    pub uniform_size: u64,
+    /// The dispatch.
+    pub dispatch: Dispatch,
+}
+
+/// A bound on the numbers in an input, which come from outside and address memory.
+pub struct Bound {
+    /// The input's name.
+    pub input: String,
+    /// Numbers must be below this.
+    pub limit: u64,
+    /// Whether [`NO_SLOT`] is allowed, too.
+    pub or_none: bool,
+}
+
+impl Bound {
+    /// Checks the input's numbers.
+    ///
+    /// # Errors
+    /// The first number out of bounds, in words.
+    pub fn check(&self, numbers: &[u32]) -> Result<(), String> {
+        let bad = |&&number: &&u32| {
+            u64::from(number) >= self.limit && !(self.or_none && number == NO_SLOT)
+        };
+        match numbers.iter().find(bad) {
+            None => Ok(()),
+            Some(number) => Err(format!("holds {number}, which is not below {}", self.limit)),
+        }
+    }
+}
+
+/// A graph ready to be put on a device.
+pub struct Compiled {
+    /// Dispatches in order.
+    pub steps: Vec<Step>,
+    /// Place of every value's storage, by node.
+    pub spots: HashMap<usize, Spot>,
+    /// Places of scratch memory, see [`Step::scratch`].
+    pub scratch: Vec<Spot>,
+    /// Bytes of the arenas.
+    pub arenas: Vec<u64>,
+    /// Bytes of the uniform buffer.
+    pub uniform_bytes: u64,
+    /// Offsets of the outputs in the buffer that is read back.
+    pub readback: Vec<u64>,
+    /// Bytes of that buffer.
+    pub readback_bytes: u64,
+    /// Layout of every weight.
+    pub weights: Vec<PackedLayout>,
+    /// Bounds on inputs.
+    pub bounds: Vec<Bound>,
+}
+
+impl Compiled {
+    /// Bytes apart from weights and states.
+    pub fn activation_bytes(&self) -> u64 {
+        let rounded = |bytes: u64| bytes.max(16).next_multiple_of(16);
+        self.arenas.iter().map(|&bytes| rounded(bytes)).sum::<u64>()
+            + rounded(self.uniform_bytes)
+            + rounded(self.readback_bytes)
+    }
+}
+
+/// Lowers all ops and places all values.
+///
+/// # Errors
+/// If an op cannot be run on this device.
+pub fn compile(
+    graph: &Graph,
+    limits: &wgpu::Limits,
+    kernel_limits: &KernelLimits,
+) -> Result<Compiled, ExecError> {
+    let mut known: HashMap<TensorKey, PackedLayout> = HashMap::new();
+    let mut weights = Vec::with_capacity(graph.weights.len());
+    for weight in &graph.weights {
+        let layout = match known.get(&weight.key()) {
+            Some(layout) => layout.clone(),
+            None => PackedLayout::of(weight, kernel_limits)?,
+        };
+        known.insert(weight.key(), layout.clone());
+        weights.push(layout);
+    }
+    let last_uses = graph.last_uses();
+    let uniform_alignment =
+        u64::from(limits.min_uniform_buffer_offset_alignment).max(UNIFORM_PADDING);
+
+    let mut requests: Vec<arena::Request> = Vec::new();
+    let mut request_of: HashMap<usize, usize> = HashMap::new();
+    let mut scratch_requests: Vec<usize> = Vec::new();
+    let mut steps = Vec::new();
+    let mut uniform_bytes = 0;
+    for (index, node) in graph.nodes.iter().enumerate() {
+        if matches!(node.op, Op::Reshape) {
+            continue;
+        }
+        let operand_ids: Vec<ValueId> = node.inputs.clone();
+        let shapes: Vec<&[usize]> = operand_ids
+            .iter()
+            .map(|id| graph.node(*id).shape.as_slice())
+            .collect();
+        let context = LowerContext {
+            label: &node.label,
+            operands: &shapes,
+            output: &node.shape,
+            weights: &|id| &weights[id.0],
+            states: &graph.states,
+            limits: kernel_limits,
+        };
+        let lowered = lower(&node.op, &context)?;
+
+        let mut apart_from: Vec<usize> = operand_ids
+            .iter()
+            .filter_map(|id| request_of.get(&graph.storage_of(*id).0).copied())
+            .collect();
+        let first_scratch = scratch_requests.len();
+        for &bytes in &lowered.scratch {
+            let request = arena::Request {
+                size: bytes,
+                from: index,
+                to: index,
+                apart_from: apart_from.clone(),
+            };
+            apart_from.push(requests.len());
+            scratch_requests.push(requests.len());
+            requests.push(request);
+        }
+        // Inputs are written before the first step.
+        let from = if matches!(node.op, Op::Input { .. }) {
+            0
+        } else {
+            index
+        };
+        request_of.insert(index, requests.len());
+        requests.push(arena::Request {
+            size: node.elements() as u64 * 4,
+            from,
+            to: last_uses[index],
+            apart_from,
+        });
+        for dispatch in lowered.dispatches {
+            let uniform_size = (dispatch.uniforms.len() as u64 * 4)
+                .max(4)
+                .next_multiple_of(UNIFORM_PADDING);
+            steps.push(Step {
+                node: index,
+                scratch: first_scratch,
+                uniform_offset: uniform_bytes,
+                uniform_size,
+                dispatch,
+            });
+            uniform_bytes = (uniform_bytes + uniform_size).next_multiple_of(uniform_alignment);
+        }
+    }
+    // Inputs that come later in the list live from the start, too, so they must be placed first.
+    let (order, placed) = place_inputs_first(&requests, kernel_limits, limits);
+    let spot = |request: usize| placed.spots[order[request]];
+
+    let mut readback = Vec::new();
+    let mut readback_bytes = 0;
+    for (_, output) in &graph.outputs {
+        readback.push(readback_bytes);
+        readback_bytes += (graph.node(*output).elements() as u64 * 4).next_multiple_of(16);
+    }
+    Ok(Compiled {
+        steps,
+        spots: request_of
+            .iter()
+            .map(|(&node, &request)| (node, spot(request)))
+            .collect(),
+        scratch: scratch_requests
+            .iter()
+            .map(|&request| spot(request))
+            .collect(),
+        arenas: placed.arenas,
+        uniform_bytes,
+        readback,
+        readback_bytes,
+        weights,
+        bounds: bounds(graph),
+    })
+}
+
+/// Places requests in the order of their beginnings; gives for each request its place in that order.
+fn place_inputs_first(
+    requests: &[arena::Request],
+    kernel_limits: &KernelLimits,
+    limits: &wgpu::Limits,
+) -> (Vec<usize>, Layout) {
+    let mut sorted: Vec<usize> = (0..requests.len()).collect();
+    sorted.sort_by_key(|&request| requests[request].from);
+    let mut order = vec![0; requests.len()];
+    for (place, &request) in sorted.iter().enumerate() {
+        order[request] = place;
+    }
+    // "Apart from" holds both ways; a request that is placed later has to know it.
+    let mut ordered: Vec<arena::Request> = sorted
+        .iter()
+        .map(|&request| arena::Request {
+            apart_from: Vec::new(),
+            ..requests[request].clone()
+        })
+        .collect();
+    for (request, wanted) in requests.iter().enumerate() {
+        for &other in &wanted.apart_from {
+            let (a, b) = (order[request], order[other]);
+            ordered[a.max(b)].apart_from.push(a.min(b));
+        }
+    }
+    let largest = LARGEST_ARENA.min(limits.max_buffer_size);
+    (
+        order,
+        arena::place(&ordered, kernel_limits.storage_alignment, largest),
+    )
+}
+
+/// Bounds on all inputs that are used as indices.
+fn bounds(graph: &Graph) -> Vec<Bound> {
+    let mut bounds = Vec::new();
+    let mut add = |id: ValueId, limit: u64, or_none: bool| {
+        let node = graph.node(graph.storage_of(id));
+        if let (Op::Input { name }, Dtype::U32) = (&node.op, node.dtype) {
+            bounds.push(Bound {
+                input: name.clone(),
+                limit,
+                or_none,
+            });
+        }
+    };
+    for node in &graph.nodes {
+        match (&node.op, node.inputs.as_slice()) {
+            (Op::Embedding { table }, [ids]) => {
+                let rows = graph.weight(*table).shape().first().copied().unwrap_or(0);
+                add(*ids, rows as u64, false);
+            }
+            (Op::GatherRows, [x, indices]) => {
+                let rows = graph.node(*x).shape.first().copied().unwrap_or(0);
+                add(*indices, rows as u64, false);
+            }
+            (Op::PagedAttention(spec), [_, _, _, positions, slots, sequences, tables]) => {
+                let cache = graph.states[spec.state];
+                let &[rows, pages] = graph.node(*tables).shape.as_slice() else {
+                    continue;
+                };
+                add(*positions, (pages * crate::graph::KV_PAGE) as u64, true);
+                add(*slots, cache.slots() as u64, true);
+                add(*sequences, rows as u64, false);
+                add(*tables, cache.pages as u64, false);
+            }
+            _ => {}
+        }
+    }
+    bounds.sort_by(|a, b| (&a.input, a.limit).cmp(&(&b.input, b.limit)));
+    bounds.dedup_by(|a, b| a.input == b.input && a.limit >= b.limit);
+    bounds
+}

@@ -1,0 +1,319 @@
+//! A plan: a graph on a device, with every buffer, bind group and dispatch made beforehand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::device::GpuDevice;
+use super::kernels::{Arg, BoundArg};
+use super::kv::KvBuffers;
+use super::layout::{Bound, Compiled, Step};
+use super::memory::{Memory, Purpose, Tracked};
+use super::pipelines::{Pipeline, Pipelines};
+use super::upload::WeightBuffers;
+use crate::graph::{ExecError, Graph, StateId};
+
+/// One dispatch, ready to be encoded.
+pub struct Command {
+    /// The pipeline.
+    pub pipeline: wgpu::ComputePipeline,
+    /// Bind group, or for dispatches on KV caches the index into [`Plan::kv_groups`].
+    pub group: Group,
+    /// Workgroups.
+    pub grid: [u32; 3],
+    /// Estimated cost, in floating-point operations and their equivalent in bytes.
+    pub cost: u64,
+}
+
+/// Where a command's bind group is.
+pub enum Group {
+    /// Made with the plan.
+    Fixed(wgpu::BindGroup),
+    /// Made for the states of a run, by number.
+    States(usize),
+}
+
+/// A dispatch on KV caches: its bind group is made when the caches are known.
+struct StateStep {
+    pipeline: Pipeline,
+    node: usize,
+    scratch: usize,
+    uniform: (u64, u64),
+    bindings: Vec<BoundArg>,
+}
+
+/// A graph on a device.
+pub struct Plan {
+    /// The graph.
+    pub graph: Arc<Graph>,
+    /// Dispatches in order.
+    pub commands: Vec<Command>,
+    /// Bounds on inputs that address memory.
+    pub bounds: Vec<Bound>,
+    compiled: Places,
+    arenas: Vec<Tracked>,
+    uniforms: Tracked,
+    readback: Tracked,
+    weights: Vec<Arc<WeightBuffers>>,
+    state_steps: Vec<StateStep>,
+    kv_groups: HashMap<Vec<StateId>, Vec<wgpu::BindGroup>>,
+}
+
+/// Where values lie.
+struct Places {
+    spots: HashMap<usize, super::arena::Spot>,
+    scratch: Vec<super::arena::Spot>,
+    readback: Vec<u64>,
+}
+
+/// Sets of caches for which a plan keeps bind groups; a chat uses one.
+const KV_GROUPS: usize = 8;
+
+impl Plan {
+    /// Allocates buffers and makes pipelines and bind groups.
+    ///
+    /// # Errors
+    /// If memory runs out or the driver complains.
+    pub fn new(
+        device: &GpuDevice,
+        memory: &Memory,
+        pipelines: &mut Pipelines,
+        graph: Arc<Graph>,
+        compiled: Compiled,
+        weights: Vec<Arc<WeightBuffers>>,
+    ) -> Result<Self, ExecError> {
+        use wgpu::BufferUsages as Usage;
+        let arena_usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
+        let arenas = compiled
+            .arenas
+            .iter()
+            .map(|&bytes| memory.allocate(&graph.name, bytes, arena_usage, Purpose::Activations))
+            .collect::<Result<_, _>>()?;
+        let usage = Usage::UNIFORM | Usage::COPY_DST;
+        let uniforms = memory.allocate(
+            "uniforms",
+            compiled.uniform_bytes,
+            usage,
+            Purpose::Activations,
+        )?;
+        let usage = Usage::MAP_READ | Usage::COPY_DST;
+        let readback = memory.allocate(
+            "readback",
+            compiled.readback_bytes,
+            usage,
+            Purpose::Activations,
+        )?;
+
+        let mut words = vec![0u8; usize::try_from(compiled.uniform_bytes).unwrap_or(0)];
+        for step in &compiled.steps {
+            let start = step.uniform_offset as usize;
+            let bytes: &[u8] = bytemuck::cast_slice(&step.dispatch.uniforms);
+            words[start..start + bytes.len()].copy_from_slice(bytes);
+        }
+        if !words.is_empty() {
+            device.queue.write_buffer(uniforms.buffer(), 0, &words);
+        }
+        let Compiled {
+            steps,
+            spots,
+            scratch,
+            readback: offsets,
+            bounds,
+            ..
+        } = compiled;
+        let mut plan = Self {
+            graph,
+            commands: Vec::with_capacity(steps.len()),
+            bounds,
+            compiled: Places {
+                spots,
+                scratch,
+                readback: offsets,
+            },
+            arenas,
+            uniforms,
+            readback,
+            weights,
+            state_steps: Vec::new(),
+            kv_groups: HashMap::new(),
+        };
+        let scope = device
+            .device
+            .push_error_scope(wgpu::ErrorFilter::Validation);
+        for step in steps {
+            plan.add(device, pipelines, step)?;
+        }
+        match pollster::block_on(scope.pop()) {
+            None => Ok(plan),
+            Some(error) => Err(ExecError::Backend {
+                context: format!("planning {}", plan.graph.name),
+                message: error.to_string(),
+            }),
+        }
+    }
+
+    fn add(
+        &mut self,
+        device: &GpuDevice,
+        pipelines: &mut Pipelines,
+        step: Step,
+    ) -> Result<(), ExecError> {
+        let pipeline = pipelines.get(device, step.dispatch.kernel)?;
+        let uniform = (step.uniform_offset, step.uniform_size);
+        let dispatch = step.dispatch;
+        let on_state =
+            |bound: &BoundArg| matches!(bound.arg, Arg::KvKeys { .. } | Arg::KvValues { .. });
+        let group = if dispatch.bindings.iter().any(on_state) {
+            self.state_steps.push(StateStep {
+                pipeline: pipeline.clone(),
+                node: step.node,
+                scratch: step.scratch,
+                uniform,
+                bindings: dispatch.bindings,
+            });
+            Group::States(self.state_steps.len() - 1)
+        } else {
+            let place = (step.node, step.scratch);
+            Group::Fixed(self.bind(device, &pipeline, place, uniform, &dispatch.bindings, &[])?)
+        };
+        // Moving a byte costs a GPU about as much as ten operations; a dispatch by itself about as much as 100 KiB.
+        let cost = dispatch.flops + 10 * dispatch.bytes + 1_000_000;
+        self.commands.push(Command {
+            pipeline: pipeline.pipeline,
+            group,
+            grid: dispatch.grid,
+            cost,
+        });
+        Ok(())
+    }
+
+    fn bind(
+        &self,
+        device: &GpuDevice,
+        pipeline: &Pipeline,
+        (node, scratch): (usize, usize),
+        uniform: (u64, u64),
+        bindings: &[BoundArg],
+        states: &[&KvBuffers],
+    ) -> Result<wgpu::BindGroup, ExecError> {
+        let lost = |what: &str| ExecError::Backend {
+            context: format!("planning {}", self.graph.name),
+            message: format!(
+                "a dispatch of '{}' refers to {what} that is not there",
+                self.graph.nodes[node].label
+            ),
+        };
+        let size = |size: u64| std::num::NonZeroU64::new(size);
+        let mut entries = vec![wgpu::BindGroupEntry {
+            binding: 0,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: self.uniforms.buffer(),
+                offset: uniform.0,
+                size: size(uniform.1),
+            }),
+        }];
+        for (index, bound) in bindings.iter().enumerate() {
+            let spot = |spot: &super::arena::Spot| (self.arenas[spot.arena].buffer(), spot.offset);
+            let of_node = |node: usize| self.compiled.spots.get(&node).map(spot);
+            let (buffer, base) = match bound.arg {
+                Arg::Operand(operand) => {
+                    let id = self.graph.nodes[node]
+                        .inputs
+                        .get(operand)
+                        .ok_or_else(|| lost("an operand"))?;
+                    of_node(self.graph.storage_of(*id).0).ok_or_else(|| lost("an operand"))?
+                }
+                Arg::Output => of_node(node).ok_or_else(|| lost("a result"))?,
+                Arg::Scratch(place) => self
+                    .compiled
+                    .scratch
+                    .get(scratch + place)
+                    .map(spot)
+                    .ok_or_else(|| lost("scratch memory"))?,
+                Arg::Weight { weight, shard } => {
+                    let shards = self.weights.get(weight.0).map(|weight| &weight.shards);
+                    let shard = shards
+                        .and_then(|shards| shards.get(shard))
+                        .ok_or_else(|| lost("a weight"))?;
+                    (shard.buffer(), 0)
+                }
+                Arg::KvKeys { state, layer } => {
+                    let keys = states.get(state).and_then(|state| state.keys.get(layer));
+                    (keys.ok_or_else(|| lost("a KV cache"))?.buffer(), 0)
+                }
+                Arg::KvValues { state, layer } => {
+                    let values = states.get(state).and_then(|state| state.values.get(layer));
+                    (values.ok_or_else(|| lost("a KV cache"))?.buffer(), 0)
+                }
+            };
+            entries.push(wgpu::BindGroupEntry {
+                binding: index as u32 + 1,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer,
+                    offset: base + bound.range.start,
+                    size: size(bound.range.end - bound.range.start),
+                }),
+            });
+        }
+        Ok(device.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        }))
+    }
+
+    /// Makes the bind groups for the caches of a run, unless they are there from an earlier one.
+    ///
+    /// # Errors
+    /// If the driver complains.
+    pub fn bind_states(
+        &mut self,
+        device: &GpuDevice,
+        ids: &[StateId],
+        states: &[&KvBuffers],
+    ) -> Result<(), ExecError> {
+        if self.state_steps.is_empty() || self.kv_groups.contains_key(ids) {
+            return Ok(());
+        }
+        if self.kv_groups.len() >= KV_GROUPS {
+            self.kv_groups.clear();
+        }
+        let groups = self
+            .state_steps
+            .iter()
+            .map(|step| {
+                let place = (step.node, step.scratch);
+                self.bind(
+                    device,
+                    &step.pipeline,
+                    place,
+                    step.uniform,
+                    &step.bindings,
+                    states,
+                )
+            })
+            .collect::<Result<_, _>>()?;
+        self.kv_groups.insert(ids.to_vec(), groups);
+        Ok(())
+    }
+
+    /// Forgets bind groups of a cache that is given back.
+    pub fn forget_state(&mut self, state: StateId) {
+        self.kv_groups.retain(|states, _| !states.contains(&state));
+    }
+
+    /// The bind groups of the caches of a run; see [`Plan::bind_states`].
+    pub fn state_groups(&self, ids: &[StateId]) -> &[wgpu::BindGroup] {
+        self.kv_groups.get(ids).map_or(&[], Vec::as_slice)
+    }
+
+    /// Buffer and offset of an input or output.
+    pub fn place(&self, node: usize) -> Option<(&wgpu::Buffer, u64)> {
+        let spot = self.compiled.spots.get(&node)?;
+        Some((self.arenas[spot.arena].buffer(), spot.offset))
+    }
+
+    /// The buffer that outputs are read back through, and their offsets in it.
+    pub fn readback(&self) -> (&wgpu::Buffer, &[u64]) {
+        (self.readback.buffer(), &self.compiled.readback)
+    }
+}
