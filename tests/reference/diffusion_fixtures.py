@@ -98,7 +98,7 @@ def unets():
         sizes=[(8, 12)],
         contexts=(77, 154),
         sample_size=8,
-        block_out_channels=(8, 8, 8, 12),
+        block_out_channels=(4, 8, 8, 12),
         norm_num_groups=4,
         attention_head_dim=2,
         cross_attention_dim=16,

@@ -267,6 +267,6 @@ def llamas():
         num_attention_heads=3,
         num_key_value_heads=3,
         tie_word_embeddings=False,
-        ggufs=("F32",),
+        ggufs=("F16",),
     )
     yield "llama-kquants", lambda n: make_llama_k(n, 404)

@@ -12,13 +12,14 @@ import sys
 
 from diffusion_fixtures import clips, unets, vaes
 from fixture_tools import HERE
+from ldm_reference import checkpoints
 from llama_fixtures import llamas
 from picture_fixtures import pipelines
 
 
 def main():
     wanted = sys.argv[1:]
-    for group in (clips, unets, vaes, llamas, pipelines):
+    for group in (clips, unets, vaes, llamas, pipelines, checkpoints):
         for name, make in group():
             if not wanted or any(name.startswith(w) for w in wanted):
                 make(name)

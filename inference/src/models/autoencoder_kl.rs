@@ -274,16 +274,12 @@ impl AutoencoderKl {
         let channels = x.dim(1);
         let h = group_norm(g, &w.scope("group_norm"), x, self.config.groups, EPS, None)?;
         let h = pixels_to_sequence(g, &h)?;
-        // Files from before diffusers 0.17 have the names on the right.
-        let project = |x: &Tensor, name: &str, old: &str| {
-            linear(g, &w.scope(w.either(name, old, "weight")), x, channels)
-        };
-        let q = project(&h, "to_q", "query")?;
-        let k = project(&h, "to_k", "key")?;
-        let v = project(&h, "to_v", "value")?;
+        let q = linear(g, &w.scope("to_q"), &h, channels)?;
+        let k = linear(g, &w.scope("to_k"), &h, channels)?;
+        let v = linear(g, &w.scope("to_v"), &h, channels)?;
         let scale = (channels as f32).sqrt().recip();
         let h = g.attention([&q, &k, &v], 1, 1, scale, false)?;
-        let h = project(&h, "to_out.0", "proj_attn")?;
+        let h = linear(g, &w.scope("to_out.0"), &h, channels)?;
         Ok(g.add(x, &sequence_to_pixels(g, &h, x)?)?)
     }
 }

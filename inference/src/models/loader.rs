@@ -86,17 +86,6 @@ impl<'a> Scope<'a> {
         self.tensor(name, &[rows, width])
     }
 
-    /// The first of several spellings of one name which the file has; the first of all if it has none.
-    #[must_use]
-    pub fn either<'n>(&self, first: &'n str, second: &'n str, leaf: &str) -> &'n str {
-        let has = |name: &str| self.contains(&format!("{name}.{leaf}"));
-        if !has(first) && has(second) {
-            second
-        } else {
-            first
-        }
-    }
-
     /// An error about the configuration that these weights came with.
     pub(super) fn misfit(&self, key: &str, reason: String) -> FormatError {
         FormatError::InvalidConfig {
@@ -148,13 +137,5 @@ mod tests {
             .to_string();
         assert!(misshapen.contains("mid.proj.weight"), "{misshapen}");
         assert!(mid.table("table", 3).is_err());
-    }
-
-    #[test]
-    fn the_spelling_of_the_file_is_chosen() {
-        let map = map();
-        let mid = Scope::new(&map).scope("mid");
-        assert_eq!(mid.either("to_q", "proj", "weight"), "proj");
-        assert_eq!(mid.either("to_q", "query", "weight"), "to_q");
     }
 }
