@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod dequant;
+pub mod detect;
 pub mod diffusers;
 pub mod diffusion_model;
 pub mod dtype;

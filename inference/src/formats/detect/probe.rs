@@ -1,0 +1,547 @@
+//! Telling what one file or folder is.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{ModelInfo, ModelKind, ModelLayout};
+use crate::formats::diffusers;
+use crate::formats::diffusion_model::{Component, DiffusionModel, open_diffusion_model};
+use crate::formats::error::{FormatError, brief};
+use crate::formats::gguf::{Gguf, GgufMetadata, looks_like_gguf, read_gguf};
+use crate::formats::json::{MAX_CONFIG, read_json_as};
+use crate::formats::ldm::{Identity, identify};
+use crate::formats::safetensors::{
+    Safetensors, count_dtypes, find_in_folder, looks_like_safetensors, read_any,
+};
+use crate::formats::weights::WeightMap;
+
+/// Architectures of GGUF files that are run here, by the name that the file gives.
+const CHAT_ARCHITECTURES: [&str; 1] = ["llama"];
+/// Architectures of GGUF files that draw pictures or films.
+const PICTURE_ARCHITECTURES: [&str; 14] = [
+    "sd1",
+    "sdxl",
+    "sd3",
+    "flux",
+    "aura",
+    "hidream",
+    "cosmos",
+    "ltxv",
+    "hyvid",
+    "wan",
+    "lumina2",
+    "qwen_image",
+    "z_image",
+    "chroma",
+];
+
+/// What the first bytes of a file say that it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Magic {
+    Gguf,
+    Safetensors,
+    Pickle,
+    None,
+}
+
+/// Looks at the first bytes.
+pub(super) fn magic(path: &Path) -> Result<Magic, FormatError> {
+    // Asked before opening: opening a pipe would wait for a writer.
+    let meta = std::fs::metadata(path).map_err(|e| FormatError::io(path, "open", e))?;
+    if !meta.is_file() {
+        return Err(FormatError::WrongFileKind {
+            path: path.into(),
+            wanted: "a regular file",
+        });
+    }
+    let mut start = Vec::new();
+    File::open(path)
+        .map_err(|e| FormatError::io(path, "open", e))?
+        .take(256)
+        .read_to_end(&mut start)
+        .map_err(|e| FormatError::io(path, "read", e))?;
+    Ok(if looks_like_gguf(&start) {
+        Magic::Gguf
+    } else if looks_like_pickle(&start) {
+        Magic::Pickle
+    } else if looks_like_safetensors(&start, meta.len()) {
+        Magic::Safetensors
+    } else {
+        Magic::None
+    })
+}
+
+/// Torch writes a zip archive whose first file is `NAME/data.pkl`; older versions a bare pickle of protocol 2.
+fn looks_like_pickle(start: &[u8]) -> bool {
+    let name = start.get(30..).unwrap_or(&[]);
+    let zipped = start.starts_with(b"PK\x03\x04") && name.windows(8).any(|w| w == b"data.pkl");
+    zipped || start.starts_with(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
+}
+
+/// Tells what lies at a path: a file, or the folder of one model.
+///
+/// # Errors
+/// Damaged files, and files that are no model at all. A model that is known but cannot be used is no error: see
+/// [`ModelInfo::usable`].
+pub fn probe(path: &Path) -> Result<ModelInfo, FormatError> {
+    let meta = std::fs::metadata(path).map_err(|e| FormatError::io(path, "open", e))?;
+    if meta.is_dir() {
+        return probe_folder(path)?.ok_or_else(|| FormatError::UnknownFormat {
+            path: path.into(),
+            reason: "the folder has neither model_index.json nor config.json with weights".into(),
+        });
+    }
+    if path.file_name().is_some_and(|n| n == "model_index.json") {
+        return pipeline(path.parent().unwrap_or(Path::new(".")));
+    }
+    if path.to_string_lossy().ends_with(".index.json") {
+        return safetensors(path);
+    }
+    match magic(path)? {
+        Magic::Gguf => gguf(path),
+        Magic::Safetensors => safetensors(path),
+        Magic::Pickle => Ok(pickle(path, meta.len())),
+        Magic::None => {
+            // A safetensors file whose header lies is told by its reader what is wrong with it.
+            let named = path
+                .extension()
+                .is_some_and(|e| e == "safetensors" || e == "sft");
+            if named {
+                return safetensors(path);
+            }
+            Err(FormatError::UnknownFormat {
+                path: path.into(),
+                reason: if meta.len() == 0 {
+                    "the file is empty".into()
+                } else {
+                    "it is neither safetensors nor GGUF".into()
+                },
+            })
+        }
+    }
+}
+
+/// The one model that a folder is, or none: then it may hold models.
+pub(super) fn probe_folder(folder: &Path) -> Result<Option<ModelInfo>, FormatError> {
+    if diffusers::is_pipeline_folder(folder) {
+        return pipeline(folder).map(Some);
+    }
+    let config_path = folder.join("config.json");
+    if !config_path.is_file() {
+        return Ok(None);
+    }
+    let Ok(weights) = diffusers::find_weights(folder, "the model") else {
+        // Configs lie about in many folders; beside a GGUF, for example.
+        return Ok(None);
+    };
+    let config: Value = read_json_as(&config_path, "config.json", MAX_CONFIG)?;
+    let file = read_any(&weights)?;
+    let class = diffusers::config_class(&config).unwrap_or("");
+    let model_type = config.get("model_type").and_then(Value::as_str);
+    let kind = match class {
+        "UNet2DConditionModel" => ModelKind::Denoiser,
+        "AutoencoderKL" | "AutoencoderTiny" => ModelKind::Autoencoder,
+        "ControlNetModel" => ModelKind::ControlNet,
+        "CLIPTextModel" | "CLIPTextModelWithProjection" | "T5EncoderModel" => {
+            ModelKind::TextEncoder
+        }
+        name if name.ends_with("ForCausalLM") => ModelKind::Chat,
+        _ => ModelKind::Other,
+    };
+    let architecture = if class.is_empty() {
+        model_type.unwrap_or("a network of unknown architecture")
+    } else {
+        class
+    };
+    let mut info = start(
+        kind,
+        ModelLayout::ComponentFolder,
+        architecture,
+        &file.tensors,
+    );
+    info.set_files(weight_files(&file.tensors, &weights));
+    info.unusable = Some(if kind == ModelKind::Chat {
+        "chat models are read from GGUF files; convert the folder with llama.cpp's convert_hf_to_gguf.py"
+            .into()
+    } else {
+        format!(
+            "this is a single network ({}) and not a whole model; give the folder that has model_index.json",
+            brief(architecture)
+        )
+    });
+    Ok(Some(info))
+}
+
+/// What can be told of any set of tensors.
+fn start(
+    kind: ModelKind,
+    layout: ModelLayout,
+    architecture: &str,
+    tensors: &WeightMap,
+) -> ModelInfo {
+    ModelInfo {
+        kind,
+        layout,
+        name: None,
+        architecture: brief(architecture),
+        dtypes: count_dtypes(tensors),
+        tensors: tensors.len(),
+        parameters: tensors.total_elements(),
+        file_bytes: 0,
+        abilities: Vec::new(),
+        details: BTreeMap::new(),
+        unusable: None,
+        files: Vec::new(),
+    }
+}
+
+impl ModelInfo {
+    fn set_files(&mut self, files: Vec<PathBuf>) {
+        let sizes = files.iter().filter_map(|f| std::fs::metadata(f).ok());
+        self.file_bytes = sizes.map(|meta| meta.len()).sum();
+        self.files = files;
+    }
+
+    fn detail(&mut self, name: &str, value: impl ToString) {
+        self.details.insert(name.into(), brief(&value.to_string()));
+    }
+
+    fn refuse(&mut self, what: &str, remedy: &str) {
+        self.unusable = Some(format!(
+            "this is {what}, which Diptych cannot run yet; {remedy}"
+        ));
+    }
+}
+
+/// The files that the tensors lie in, in order of name; the file itself if there are none.
+fn weight_files(tensors: &WeightMap, path: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = tensors.iter().map(|(_, t)| t.source().into()).collect();
+    files.sort();
+    files.dedup();
+    if files.is_empty() {
+        files.push(path.into());
+    }
+    files
+}
+
+/// The first weight of a type that cannot be computed with. Tables of numbers that come along with weights do not count.
+fn check_types(tensors: &WeightMap) -> Option<String> {
+    let counts =
+        |name: &str| !name.ends_with("position_ids") && !name.ends_with("num_batches_tracked");
+    let (name, tensor) = tensors
+        .iter()
+        .find(|(name, tensor)| !tensor.dtype().is_float_weight() && counts(name))?;
+    let fault = FormatError::UnsupportedDtype {
+        path: tensor.source().into(),
+        tensor: name.into(),
+        dtype: tensor.dtype(),
+    };
+    Some(fault.to_string())
+}
+
+/// A whole model of the Stable Diffusion family.
+fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
+    let layout = match model.layout {
+        crate::formats::diffusion_model::Layout::Diffusers => ModelLayout::DiffusersFolder,
+        crate::formats::diffusion_model::Layout::Ldm => ModelLayout::Safetensors,
+    };
+    let architecture = match model.family {
+        Some(family) => family.name(),
+        None => "Stable Diffusion",
+    };
+    let parts = [
+        ("unet", &model.unet),
+        ("vae", &model.vae),
+        ("text_encoder", &model.text_encoder),
+    ];
+    let mut all = WeightMap::new(model.source.as_path());
+    for (name, part) in parts {
+        for (tensor_name, tensor) in part.weights.iter() {
+            all.insert(format!("{name}.{tensor_name}"), tensor.clone());
+        }
+    }
+    let mut info = start(ModelKind::TextToImage, layout, architecture, &all);
+    info.set_files(weight_files(&all, &model.source));
+    info.abilities.push("text to image".into());
+    let number = |part: &Component, key: &str| part.config.get(key).and_then(Value::as_u64);
+    info.detail("prediction", model.prediction_type());
+    if let Some(size) = number(&model.unet, "sample_size") {
+        let levels = model.vae.config.get("block_out_channels");
+        let levels = levels.and_then(Value::as_array).map_or(0, Vec::len);
+        // Only what makes sense as a number of pixels is told.
+        if let Some(side) = (1..16)
+            .contains(&levels)
+            .then(|| size.checked_shl(levels as u32 - 1))
+        {
+            info.detail(
+                "native size",
+                side.map_or_else(String::new, |s| format!("{s}x{s}")),
+            );
+        }
+    }
+    if let Some(channels) = number(&model.vae, "latent_channels") {
+        info.detail("latent channels", channels);
+    }
+    if let Some(width) = number(&model.unet, "cross_attention_dim") {
+        info.detail("text width", width);
+    }
+    for (name, part) in parts {
+        info.detail(&format!("{name} parameters"), part.weights.total_elements());
+    }
+    info.detail("autoencoder", &model.vae.class);
+    let class = |part: &Component, known: &[&str]| known.contains(&part.class.as_str());
+    if !class(&model.unet, &["UNet2DConditionModel"])
+        || !class(&model.vae, &["AutoencoderKL", "AutoencoderTiny"])
+        || !class(&model.text_encoder, &["CLIPTextModel"])
+    {
+        let classes = parts.map(|(_, part)| part.class.as_str()).join(", ");
+        info.refuse(
+            &format!("a pipeline of the networks {}", brief(&classes)),
+            "use a Stable Diffusion 1.x or 2.x model",
+        );
+    } else {
+        info.unusable = check_types(&all);
+    }
+    info
+}
+
+/// Faults that make a known model unusable, in contrast to damage.
+fn is_refusal(fault: &FormatError) -> bool {
+    matches!(
+        fault,
+        FormatError::UnsupportedModel { .. }
+            | FormatError::MissingComponent { .. }
+            | FormatError::PickleOnly { .. }
+    )
+}
+
+fn pipeline(folder: &Path) -> Result<ModelInfo, FormatError> {
+    let fault = match open_diffusion_model(folder) {
+        Ok(model) => return Ok(describe_diffusion(&model)),
+        Err(fault) if is_refusal(&fault) => fault,
+        Err(fault) => return Err(fault),
+    };
+    let class = diffusers::read_index(folder)?;
+    let class = class.get("_class_name").and_then(Value::as_str);
+    let mut info = start(
+        ModelKind::TextToImage,
+        ModelLayout::DiffusersFolder,
+        class.unwrap_or("a pipeline without a class"),
+        &WeightMap::new(folder),
+    );
+    if matches!(fault, FormatError::UnsupportedModel { .. }) {
+        info.kind = ModelKind::Other;
+    }
+    info.unusable = Some(fault.to_string());
+    Ok(info)
+}
+
+fn safetensors(path: &Path) -> Result<ModelInfo, FormatError> {
+    let file = read_any(path)?;
+    let identity = identify(&file.tensors);
+    if identity == Identity::StableDiffusion {
+        match crate::formats::ldm::convert_checkpoint(path, &file) {
+            Ok(model) => {
+                let mut info = describe_diffusion(&model);
+                info.name = file.metadata.get("modelspec.title").map(|t| brief(t));
+                // All of the file, with what is not used.
+                info.set_files(weight_files(&file.tensors, path));
+                return Ok(info);
+            }
+            Err(fault) if is_refusal(&fault) => {
+                let kind = ModelKind::TextToImage;
+                let mut info = described(&file, path, kind, "Stable Diffusion");
+                info.unusable = Some(fault.to_string());
+                return Ok(info);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(match identity {
+        Identity::Other { what } => {
+            let mut info = described(&file, path, ModelKind::Other, what);
+            info.refuse(what, "use a Stable Diffusion 1.x or 2.x model");
+            info
+        }
+        Identity::Part { what } => part(&file, path, what),
+        Identity::StableDiffusion | Identity::Unknown => {
+            let what = "safetensors file of no known kind";
+            let mut info = described(&file, path, ModelKind::Unknown, what);
+            info.unusable = Some(
+                "the tensors are not those of a model that Diptych knows; use a Stable Diffusion 1.x or 2.x model".into(),
+            );
+            info
+        }
+    })
+}
+
+fn described(file: &Safetensors, path: &Path, kind: ModelKind, what: &str) -> ModelInfo {
+    let mut info = start(kind, ModelLayout::Safetensors, what, &file.tensors);
+    info.set_files(weight_files(&file.tensors, path));
+    let name = ["modelspec.title", "ss_output_name"];
+    let name = name.iter().find_map(|key| file.metadata.get(*key));
+    info.name = name.map(|text| brief(text));
+    for (key, label) in [
+        ("modelspec.architecture", "stated architecture"),
+        ("ss_base_model_version", "made for"),
+        ("ss_network_dim", "rank"),
+        ("ss_network_alpha", "alpha"),
+    ] {
+        if let Some(value) = file.metadata.get(key) {
+            info.detail(label, value);
+        }
+    }
+    info
+}
+
+fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
+    let (kind, remedy) = match what {
+        "a LoRA" => (ModelKind::Lora, "LoRAs cannot be applied yet"),
+        "a ControlNet" => (ModelKind::ControlNet, "ControlNets cannot be used yet"),
+        "a textual inversion embedding" => (ModelKind::Embedding, "embeddings cannot be used yet"),
+        w if w.contains("autoencoder") => (
+            ModelKind::Autoencoder,
+            "a whole checkpoint or diffusers folder is needed",
+        ),
+        w if w.contains("text encoder") => (
+            ModelKind::TextEncoder,
+            "a whole checkpoint or diffusers folder is needed",
+        ),
+        w if w.contains("U-Net") => (
+            ModelKind::Denoiser,
+            "a whole checkpoint or diffusers folder is needed",
+        ),
+        w if w.contains("language model") => (
+            ModelKind::Chat,
+            "chat models are read from GGUF files; convert it with llama.cpp's convert_hf_to_gguf.py",
+        ),
+        _ => (ModelKind::Other, "a whole model is needed"),
+    };
+    let mut info = described(file, path, kind, "");
+    info.unusable = Some(format!("this file is {what} only: {remedy}"));
+    info
+}
+
+fn pickle(path: &Path, bytes: u64) -> ModelInfo {
+    let what = "PyTorch pickle";
+    let mut info = start(
+        ModelKind::Unknown,
+        ModelLayout::Pickle,
+        what,
+        &WeightMap::new(path),
+    );
+    info.file_bytes = bytes;
+    info.files = vec![path.into()];
+    info.unusable = Some(FormatError::Pickle { path: path.into() }.to_string());
+    info
+}
+
+fn gguf(path: &Path) -> Result<ModelInfo, FormatError> {
+    let file = read_gguf(path)?;
+    let meta = &file.metadata;
+    let architecture = meta.opt_str("general.architecture")?.unwrap_or("");
+    let kind_stated = meta.opt_str("general.type")?.unwrap_or("model");
+    let kind = match (kind_stated, architecture) {
+        ("adapter", _) => ModelKind::Lora,
+        ("mmproj", _) | (_, "clip") => ModelKind::Other,
+        (_, name) if PICTURE_ARCHITECTURES.contains(&name) => ModelKind::Denoiser,
+        (_, "t5" | "t5encoder" | "bert" | "nomic-bert") => ModelKind::TextEncoder,
+        _ if file.tensors.is_empty() => ModelKind::Vocabulary,
+        _ => ModelKind::Chat,
+    };
+    let mut info = start(kind, ModelLayout::Gguf, architecture, &file.tensors);
+    info.set_files(weight_files(&file.tensors, path));
+    info.name = meta.opt_str("general.name")?.map(brief);
+    gguf_details(&mut info, meta, architecture);
+    info.unusable = gguf_refusal(&file, kind, architecture);
+    if kind == ModelKind::Chat {
+        info.abilities.push("text completion".into());
+        if meta.get("tokenizer.chat_template").is_some() {
+            info.abilities.push("chat".into());
+        }
+    }
+    Ok(info)
+}
+
+fn gguf_details(info: &mut ModelInfo, meta: &GgufMetadata, architecture: &str) {
+    for (key, label) in [
+        ("context_length", "context length"),
+        ("block_count", "layers"),
+        ("embedding_length", "width"),
+        ("attention.head_count", "heads"),
+        ("attention.head_count_kv", "key and value heads"),
+    ] {
+        if let Some(value) = meta.get(&format!("{architecture}.{key}")) {
+            info.detail(label, value.summary());
+        }
+    }
+    if let Ok(Some(tokens)) = meta.opt_array("tokenizer.ggml.tokens") {
+        info.detail("vocabulary", tokens.len());
+    }
+    for (key, label) in [
+        ("tokenizer.ggml.model", "tokenizer"),
+        ("tokenizer.ggml.pre", "pre-tokenizer"),
+        ("general.license", "licence"),
+        ("general.size_label", "size label"),
+    ] {
+        if let Some(value) = meta.get(key) {
+            info.detail(label, value.summary());
+        }
+    }
+}
+
+fn gguf_refusal(file: &Gguf, kind: ModelKind, architecture: &str) -> Option<String> {
+    let shown = brief(architecture);
+    let reason = match kind {
+        ModelKind::Vocabulary => {
+            return Some(
+                "this file holds a vocabulary without weights; it can be used with `tokenize` only"
+                    .into(),
+            );
+        }
+        ModelKind::Lora => "this file is a LoRA only: LoRAs cannot be applied yet".into(),
+        ModelKind::Chat if architecture.is_empty() => {
+            "the file does not say its architecture (general.architecture); convert the model again"
+                .into()
+        }
+        ModelKind::Chat if CHAT_ARCHITECTURES.contains(&architecture) => {
+            if file.metadata.get("tokenizer.ggml.tokens").is_none() {
+                return Some(
+                    "the file has no tokenizer (tokenizer.ggml.tokens); convert the model again"
+                        .into(),
+                );
+            }
+            return check_types(&file.tensors);
+        }
+        _ => format!(
+            "this is a model of the architecture `{shown}`, which Diptych cannot run yet; use one of {}",
+            CHAT_ARCHITECTURES.join(", ")
+        ),
+    };
+    Some(reason)
+}
+
+/// The weights of a folder that are no model by themselves: shards of an index, further parts of a split GGUF.
+pub(super) fn is_further_part(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
+        return false;
+    };
+    let Some((head, _)) = name.rsplit_once("-of-") else {
+        return false;
+    };
+    let Some((stem, number)) = head.rsplit_once('-') else {
+        return false;
+    };
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    let first = number.trim_start_matches('0') == "1";
+    let indexed = path
+        .parent()
+        .is_some_and(|folder| find_in_folder(folder, stem).is_some());
+    !first && name.ends_with(".gguf") || indexed && name.ends_with(".safetensors")
+}
