@@ -1,0 +1,20 @@
+//! Parity of every architecture with `transformers` and `diffusers`, on all executors.
+//!
+//! The fixtures are tiny random-weight models with the outputs of the reference programs (`tests/reference`). The bound is the largest
+//! difference over the largest value of the reference: 1e-3 in f32. Every test prints its worst error for each executor
+//! (`cargo test --release -p diptych-tests --test parity -- --nocapture`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod autoencoders;
+mod clip;
+mod common;
+mod llama;
+mod refusals;
+mod single_files;
+mod unet;
