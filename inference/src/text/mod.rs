@@ -7,6 +7,7 @@ pub mod prompt;
 pub mod rng;
 pub mod sampling;
 pub mod stop;
+pub mod template;
 pub mod tokenizer;
 
 pub use error::TextError;

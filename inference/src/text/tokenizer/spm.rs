@@ -1,7 +1,7 @@
 //! SentencePiece BPE (Kudo and Richardson 2018) in the form that GGUF's `llama` kind has: merges are driven by token scores.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::vocab::{GgufVocab, TokenKind, Vocab};
 use crate::text::TextError;
@@ -16,7 +16,13 @@ pub(crate) struct Spm {
     bytes: Vec<Option<u32>>,
     /// Text begins with a space that is not there, so that the first word looks like any other.
     pub(crate) space_prefix: bool,
+    /// No token has a space after another character, so that no merge reaches from one word into the next.
+    words_apart: bool,
 }
+
+/// Most words of one text whose ids are remembered, and the longest of them.
+const MEMORY: usize = 1 << 14;
+const MEMORY_WORD: usize = 48;
 
 /// A pair of neighbours that would make a token.
 struct Pair {
@@ -83,6 +89,8 @@ impl Spm {
             scores,
             bytes,
             space_prefix: raw.add_space_prefix.unwrap_or(true),
+            words_apart: vocab.id(SPACE).is_some()
+                && vocab.texts().all(|(_, text)| word_end(text).is_none()),
         })
     }
 
@@ -98,7 +106,25 @@ impl Spm {
             }
             escaped.push_str(part);
         }
-        self.merge(vocab, &escaped, out);
+        if !self.words_apart {
+            return self.merge(vocab, &escaped, out);
+        }
+        // Most words of a long text come again and again.
+        let mut memory: HashMap<&str, std::ops::Range<usize>> = HashMap::new();
+        let mut rest = escaped.as_str();
+        while !rest.is_empty() {
+            let (word, next) = rest.split_at(word_end(rest).unwrap_or(rest.len()));
+            rest = next;
+            if let Some(ids) = memory.get(word) {
+                out.extend_from_within(ids.clone());
+                continue;
+            }
+            let start = out.len();
+            self.merge(vocab, word, out);
+            if word.len() <= MEMORY_WORD && memory.len() < MEMORY {
+                memory.insert(word, start..out.len());
+            }
+        }
     }
 
     fn merge(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) {
@@ -162,6 +188,7 @@ impl Spm {
         }
 
         let mut at = 0;
+        // Words begin with a known token, so a run of unknown characters never reaches beyond one.
         let mut after_unknown = false;
         while at != NONE {
             let symbol = list[at as usize];
@@ -205,6 +232,12 @@ impl Spm {
             }
         }
     }
+}
+
+/// Where the first word ends: before a space that follows another character.
+fn word_end(text: &str) -> Option<usize> {
+    let lead = text.len() - text.trim_start_matches('\u{2581}').len();
+    text[lead..].find(SPACE).map(|at| lead + at)
 }
 
 /// Reads `<0xXX>`.

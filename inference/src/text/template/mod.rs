@@ -1,0 +1,268 @@
+//! Chat templates: the Jinja text in a model's file that turns a conversation into the text the model was trained on.
+//!
+//! Templates come from strangers. They are rendered by minijinja with Python's methods, in an environment that has no files and no host,
+//! within limits of steps, memory, output and nesting (see [`limits`]), on a thread with a stack of its own.
+
+mod guard;
+mod limits;
+mod python;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::machinery::{CodeGenerator, Token, eval, make_string_output, parse, tokenize};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value;
+use minijinja::{AutoEscape, context};
+use serde::{Deserialize, Serialize};
+
+use super::TextError;
+use limits::Budget;
+
+/// The template of models that come without one: ChatML, the most common form.
+pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{% endfor %}\
+     {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/// Longest template; real ones have up to 30 thousand bytes.
+const MAX_TEMPLATE: usize = 512 << 10;
+/// Most tokens within one tag, and most `elif`s: they nest the syntax tree.
+const MAX_NESTING: usize = 4000;
+/// Stack of the rendering thread, for the deepest syntax tree that the limits above let through.
+const STACK: usize = 128 << 20;
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// The text.
+    pub content: String,
+}
+
+impl ChatMessage {
+    /// A message.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            content: content.into(),
+        }
+    }
+}
+
+/// What a template is told beside the messages.
+#[derive(Debug, Clone, Default)]
+pub struct RenderOptions {
+    /// End by the beginning of an answer.
+    pub add_generation_prompt: bool,
+    /// Text of the beginning-of-text token (`bos_token`).
+    pub bos: String,
+    /// Text of the end-of-text token (`eos_token`).
+    pub eos: String,
+    /// Seconds since 1970, UTC, for templates that tell the date. A request carries it, so that it can be repeated.
+    pub now: i64,
+}
+
+/// A conversation as the model reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text. Encode it with special tokens read and without adding any: the template wrote them.
+    pub text: String,
+    /// Why the model's own template was not used, in words for the person.
+    pub warning: Option<String>,
+}
+
+/// Renders by the model's own template, or by [`CHATML`] with a warning if it has none or a broken one.
+///
+/// # Errors
+/// [`TextError::TemplateRefused`] if the template itself rejects the conversation (roles that do not alternate, a system message where none is known).
+pub fn render(
+    template: Option<&str>,
+    messages: &[ChatMessage],
+    options: &RenderOptions,
+) -> Result<Rendered, TextError> {
+    let cause = match template {
+        None => "the model has no chat template".to_owned(),
+        Some(template) => match render_template(template, messages, options) {
+            Ok(text) => {
+                return Ok(Rendered {
+                    text,
+                    warning: None,
+                });
+            }
+            Err(refused @ TextError::TemplateRefused { .. }) => return Err(refused),
+            Err(error) => error.to_string(),
+        },
+    };
+    Ok(Rendered {
+        text: render_template(CHATML, messages, options)?,
+        warning: Some(format!(
+            "{cause}; the ChatML form is used instead, so answers may be worse"
+        )),
+    })
+}
+
+/// Renders by one template, without fallback.
+///
+/// # Errors
+/// [`TextError::Template`] if it is broken or exceeds its limits, [`TextError::TemplateRefused`] if it rejects the conversation.
+pub fn render_template(
+    template: &str,
+    messages: &[ChatMessage],
+    options: &RenderOptions,
+) -> Result<String, TextError> {
+    if template.len() > MAX_TEMPLATE {
+        return Err(TextError::Template {
+            cause: format!("it has {} bytes (at most {MAX_TEMPLATE})", template.len()),
+        });
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("chat-template".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, || render_here(template, messages, options))
+            .map_err(|error| TextError::Template {
+                cause: format!("no thread to render it: {error}"),
+            })?;
+        thread.join().unwrap_or_else(|_| {
+            Err(TextError::Template {
+                cause: "the template engine failed on it".to_owned(),
+            })
+        })
+    })
+}
+
+fn render_here(
+    template: &str,
+    messages: &[ChatMessage],
+    options: &RenderOptions,
+) -> Result<String, TextError> {
+    let input: usize = messages
+        .iter()
+        .map(|m| m.role.len() + m.content.len() + 64)
+        .sum();
+    // Real templates read each message a few dozen times and write it once.
+    let budget = Arc::new(Budget::new(
+        (128 << 20) + input.saturating_mul(64),
+        (4 << 20) + input.saturating_mul(4),
+    ));
+    let fail = |error: minijinja::Error| match budget.refusal() {
+        Some(message) => TextError::TemplateRefused { message },
+        None => TextError::Template {
+            cause: describe(&error),
+        },
+    };
+    let source = plain_blocks(template);
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .map_err(fail)?;
+    check_nesting(&source, &syntax)?;
+    let tree = parse(&source, "chat template", syntax).map_err(fail)?;
+    let tree = guard::statement(&tree).map_err(|guard::Refused::OtherTemplates(tag)| {
+        TextError::Template {
+            cause: format!("it uses the tag {tag:?}, which reaches for other templates"),
+        }
+    })?;
+    let mut generator = CodeGenerator::new("chat template", &source);
+    generator.compile_stmt(&tree);
+    let (instructions, blocks) = generator.finish();
+
+    let mut env = python::environment(&budget, options.now);
+    env.set_fuel(Some(4_000_000 + 20_000 * messages.len() as u64));
+    env.set_recursion_limit(200);
+    let conversation: Vec<Value> = messages
+        .iter()
+        .map(|m| Value::from_pairs([("role", m.role.as_str()), ("content", m.content.as_str())]))
+        .collect();
+    let root = context! {
+        messages => conversation,
+        add_generation_prompt => options.add_generation_prompt,
+        bos_token => options.bos.as_str(),
+        eos_token => options.eos.as_str(),
+    };
+    let mut text = String::new();
+    let no_blocks = BTreeMap::new();
+    debug_assert!(blocks.is_empty(), "block tags are refused");
+    eval(
+        &env,
+        &instructions,
+        root,
+        &no_blocks,
+        &mut make_string_output(&mut text),
+        AutoEscape::None,
+    )
+    .map(|_| ())
+    .map_err(fail)?;
+    Ok(text)
+}
+
+/// The error and where it is, on one line.
+fn describe(error: &minijinja::Error) -> String {
+    let line = error
+        .line()
+        .map(|line| format!(" (line {line})"))
+        .unwrap_or_default();
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}{line}", error.kind()),
+        None => format!("{}{line}", error.kind()),
+    }
+}
+
+/// `{% generation %}` marks what training counts; it means nothing here, and the engine does not know it.
+fn plain_blocks(template: &str) -> String {
+    let mut out = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start);
+        out.push_str(before);
+        let Some(end) = tag.find("%}") else {
+            rest = tag;
+            break;
+        };
+        let inside = &tag[2..end];
+        let name = inside
+            .trim_start_matches(['-', '+'])
+            .trim_end_matches(['-', '+'])
+            .trim();
+        match name {
+            "generation" => out.push_str(&format!("{{%{}%}}", inside.replacen(name, "if true", 1))),
+            "endgeneration" => {
+                out.push_str(&format!("{{%{}%}}", inside.replacen(name, "endif", 1)))
+            }
+            _ => {
+                // Only the opening: what follows may be text in which another tag begins.
+                out.push_str("{%");
+                rest = &tag[2..];
+                continue;
+            }
+        }
+        rest = &tag[end + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Refuses what would nest the syntax tree too deeply, before it is built: chains of operators and of `elif`.
+fn check_nesting(source: &str, syntax: &SyntaxConfig) -> Result<(), TextError> {
+    let mut in_tag = 0;
+    let mut branches = 0;
+    for token in tokenize(source, false, syntax.clone()) {
+        let Ok((token, _)) = token else { return Ok(()) }; // the parser will say what is wrong
+        match token {
+            Token::VariableStart | Token::BlockStart => in_tag = 0,
+            Token::Ident("elif") => branches += 1,
+            _ => in_tag += 1,
+        }
+        if in_tag > MAX_NESTING || branches > MAX_NESTING {
+            return Err(TextError::Template {
+                cause: format!(
+                    "an expression or a chain of conditions has more than {MAX_NESTING} parts"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
