@@ -92,14 +92,12 @@ impl Budget {
             return Err(exceeded("nesting"));
         }
         match value.kind() {
-            ValueKind::String | ValueKind::Bytes => {
-                if bytes {
-                    self.spend(
-                        value
-                            .as_str()
-                            .map_or_else(|| value.len().unwrap_or(0), str::len),
-                    )?;
-                }
+            ValueKind::String | ValueKind::Bytes if bytes => {
+                self.spend(
+                    value
+                        .as_str()
+                        .map_or_else(|| value.len().unwrap_or(0), str::len),
+                )?;
             }
             ValueKind::Seq => {
                 for item in value.try_iter()? {

@@ -230,7 +230,7 @@ fn plain_blocks(template: &str) -> String {
         match name {
             "generation" => out.push_str(&format!("{{%{}%}}", inside.replacen(name, "if true", 1))),
             "endgeneration" => {
-                out.push_str(&format!("{{%{}%}}", inside.replacen(name, "endif", 1)))
+                out.push_str(&format!("{{%{}%}}", inside.replacen(name, "endif", 1)));
             }
             _ => {
                 // Only the opening: what follows may be text in which another tag begins.

@@ -87,7 +87,7 @@ fn quote(text: &str, out: &mut String) {
                 out.push(c);
             }
             c if u32::from(c) < 0x20 || c == '\x7f' => {
-                out.push_str(&format!("\\x{:02x}", u32::from(c)))
+                out.push_str(&format!("\\x{:02x}", u32::from(c)));
             }
             c => out.push(c),
         }

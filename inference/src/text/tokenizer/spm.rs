@@ -248,3 +248,62 @@ fn byte_value(text: &str) -> Option<u8> {
     }
     u8::from_str_radix(digits, 16).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_end_before_the_space_that_follows_them() {
+        assert_eq!(word_end("▁▁ab▁c"), Some("▁▁ab".len()));
+        assert_eq!(word_end("ab▁"), Some(2));
+        assert_eq!(word_end("▁▁ab"), None);
+        assert_eq!(word_end("▁▁"), None);
+        assert_eq!(word_end(""), None);
+    }
+
+    /// Cutting a text into words first is only a matter of speed.
+    #[test]
+    fn words_give_what_the_whole_text_gives() {
+        let tokens = [
+            "<unk>",
+            "▁",
+            "▁▁",
+            "a",
+            "b",
+            "ab",
+            "▁a",
+            "▁ab",
+            "ba",
+            "aba",
+            "▁b",
+            "▁▁▁▁",
+        ];
+        let mut raw = GgufVocab {
+            model: "llama".to_owned(),
+            tokens: tokens.map(str::to_owned).to_vec(),
+            scores: Some(vec![
+                0.0, -9.0, -2.0, -9.0, -9.0, -3.0, -1.0, -5.0, -4.0, -0.5, -1.0, -7.0,
+            ]),
+            ..GgufVocab::default()
+        };
+        let vocab = Vocab::new(&mut raw, (None, None, Some(0))).unwrap();
+        raw.tokens = tokens.map(str::to_owned).to_vec();
+        let apart = Spm::new(&raw, &vocab).unwrap();
+        assert!(apart.words_apart);
+        let mut whole = Spm::new(&raw, &vocab).unwrap();
+        whole.words_apart = false;
+        let seed: u64 = rand::random();
+        println!("seed {seed}");
+        let mut rng = crate::text::rng::TokenRng::new(seed);
+        for _ in 0..2000 {
+            let text: String = (0..rng.next_u64() % 30)
+                .map(|_| [' ', ' ', 'a', 'b', 'a', 'x'][(rng.next_u64() % 6) as usize])
+                .collect();
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            apart.encode(&vocab, &text, true, &mut one);
+            whole.encode(&vocab, &text, true, &mut other);
+            assert_eq!(one, other, "{text:?}");
+        }
+    }
+}
