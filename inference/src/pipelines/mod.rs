@@ -1,1 +1,139 @@
 //! Jobs as serialisable state machines: text to image, chat.
+//!
+//! The engine calls [`Pipeline::step`] again and again; each call does a bounded piece of work (one network evaluation,
+//! one token). So pausing, interleaving and resuming need nothing of their own.
+
+mod chat;
+mod chat_model;
+mod error;
+mod image;
+mod image_model;
+pub mod kv;
+mod prompt;
+mod store;
+
+pub use chat_model::ChatModel;
+pub use error::JobError;
+pub use image_model::ImageModel;
+pub use store::{ModelStore, PlanKey};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cpu::{CpuExecutor, CpuMode};
+use crate::engine::{DeviceChoice, Event, JobId, Outcome, Request};
+use crate::gpu::{AdapterChoice, GpuExecutor, LimitPolicy};
+use crate::graph::{ExecError, Executor, Interrupt};
+
+/// What a step of a job led to.
+pub enum Progress {
+    /// There is more to do.
+    Working,
+    /// The job is done.
+    Finished(Outcome),
+}
+
+/// What a job may use while it is advanced.
+pub struct Context<'a> {
+    /// The job's number.
+    pub job: JobId,
+    /// Models and the executor.
+    pub store: &'a mut ModelStore,
+    /// Where events go.
+    pub(crate) outbox: &'a mut crate::engine::Outbox,
+    /// Asked within long work whether to stop.
+    pub interrupt: &'a mut dyn Interrupt,
+}
+
+impl Context<'_> {
+    /// Tells the client something.
+    pub fn emit(&mut self, event: Event) {
+        self.outbox.push(event);
+    }
+
+    /// Tells the client what a person should know.
+    pub fn warn(&mut self, message: impl Into<String>) {
+        let message = message.into();
+        tracing::warn!(job = self.job.0, "{message}");
+        self.emit(Event::Warning {
+            job: self.job,
+            message,
+        });
+    }
+}
+
+/// A job.
+pub trait Pipeline: Send {
+    /// Does a bounded piece of work. After [`ExecError::Interrupted`] or [`ExecError::DeviceLost`] the same piece can be
+    /// done again.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn step(&mut self, context: &mut Context<'_>) -> Result<Progress, JobError>;
+
+    /// What there is so far, for a job that is cancelled.
+    fn partial(&mut self, context: &mut Context<'_>) -> Option<Outcome>;
+
+    /// The device was replaced; what was kept on it is gone.
+    fn device_lost(&mut self) {}
+
+    /// Gives back what the job holds in the store.
+    fn release(&mut self, _store: &mut ModelStore) {}
+}
+
+/// Makes a job of a request.
+#[must_use]
+pub fn start(request: Request) -> Box<dyn Pipeline> {
+    match request {
+        Request::Image(request) => Box::new(image::ImageJob::new(request)),
+        Request::Chat(request) => Box::new(chat::ChatJob::new(request)),
+    }
+}
+
+/// What a job needs to go on after a crash. The format is versioned, so that an old program's checkpoint is refused
+/// rather than misread.
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    version: u32,
+    image: image::ImageCheckpoint,
+}
+
+const CHECKPOINT_VERSION: u32 = 1;
+
+/// Makes a job of the checkpoint of an earlier one; the flag tells whether it is a chat.
+///
+/// # Errors
+/// If the bytes are no checkpoint of this version.
+pub fn resume(bytes: &[u8]) -> Result<(Box<dyn Pipeline>, bool), JobError> {
+    let checkpoint: Checkpoint =
+        serde_json::from_slice(bytes).map_err(|error| JobError::Checkpoint(error.to_string()))?;
+    if checkpoint.version != CHECKPOINT_VERSION {
+        let detail = format!(
+            "version {}, this program reads {CHECKPOINT_VERSION}",
+            checkpoint.version
+        );
+        return Err(JobError::Checkpoint(detail));
+    }
+    Ok((Box::new(image::ImageJob::resume(checkpoint.image)), false))
+}
+
+/// Opens the executor for a device choice.
+///
+/// # Errors
+/// If there is no such device. `auto` ends at the CPU, which is always there; `gpu` never falls back.
+pub fn open_executor(
+    device: DeviceChoice,
+    budget: Option<u64>,
+) -> Result<Box<dyn Executor>, ExecError> {
+    let gpu = |choice| GpuExecutor::open(choice, LimitPolicy::Adapter, budget);
+    match device {
+        DeviceChoice::Cpu => Ok(Box::new(CpuExecutor::with_budget(CpuMode::Fast, budget))),
+        DeviceChoice::Gpu => Ok(Box::new(gpu(AdapterChoice::Any)?)),
+        DeviceChoice::Auto => match gpu(AdapterChoice::Hardware) {
+            Ok(executor) => Ok(Box::new(executor)),
+            Err(error) => {
+                tracing::info!("no GPU: {error}");
+                Ok(Box::new(CpuExecutor::with_budget(CpuMode::Fast, budget)))
+            }
+        },
+    }
+}

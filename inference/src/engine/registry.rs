@@ -1,0 +1,97 @@
+//! Which models are known, and by what names requests call them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::protocol::FoundModel;
+use super::request::ModelRef;
+use crate::formats::detect::{self, ModelInfo};
+
+/// A model that is not known under a name.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No such name.
+    #[error("there is no model named '{name}'; known models: {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+}
+
+/// Known models by name.
+#[derive(Debug, Default)]
+pub struct Registry {
+    models: BTreeMap<String, (PathBuf, ModelInfo)>,
+}
+
+impl Registry {
+    /// Looks at files and folders, keeps what can be used, and tells about all that was found.
+    pub fn add(&mut self, paths: &[PathBuf]) -> Vec<FoundModel> {
+        let mut found = Vec::new();
+        for path in paths {
+            for (path, info) in detect::scan(path) {
+                let model = match &info {
+                    Ok(info) if info.usable().is_ok() => {
+                        Some(ModelRef::named(self.insert(&path, info.clone())))
+                    }
+                    _ => None,
+                };
+                found.push(FoundModel {
+                    model,
+                    path,
+                    info: info.map_err(|error| error.to_string()),
+                });
+            }
+        }
+        found
+    }
+
+    fn insert(&mut self, path: &Path, info: ModelInfo) -> String {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if let Some((name, _)) = self.models.iter().find(|(_, (known, _))| *known == path) {
+            return name.clone();
+        }
+        let stem = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        let stem = stem.map_or_else(
+            || "model".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        );
+        let mut name = stem.clone();
+        let mut number = 2;
+        while self.models.contains_key(&name) {
+            name = format!("{stem} ({number})");
+            number += 1;
+        }
+        self.models.insert(name.clone(), (path, info));
+        name
+    }
+
+    /// Path and description of a model.
+    ///
+    /// # Errors
+    /// If the name is not known.
+    pub fn find(&self, model: &ModelRef) -> Result<(&Path, &ModelInfo), RegistryError> {
+        self.models
+            .get(&model.name)
+            .map(|(path, info)| (path.as_path(), info))
+            .ok_or_else(|| RegistryError::Unknown {
+                name: model.name.clone(),
+                known: match self
+                    .models
+                    .keys()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+                {
+                    names if names.is_empty() => "none".to_owned(),
+                    names => names,
+                },
+            })
+    }
+}

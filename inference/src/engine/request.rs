@@ -1,0 +1,130 @@
+//! What clients ask for. Requests are plain serialisable data: the same request on the same device, driver, kernel
+//! tier and build gives the same bytes. Models are named, never by path, so that a picture's metadata does not tell
+//! where its maker keeps files.
+
+use serde::{Deserialize, Serialize};
+
+use crate::diffusion::{Convention, SamplerKind, ScheduleKind, Spacing};
+use crate::text::prompt::PromptSyntax;
+use crate::text::sampling::SamplingParams;
+use crate::text::template::ChatMessage;
+
+/// A model as requests name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ModelRef {
+    /// The registry's name for it: the file or folder name without extension, made unique.
+    pub name: String,
+    /// First ten hexadecimal digits of the SHA-256 of its weights ("AutoV2"), where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+}
+
+impl ModelRef {
+    /// A model by name alone.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            hash: None,
+        }
+    }
+}
+
+/// Refers to data sent apart from the request, by the SHA-256 of its bytes in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BlobRef(pub String);
+
+/// A picture to draw from words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageRequest {
+    /// The model.
+    pub model: ModelRef,
+    /// What to draw.
+    pub prompt: String,
+    /// What to keep out; used where `guidance` is not 1.
+    #[serde(default)]
+    pub negative_prompt: String,
+    /// How both prompts are read.
+    #[serde(default)]
+    pub prompt_syntax: PromptSyntax,
+    /// Width in pixels, a multiple of the model's VAE factor.
+    pub width: u32,
+    /// Height in pixels, a multiple of the model's VAE factor.
+    pub height: u32,
+    /// Sampler steps.
+    pub steps: u32,
+    /// Classifier-free guidance scale (Ho and Salimans 2022); 1 switches guidance off and costs one pass a step.
+    pub guidance: f32,
+    /// The sampler.
+    pub sampler: SamplerKind,
+    /// Spacing of the noise levels.
+    pub schedule: ScheduleKind,
+    /// Whose conventions the sampler follows.
+    #[serde(default)]
+    pub convention: Convention,
+    /// Spacing of the timesteps; `None` is the convention's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spacing: Option<Spacing>,
+    /// Seed of the noise, as torch's CPU generator understands it.
+    pub seed: u64,
+    /// Noise to start from in place of the seed's: f32, unit variance, `[4, h, w]` in the model's latent shape. Noise
+    /// that the sampler itself draws then starts at draw 0 of the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<BlobRef>,
+    /// Whether to send the latents after every step ([`super::Event::Latents`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_latents: bool,
+    /// Whether to send previews while drawing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
+}
+
+/// What a chat model is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChatPrompt {
+    /// A conversation, put into words by the model's own template; the model answers as the assistant.
+    Messages(Vec<ChatMessage>),
+    /// Text to be continued as it stands.
+    Raw(String),
+}
+
+/// Text to be written by a chat model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChatRequest {
+    /// The model.
+    pub model: ModelRef,
+    /// What it is given.
+    pub prompt: ChatPrompt,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Seed of the choice.
+    pub seed: u64,
+    /// Most tokens to write.
+    pub max_tokens: u32,
+    /// Seconds since 1970, for templates that tell the model the date; part of the request, so that it can be repeated.
+    #[serde(default)]
+    pub time: i64,
+    /// Texts that end the answer; they are not part of it.
+    #[serde(default)]
+    pub stop: Vec<String>,
+}
+
+/// Any job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Draw a picture.
+    Image(ImageRequest),
+    /// Write text.
+    Chat(ChatRequest),
+}
+
+impl Request {
+    /// The model it needs.
+    pub fn model(&self) -> &ModelRef {
+        match self {
+            Self::Image(request) => &request.model,
+            Self::Chat(request) => &request.model,
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Chat: a conversation to tokens, tokens through the decoder, one chosen token at a time back to text.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::chat_model::ChatModel;
+use super::error::JobError;
+use super::kv::Sequence;
+use super::store::PlanKey;
+use super::{Context, ModelStore, Pipeline, Progress};
+use crate::engine::{
+    Alternative, ChatPrompt, ChatRequest, Event, FinishReason, Outcome, TokenEvent,
+};
+use crate::graph::{HostTensor, NO_SLOT, StateId};
+use crate::text::sampling::{Sampled, TokenSampler};
+use crate::text::stop::StopMatcher;
+use crate::text::tokenizer::StreamDecoder;
+
+/// Rows that plans are made for: one token, short and long pieces of a prompt. A piece is filled up to the next.
+const ROWS: [usize; 4] = [1, 16, 64, 256];
+
+/// An answer being written.
+pub struct ChatJob {
+    request: ChatRequest,
+    model: Option<Arc<ChatModel>>,
+    /// Prompt and answer so far.
+    tokens: Vec<u32>,
+    prompt_tokens: usize,
+    cached_tokens: Option<usize>,
+    /// What of `tokens` is in the cache, and in which cache.
+    sequence: Option<(StateId, Sequence)>,
+    sampler: Option<TokenSampler>,
+    decoder: StreamDecoder,
+    stops: StopMatcher,
+    text: String,
+    written: u32,
+    started: Option<Instant>,
+    first_token: Option<Instant>,
+}
+
+impl ChatJob {
+    /// A job at its start.
+    pub fn new(request: ChatRequest) -> Self {
+        let stops = StopMatcher::new(request.stop.clone());
+        Self {
+            request,
+            model: None,
+            tokens: Vec::new(),
+            prompt_tokens: 0,
+            cached_tokens: None,
+            sequence: None,
+            sampler: None,
+            decoder: StreamDecoder::new(),
+            stops,
+            text: String::new(),
+            written: 0,
+            started: None,
+            first_token: None,
+        }
+    }
+
+    fn model(&mut self, context: &mut Context<'_>) -> Result<Arc<ChatModel>, JobError> {
+        if let Some(model) = &self.model {
+            return Ok(Arc::clone(model));
+        }
+        let Context {
+            job, store, outbox, ..
+        } = context;
+        let (job, name) = (*job, &self.request.model.name);
+        let mut loading = |bytes| {
+            outbox.push(Event::Loading {
+                job,
+                model: name.clone(),
+                bytes,
+            });
+        };
+        let model = store.chat_model(&self.request.model, &mut loading)?;
+        self.model = Some(Arc::clone(&model));
+        Ok(model)
+    }
+
+    /// Checks the request and puts the prompt into tokens.
+    fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ChatModel,
+    ) -> Result<TokenSampler, JobError> {
+        let sampler = TokenSampler::new(self.request.sampling.clone(), self.request.seed)?;
+        let (tokens, warning) = match &self.request.prompt {
+            ChatPrompt::Messages(messages) => model.encode_messages(messages, self.request.time)?,
+            ChatPrompt::Raw(text) => (model.encode_raw(text)?, None),
+        };
+        if let Some(warning) = warning {
+            context.warn(warning);
+        }
+        if tokens.is_empty() {
+            return Err(JobError::Request(
+                "there is no text to answer or to continue".into(),
+            ));
+        }
+        if tokens.len() >= model.context_length() {
+            return Err(JobError::ContextFull {
+                model: self.request.model.name.clone(),
+                tokens: tokens.len(),
+                context: model.context_length(),
+            });
+        }
+        self.prompt_tokens = tokens.len();
+        self.tokens = tokens;
+        Ok(sampler)
+    }
+
+    /// Makes sure that there is a sequence in the model's present cache; copies a shared page if need be.
+    fn sequence(&mut self, context: &mut Context<'_>) -> Result<(StateId, Sequence), JobError> {
+        let name = &self.request.model.name;
+        let chat = context.store.chat_state(name)?;
+        let state = chat.state;
+        if let Some((of, sequence)) = self.sequence.take()
+            && of == state
+        {
+            return Ok((state, sequence));
+        }
+        let (sequence, copy) = chat
+            .cache
+            .begin(&self.tokens)
+            .map_err(|_| cache_full(name))?;
+        self.cached_tokens.get_or_insert(sequence.len());
+        if let Some(copy) = copy
+            && let Err(error) = context
+                .store
+                .executor_mut()
+                .copy_kv_page(state, copy.from, copy.to)
+        {
+            context.store.chat_state(name)?.cache.release(sequence);
+            return Err(error.into());
+        }
+        Ok((state, sequence))
+    }
+
+    /// Computes the next piece of `tokens` that is not in the cache; gives the logits after its last token.
+    fn compute(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ChatModel,
+    ) -> Result<Vec<f32>, JobError> {
+        let name = self.request.model.name.clone();
+        let (state, mut sequence) = self.sequence(context)?;
+        let start = sequence.len();
+        let most = ROWS[ROWS.len() - 1];
+        let count = (self.tokens.len() - start).min(most);
+        let rows = ROWS.into_iter().find(|&rows| rows >= count).unwrap_or(most);
+        let plan = context.store.plan(&name, PlanKey::Language(rows), || {
+            Ok(model.llama().graph(&model.shape(rows))?)
+        });
+        // Making the plan may have cost the cache its place.
+        let chat = context.store.chat_state(&name)?;
+        if chat.state != state {
+            return Ok(Vec::new());
+        }
+        let piece = &self.tokens[start..start + count];
+        let slots = match (plan.is_ok(), chat.cache.extend(&mut sequence, piece)) {
+            (true, Ok(slots)) => slots,
+            (_, result) => {
+                chat.cache.truncate(&mut sequence, start);
+                self.sequence = Some((state, sequence));
+                plan?;
+                result.map_err(|_| cache_full(&name))?;
+                return Ok(Vec::new());
+            }
+        };
+        let plan = plan?;
+        let inputs = inputs(
+            piece,
+            start,
+            &slots,
+            rows,
+            &sequence,
+            model.pages_per_sequence(),
+        );
+        let result = context
+            .store
+            .run(plan, &inputs, &[state], context.interrupt);
+        if result.is_err()
+            && let Ok(chat) = context.store.chat_state(&name)
+            && chat.state == state
+        {
+            // What was not computed is not in the cache.
+            chat.cache.truncate(&mut sequence, start);
+        }
+        self.sequence = Some((state, sequence));
+        Ok(result?
+            .into_iter()
+            .next()
+            .map(HostTensor::into_f32)
+            .unwrap_or_default())
+    }
+
+    fn token_event(&mut self, model: &ChatModel, sampled: &Sampled) -> (TokenEvent, bool) {
+        let tokenizer = model.tokenizer();
+        let piece = |id: u32| tokenizer.piece_text(id).unwrap_or_default().to_owned();
+        // Control tokens are no text.
+        let bytes = if tokenizer.is_special(sampled.id) {
+            &[]
+        } else {
+            tokenizer.piece(sampled.id)
+        };
+        let complete = self.decoder.push(bytes);
+        let outcome = self.stops.push(&complete);
+        self.text.push_str(&outcome.text);
+        let alternatives = sampled
+            .alternatives
+            .iter()
+            .map(|other| Alternative {
+                id: other.id,
+                piece: piece(other.id),
+                probability: other.probability,
+            })
+            .collect();
+        let event = TokenEvent {
+            id: sampled.id,
+            piece: piece(sampled.id),
+            text: outcome.text,
+            probability: sampled.probability,
+            alternatives,
+        };
+        (event, outcome.stopped.is_some())
+    }
+
+    fn finish(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ChatModel,
+        reason: FinishReason,
+    ) -> Outcome {
+        if reason != FinishReason::Stop {
+            // Text held back as the possible beginning of a stop text, and bytes of an unfinished character.
+            let rest = self.decoder.finish();
+            let outcome = self.stops.push(&rest);
+            let mut tail = outcome.text;
+            if outcome.stopped.is_none() {
+                tail.push_str(&self.stops.finish());
+            }
+            if !tail.is_empty() {
+                self.text.push_str(&tail);
+                context.emit(Event::TextTail {
+                    job: context.job,
+                    text: tail,
+                });
+            }
+        }
+        let now = Instant::now();
+        let seconds =
+            |from: Option<Instant>, to: Instant| from.map_or(0.0, |from| (to - from).as_secs_f32());
+        Outcome::Chat {
+            text: self.text.clone(),
+            reason,
+            prompt_tokens: self.prompt_tokens as u32,
+            cached_tokens: self.cached_tokens.unwrap_or(0) as u32,
+            tokens: self.written,
+            context_length: model.context_length() as u32,
+            first_token_seconds: seconds(self.started, self.first_token.unwrap_or(now)),
+            decode_seconds: seconds(self.first_token, now),
+        }
+    }
+}
+
+impl Pipeline for ChatJob {
+    fn step(&mut self, context: &mut Context<'_>) -> Result<Progress, JobError> {
+        self.started.get_or_insert_with(Instant::now);
+        let model = self.model(context)?;
+        if self.sampler.is_none() {
+            self.sampler = Some(self.begin(context, &model)?);
+        }
+        if self.written >= self.request.max_tokens {
+            return Ok(Progress::Finished(self.finish(
+                context,
+                &model,
+                FinishReason::Length,
+            )));
+        }
+        if self.tokens.len() >= model.context_length() {
+            return Ok(Progress::Finished(self.finish(
+                context,
+                &model,
+                FinishReason::ContextFull,
+            )));
+        }
+        let logits = self.compute(context, &model)?;
+        let computed = self
+            .sequence
+            .as_ref()
+            .map_or(0, |(_, sequence)| sequence.len());
+        if logits.is_empty() || computed < self.tokens.len() {
+            return Ok(Progress::Working);
+        }
+        // Rows of the table beyond the vocabulary are padding of the file, not tokens.
+        let logits = &logits[..model.tokenizer().vocab_len().min(logits.len())];
+        let Some(sampler) = &mut self.sampler else {
+            return Ok(Progress::Working);
+        };
+        let sampled = sampler.sample(logits, &self.tokens)?;
+        self.first_token.get_or_insert_with(Instant::now);
+        if model.tokenizer().is_end(sampled.id) {
+            return Ok(Progress::Finished(self.finish(
+                context,
+                &model,
+                FinishReason::End,
+            )));
+        }
+        self.tokens.push(sampled.id);
+        self.written += 1;
+        let (event, stopped) = self.token_event(&model, &sampled);
+        context.emit(Event::Tokens {
+            job: context.job,
+            tokens: vec![event],
+        });
+        if stopped {
+            return Ok(Progress::Finished(self.finish(
+                context,
+                &model,
+                FinishReason::Stop,
+            )));
+        }
+        Ok(Progress::Working)
+    }
+
+    fn partial(&mut self, context: &mut Context<'_>) -> Option<Outcome> {
+        let model = self.model.clone()?;
+        (self.written > 0).then(|| self.finish(context, &model, FinishReason::Cancelled))
+    }
+
+    fn device_lost(&mut self) {
+        self.sequence = None;
+    }
+
+    fn release(&mut self, store: &mut ModelStore) {
+        let Some((state, sequence)) = self.sequence.take() else {
+            return;
+        };
+        if let Some(chat) = store.existing_chat_state(&self.request.model.name)
+            && chat.state == state
+        {
+            chat.cache.keep(sequence);
+        }
+    }
+}
+
+fn cache_full(model: &str) -> JobError {
+    JobError::Request(format!(
+        "the KV cache of '{model}' is full of other conversations that are being answered; wait for them, or cancel one"
+    ))
+}
+
+/// The inputs of a plan of `rows` rows for a piece of a sequence; rows beyond the piece are padding.
+fn inputs(
+    piece: &[u32],
+    start: usize,
+    slots: &[u32],
+    rows: usize,
+    sequence: &Sequence,
+    pages_per_sequence: usize,
+) -> [(&'static str, HostTensor); 6] {
+    let padded = |values: Vec<u32>, fill: u32| {
+        let mut values = values;
+        values.resize(rows, fill);
+        HostTensor::u32([rows], values)
+    };
+    let positions = (start..start + piece.len())
+        .map(|position| position as u32)
+        .collect();
+    let mut table = sequence.pages().to_vec();
+    table.resize(pages_per_sequence, 0);
+    [
+        ("ids", padded(piece.to_vec(), 0)),
+        ("positions", padded(positions, NO_SLOT)),
+        ("write_slots", padded(slots.to_vec(), NO_SLOT)),
+        ("sequences", padded(vec![0; piece.len()], 0)),
+        (
+            "block_tables",
+            HostTensor::u32([1, pages_per_sequence], table),
+        ),
+        (
+            "output_rows",
+            HostTensor::u32([1], vec![piece.len() as u32 - 1]),
+        ),
+    ]
+}

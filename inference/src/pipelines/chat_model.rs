@@ -1,0 +1,166 @@
+//! A chat model: decoder, tokenizer and template, as one file holds them.
+
+use std::path::Path;
+
+use super::error::JobError;
+use super::kv::PrefixCache;
+use crate::formats::detect::ModelInfo;
+use crate::formats::gguf::read_gguf;
+use crate::graph::{KV_PAGE, KvShape, StateId};
+use crate::models::Llama;
+use crate::models::llama::LlamaShape;
+use crate::text::template::{ChatMessage, RenderOptions, Rendered, render};
+use crate::text::tokenizer::{EncodeOptions, GgufVocab, Tokenizer};
+
+/// Longest context that a cache is made for; longer ones cost more memory than they are used for.
+const LONGEST_CONTEXT: usize = 8192;
+/// A second context's worth of pages, for other conversations and branches, is added up to this size.
+const ROOM_FOR_OTHERS: u64 = 512 << 20;
+
+/// A loaded chat model.
+pub struct ChatModel {
+    llama: Llama,
+    tokenizer: Tokenizer,
+    template: Option<String>,
+    context_length: usize,
+}
+
+/// A chat model's KV cache on the device.
+pub struct ChatState {
+    /// The cache.
+    pub state: StateId,
+    /// What lies where in it.
+    pub cache: PrefixCache,
+}
+
+impl ChatState {
+    /// An empty cache.
+    pub fn new(state: StateId, shape: KvShape) -> Self {
+        Self {
+            state,
+            cache: PrefixCache::new(shape.pages),
+        }
+    }
+}
+
+impl ChatModel {
+    /// Loads a GGUF file.
+    ///
+    /// # Errors
+    /// If the file is faulty or its architecture is not known.
+    pub fn load(path: &Path, _info: &ModelInfo) -> Result<Self, JobError> {
+        let file = read_gguf(path)?;
+        let llama = Llama::from_gguf(&file)?;
+        let vocabulary = GgufVocab::from_gguf(&file.metadata)?;
+        let tokenizer = Tokenizer::new(vocabulary)?;
+        if tokenizer.vocab_len() > llama.vocab_size() {
+            return Err(JobError::Request(format!(
+                "{}: the tokenizer has {} tokens, but the model only {}; the file is damaged",
+                path.display(),
+                tokenizer.vocab_len(),
+                llama.vocab_size()
+            )));
+        }
+        let template = file
+            .metadata
+            .opt_str("tokenizer.chat_template")?
+            .map(str::to_owned);
+        let context_length = llama.config().context_length.clamp(1, LONGEST_CONTEXT);
+        Ok(Self {
+            llama,
+            tokenizer,
+            template,
+            context_length,
+        })
+    }
+
+    /// The decoder.
+    pub fn llama(&self) -> &Llama {
+        &self.llama
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Tokens that a conversation may have.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// Pages that one conversation may have.
+    pub fn pages_per_sequence(&self) -> usize {
+        self.context_length.div_ceil(KV_PAGE)
+    }
+
+    /// The cache that this model wants: one whole context, and where it is cheap another for other conversations.
+    pub fn kv_shape(&self) -> KvShape {
+        let pages = self.pages_per_sequence();
+        let once = self.llama.kv_shape(pages);
+        if once.bytes(4) <= ROOM_FOR_OTHERS {
+            self.llama.kv_shape(2 * pages)
+        } else {
+            once
+        }
+    }
+
+    /// Sizes of a plan of `rows` rows.
+    pub fn shape(&self, rows: usize) -> LlamaShape {
+        LlamaShape {
+            rows,
+            outputs: 1,
+            sequences: 1,
+            pages_per_sequence: self.pages_per_sequence(),
+            pages: self.kv_shape().pages,
+        }
+    }
+
+    /// The tokens of a conversation that the assistant is to answer, and what to warn about. `now` is for templates
+    /// that tell the date, in seconds since 1970.
+    ///
+    /// # Errors
+    /// From template or tokenizer.
+    pub fn encode_messages(
+        &self,
+        messages: &[ChatMessage],
+        now: i64,
+    ) -> Result<(Vec<u32>, Option<String>), JobError> {
+        let name = |id: Option<u32>| {
+            id.and_then(|id| self.tokenizer.piece_text(id))
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (bos, eos) = (name(self.tokenizer.bos()), name(self.tokenizer.eos()));
+        let options = RenderOptions {
+            add_generation_prompt: true,
+            bos: bos.clone(),
+            eos,
+            now,
+        };
+        let Rendered { text, warning } = render(self.template.as_deref(), messages, &options)?;
+        // Templates that write the beginning themselves must not get a second one.
+        let add_special =
+            self.tokenizer.add_bos_default() && (bos.is_empty() || !text.starts_with(&bos));
+        let ids = self.tokenizer.encode(
+            &text,
+            EncodeOptions {
+                add_special,
+                parse_special: true,
+            },
+        )?;
+        Ok((ids, warning))
+    }
+
+    /// The tokens of a text to be continued.
+    ///
+    /// # Errors
+    /// From the tokenizer.
+    pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>, JobError> {
+        let options = EncodeOptions {
+            add_special: self.tokenizer.add_bos_default(),
+            parse_special: true,
+        };
+        Ok(self.tokenizer.encode(text, options)?)
+    }
+}

@@ -1,0 +1,224 @@
+//! A text-to-image model: text encoder, U-Net, autoencoder, tokenizer and training schedule, whatever files they came
+//! from.
+
+use std::path::Path;
+
+use super::error::JobError;
+use crate::diffusion::{SchedulerConfig, TrainingSchedule};
+use crate::formats::detect::ModelInfo;
+use crate::formats::diffusion_model::{Component, DiffusionModel, Family, open_diffusion_model};
+use crate::graph::Graph;
+use crate::models::autoencoder_kl::AutoencoderKlConfig;
+use crate::models::autoencoder_tiny::AutoencoderTinyConfig;
+use crate::models::clip_text::ClipTextConfig;
+use crate::models::unet::UNetConfig;
+use crate::models::{AutoencoderKl, AutoencoderTiny, ClipText, UNet};
+use crate::text::tokenizer::ClipTokenizer;
+
+/// CLIP's merges, within the program's assets; single-file checkpoints bring no tokenizer.
+const CLIP_MERGES: &str = "tokenizers/clip/merges.txt";
+
+/// Decodes latents to pictures.
+pub enum Autoencoder {
+    /// Stable Diffusion's.
+    Kl(Box<AutoencoderKl>),
+    /// A distilled one.
+    Tiny(Box<AutoencoderTiny>),
+}
+
+impl Autoencoder {
+    /// The graph that decodes one picture's latents of a height and width.
+    ///
+    /// # Errors
+    /// Weights that do not fit, sizes that cannot be addressed.
+    pub fn decode_graph(&self, height: usize, width: usize) -> Result<Graph, JobError> {
+        Ok(match self {
+            Self::Kl(model) => model.decode_graph(1, height, width)?,
+            Self::Tiny(model) => model.decode_graph(1, height, width)?,
+        })
+    }
+
+    /// Pixels for each latent pixel, in each direction.
+    pub fn factor(&self) -> usize {
+        match self {
+            Self::Kl(model) => model.spatial_factor(),
+            Self::Tiny(model) => model.spatial_factor(),
+        }
+    }
+
+    /// Channels of the latents.
+    pub fn latent_channels(&self) -> usize {
+        match self {
+            Self::Kl(model) => model.config().latent_channels,
+            Self::Tiny(model) => model.config().latent_channels,
+        }
+    }
+
+    /// What the U-Net's latents are divided by before decoding.
+    pub fn scaling(&self) -> f32 {
+        match self {
+            Self::Kl(model) => model.config().scaling_factor as f32,
+            Self::Tiny(model) => model.config().scaling_factor as f32,
+        }
+    }
+
+    /// What is added after that division.
+    pub fn shift(&self) -> f32 {
+        match self {
+            Self::Kl(model) => model.config().shift_factor as f32,
+            Self::Tiny(_) => 0.0,
+        }
+    }
+}
+
+/// A loaded text-to-image model.
+pub struct ImageModel {
+    text_encoder: ClipText,
+    unet: UNet,
+    vae: Autoencoder,
+    tokenizer: ClipTokenizer,
+    training: TrainingSchedule,
+    hash: String,
+}
+
+impl ImageModel {
+    /// Loads a diffusers folder or a single-file checkpoint. `assets` holds CLIP's tokenizer for the latter.
+    ///
+    /// # Errors
+    /// If files are faulty, or parts do not fit each other.
+    pub fn load(
+        path: &Path,
+        _info: &ModelInfo,
+        assets: &Path,
+        hash: String,
+    ) -> Result<Self, JobError> {
+        let files = open_diffusion_model(path)?;
+        let text_encoder = text_encoder(&files.text_encoder)?;
+        let unet = unet(&files.unet)?;
+        let vae = autoencoder(&files.vae)?;
+        let tokenizer =
+            tokenizer(&files, assets)?.with_max_length(text_encoder.config().max_positions)?;
+        let training =
+            TrainingSchedule::new(&SchedulerConfig::from_json(&files.scheduler.to_string())?)?;
+        let model = Self {
+            text_encoder,
+            unet,
+            vae,
+            tokenizer,
+            training,
+            hash,
+        };
+        model.check(path)?;
+        Ok(model)
+    }
+
+    /// Parts of different models can lie in one folder.
+    fn check(&self, path: &Path) -> Result<(), JobError> {
+        let unet = self.unet.config();
+        let misfit = |what: String| {
+            JobError::Request(format!(
+                "{}: its parts do not belong together: {what}",
+                path.display()
+            ))
+        };
+        if unet.in_channels != self.vae.latent_channels()
+            || unet.out_channels != self.vae.latent_channels()
+        {
+            return Err(misfit(format!(
+                "the U-Net takes {} channels and gives {}, the autoencoder has {}",
+                unet.in_channels,
+                unet.out_channels,
+                self.vae.latent_channels()
+            )));
+        }
+        let (width, wanted) = (
+            self.text_encoder.config().hidden_size,
+            unet.cross_attention_dim,
+        );
+        if width != wanted {
+            return Err(misfit(format!(
+                "the text encoder is {width} wide, the U-Net wants {wanted}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The text encoder.
+    pub fn text_encoder(&self) -> &ClipText {
+        &self.text_encoder
+    }
+
+    /// The noise predictor.
+    pub fn unet(&self) -> &UNet {
+        &self.unet
+    }
+
+    /// The autoencoder.
+    pub fn vae(&self) -> &Autoencoder {
+        &self.vae
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &ClipTokenizer {
+        &self.tokenizer
+    }
+
+    /// The schedule of noise that it was trained with.
+    pub fn training(&self) -> &TrainingSchedule {
+        &self.training
+    }
+
+    /// Pixels for each latent pixel, in each direction.
+    pub fn factor(&self) -> usize {
+        self.vae.factor()
+    }
+
+    /// Channels of the latents.
+    pub fn latent_channels(&self) -> usize {
+        self.vae.latent_channels()
+    }
+
+    /// First ten digits of the SHA-256 of its weights.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+fn text_encoder(part: &Component) -> Result<ClipText, JobError> {
+    let config = ClipTextConfig::from_json(&part.config_path, &part.config)?;
+    Ok(ClipText::new(config, part.weights.clone())?)
+}
+
+fn unet(part: &Component) -> Result<UNet, JobError> {
+    let config = UNetConfig::from_json(&part.config_path, &part.config)?;
+    Ok(UNet::new(config, part.weights.clone())?)
+}
+
+fn autoencoder(part: &Component) -> Result<Autoencoder, JobError> {
+    if part.class == "AutoencoderTiny" {
+        let config = AutoencoderTinyConfig::from_json(&part.config_path, &part.config)?;
+        return Ok(Autoencoder::Tiny(Box::new(AutoencoderTiny::new(
+            config,
+            part.weights.clone(),
+        )?)));
+    }
+    let config = AutoencoderKlConfig::from_json(&part.config_path, &part.config)?;
+    Ok(Autoencoder::Kl(Box::new(AutoencoderKl::new(
+        config,
+        part.weights.clone(),
+    )?)))
+}
+
+fn tokenizer(files: &DiffusionModel, assets: &Path) -> Result<ClipTokenizer, JobError> {
+    if let Some(tokenizer) = &files.tokenizer {
+        let folder = tokenizer.vocab.parent().unwrap_or(Path::new("."));
+        return Ok(ClipTokenizer::from_folder(folder)?);
+    }
+    // SD 1.x pads with the end token, OpenCLIP's training (2.x) with token 0, "!".
+    let pad = if files.family == Some(Family::Sd2) {
+        "!"
+    } else {
+        "<|endoftext|>"
+    };
+    Ok(ClipTokenizer::from_merges(&assets.join(CLIP_MERGES), pad)?)
+}

@@ -1,0 +1,377 @@
+//! Loaded models, their plans, and the one executor they share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::chat_model::{ChatModel, ChatState};
+use super::error::JobError;
+use super::image_model::ImageModel;
+use crate::engine::{BlobRef, ModelRef, Registry};
+use crate::graph::{
+    ExecError, Executor, Graph, HostTensor, Interrupt, MemoryUse, PlanId, Run, StateId,
+};
+
+/// Blobs that are kept; the oldest go first.
+const BLOBS: usize = 64;
+/// Plans of one kind that a model keeps; a person tries a few sizes, not hundreds.
+const PLANS_PER_KIND: usize = 3;
+
+/// For what a model's plan was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlanKey {
+    /// Text encoder: batch, length.
+    Encode(usize, usize),
+    /// U-Net: batch, height, width, context length.
+    Denoise(usize, usize, usize, usize),
+    /// VAE decoder: height, width.
+    Decode(usize, usize),
+    /// Decoder of a chat model: rows.
+    Language(usize),
+}
+
+impl PlanKey {
+    fn same_kind(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+}
+
+enum Model {
+    Image(Arc<ImageModel>),
+    Chat(Arc<ChatModel>),
+}
+
+struct Loaded {
+    name: String,
+    model: Model,
+    /// In order of last use, the latest at the end.
+    plans: Vec<(PlanKey, PlanId)>,
+    chat: Option<ChatState>,
+    last_used: u64,
+}
+
+/// Loaded models, their plans, and the one executor they share.
+pub struct ModelStore {
+    executor: Box<dyn Executor>,
+    registry: Registry,
+    assets: PathBuf,
+    blobs: Vec<(String, Arc<HostTensor>)>,
+    hashes: HashMap<PathBuf, String>,
+    loaded: Vec<Loaded>,
+    clock: u64,
+}
+
+impl ModelStore {
+    /// A store without models.
+    pub fn new(executor: Box<dyn Executor>, registry: Registry, assets: PathBuf) -> Self {
+        let (blobs, hashes, loaded) = Default::default();
+        Self {
+            executor,
+            registry,
+            assets,
+            blobs,
+            hashes,
+            loaded,
+            clock: 0,
+        }
+    }
+
+    /// The registry, to add models.
+    pub fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
+    /// Keeps data that requests refer to.
+    pub fn insert_blob(&mut self, hash: String, data: Arc<HostTensor>) {
+        self.blobs.retain(|(known, _)| *known != hash);
+        if self.blobs.len() == BLOBS {
+            self.blobs.remove(0);
+        }
+        self.blobs.push((hash, data));
+    }
+
+    /// Data by reference.
+    ///
+    /// # Errors
+    /// If they were not sent, or too much else was sent since.
+    pub fn blob(&self, blob: &BlobRef) -> Result<Arc<HostTensor>, JobError> {
+        let found = self.blobs.iter().find(|(hash, _)| *hash == blob.0);
+        found.map(|(_, data)| Arc::clone(data)).ok_or_else(|| {
+            JobError::Request(format!(
+                "the data with hash {} are not here; send them again",
+                blob.0
+            ))
+        })
+    }
+
+    /// Bytes in use.
+    pub fn memory(&self) -> MemoryUse {
+        self.executor.memory()
+    }
+
+    /// The executor, for what is not a plan.
+    pub fn executor_mut(&mut self) -> &mut dyn Executor {
+        self.executor.as_mut()
+    }
+
+    /// A text-to-image model, loaded if it is not. `loading` is told the bytes of its weights before they are read.
+    ///
+    /// # Errors
+    /// If the model is unknown, of another kind or faulty.
+    pub fn image_model(
+        &mut self,
+        model: &ModelRef,
+        loading: &mut dyn FnMut(u64),
+    ) -> Result<Arc<ImageModel>, JobError> {
+        self.load(model, loading, "a text-to-image model")?;
+        match self.loaded.last().map(|loaded| &loaded.model) {
+            Some(Model::Image(model)) => Ok(Arc::clone(model)),
+            _ => Err(JobError::WrongModel {
+                model: model.name.clone(),
+                is: "a chat model".into(),
+                needed: "a text-to-image model",
+            }),
+        }
+    }
+
+    /// A chat model, loaded if it is not.
+    ///
+    /// # Errors
+    /// If the model is unknown, of another kind or faulty.
+    pub fn chat_model(
+        &mut self,
+        model: &ModelRef,
+        loading: &mut dyn FnMut(u64),
+    ) -> Result<Arc<ChatModel>, JobError> {
+        self.load(model, loading, "a chat model")?;
+        match self.loaded.last().map(|loaded| &loaded.model) {
+            Some(Model::Chat(model)) => Ok(Arc::clone(model)),
+            _ => Err(JobError::WrongModel {
+                model: model.name.clone(),
+                is: "a text-to-image model".into(),
+                needed: "a chat model",
+            }),
+        }
+    }
+
+    /// Loads a model if need be and puts it at the end of `loaded`.
+    fn load(
+        &mut self,
+        model: &ModelRef,
+        loading: &mut dyn FnMut(u64),
+        needed: &'static str,
+    ) -> Result<(), JobError> {
+        self.clock += 1;
+        let position = self
+            .loaded
+            .iter()
+            .position(|loaded| loaded.name == model.name);
+        let mut loaded = match position {
+            Some(index) => self.loaded.remove(index),
+            None => {
+                let (path, info) = self.registry.find(model)?;
+                loading(info.file_bytes());
+                let made = if info.is_chat() {
+                    Model::Chat(Arc::new(ChatModel::load(path, info)?))
+                } else if info.is_text_to_image() {
+                    let hash = match self.hashes.get(path) {
+                        Some(hash) => hash.clone(),
+                        None => info.short_hash()?,
+                    };
+                    self.hashes.insert(path.to_owned(), hash.clone());
+                    Model::Image(Arc::new(ImageModel::load(path, info, &self.assets, hash)?))
+                } else {
+                    return Err(JobError::WrongModel {
+                        model: model.name.clone(),
+                        is: info.describe(),
+                        needed,
+                    });
+                };
+                Loaded {
+                    name: model.name.clone(),
+                    model: made,
+                    plans: Vec::new(),
+                    chat: None,
+                    last_used: 0,
+                }
+            }
+        };
+        loaded.last_used = self.clock;
+        self.loaded.push(loaded);
+        Ok(())
+    }
+
+    fn index(&self, name: &str) -> Result<usize, JobError> {
+        let index = self.loaded.iter().position(|loaded| loaded.name == name);
+        index.ok_or_else(|| JobError::Request(format!("the model '{name}' is no longer loaded")))
+    }
+
+    /// The plan of a loaded model for a key, made if need be. When memory runs out, plans of other models and then other
+    /// plans of this one are given up.
+    ///
+    /// # Errors
+    /// From building or preparing the graph.
+    pub fn plan(
+        &mut self,
+        name: &str,
+        key: PlanKey,
+        build: impl FnOnce() -> Result<Graph, JobError>,
+    ) -> Result<PlanId, JobError> {
+        let index = self.index(name)?;
+        let plans = &mut self.loaded[index].plans;
+        if let Some(place) = plans.iter().position(|(known, _)| *known == key) {
+            let found = plans.remove(place);
+            plans.push(found);
+            return Ok(found.1);
+        }
+        while plans
+            .iter()
+            .filter(|(known, _)| known.same_kind(key))
+            .count()
+            >= PLANS_PER_KIND
+        {
+            let Some(oldest) = plans.iter().position(|(known, _)| known.same_kind(key)) else {
+                break;
+            };
+            let (_, plan) = plans.remove(oldest);
+            self.executor.drop_plan(plan);
+        }
+        let graph = Arc::new(build()?);
+        let plan = self.with_room(name, |executor| executor.prepare(Arc::clone(&graph)))?;
+        let index = self.index(name)?;
+        self.loaded[index].plans.push((key, plan));
+        Ok(plan)
+    }
+
+    /// Does something that allocates; when memory runs out, gives up what was used longest ago and tries again.
+    fn with_room<T>(
+        &mut self,
+        name: &str,
+        mut allocate: impl FnMut(&mut dyn Executor) -> Result<T, ExecError>,
+    ) -> Result<T, JobError> {
+        loop {
+            match allocate(self.executor.as_mut()) {
+                Err(ExecError::OutOfMemory { .. }) if self.make_room(name) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// Gives up one thing that `name` does not need just now: another model, else a plan of its own. Returns whether
+    /// there was any.
+    fn make_room(&mut self, name: &str) -> bool {
+        let idle = self
+            .loaded
+            .iter()
+            .enumerate()
+            .filter(|(_, loaded)| {
+                loaded.name != name && (!loaded.plans.is_empty() || loaded.chat.is_some())
+            })
+            .min_by_key(|(_, loaded)| loaded.last_used)
+            .map(|(index, _)| index);
+        if let Some(index) = idle {
+            let loaded = &mut self.loaded[index];
+            tracing::info!("'{}' gives its memory to '{name}'", loaded.name);
+            for (_, plan) in loaded.plans.drain(..) {
+                self.executor.drop_plan(plan);
+            }
+            if let Some(chat) = loaded.chat.take() {
+                self.executor.drop_state(chat.state);
+            }
+            return true;
+        }
+        let Ok(index) = self.index(name) else {
+            return false;
+        };
+        if self.loaded[index].plans.is_empty() {
+            return false;
+        }
+        let (key, plan) = self.loaded[index].plans.remove(0);
+        tracing::info!("'{name}' gives up its plan {key:?} to make room");
+        self.executor.drop_plan(plan);
+        true
+    }
+
+    /// Runs a plan.
+    ///
+    /// # Errors
+    /// From the executor.
+    pub fn run(
+        &mut self,
+        plan: PlanId,
+        inputs: &[(&str, HostTensor)],
+        states: &[StateId],
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<Vec<HostTensor>, JobError> {
+        Ok(self.executor.run(
+            plan,
+            Run {
+                inputs,
+                states,
+                interrupt,
+            },
+        )?)
+    }
+
+    /// The KV cache of a loaded chat model, made if need be.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn chat_state(&mut self, name: &str) -> Result<&mut ChatState, JobError> {
+        let index = self.index(name)?;
+        if self.loaded[index].chat.is_none() {
+            let Model::Chat(model) = &self.loaded[index].model else {
+                return Err(JobError::Request(format!("'{name}' is not a chat model")));
+            };
+            let shape = model.kv_shape();
+            let state = self.with_room(name, |executor| executor.create_kv(shape))?;
+            let index = self.index(name)?;
+            self.loaded[index].chat = Some(ChatState::new(state, shape));
+        }
+        let index = self.index(name)?;
+        self.loaded[index]
+            .chat
+            .as_mut()
+            .ok_or_else(|| JobError::Request(format!("'{name}' has no KV cache")))
+    }
+
+    /// The KV cache of a chat model, if there is one.
+    pub fn existing_chat_state(&mut self, name: &str) -> Option<&mut ChatState> {
+        let index = self.index(name).ok()?;
+        self.loaded[index].chat.as_mut()
+    }
+
+    /// Gives a model's memory back.
+    pub fn unload(&mut self, model: &ModelRef) {
+        if let Ok(index) = self.index(&model.name) {
+            let loaded = self.loaded.remove(index);
+            for (_, plan) in loaded.plans {
+                self.executor.drop_plan(plan);
+            }
+            if let Some(chat) = loaded.chat {
+                self.executor.drop_state(chat.state);
+            }
+        }
+    }
+
+    /// Forgets all plans and caches, keeping models; after a panic.
+    pub fn reset(&mut self) {
+        for loaded in &mut self.loaded {
+            for (_, plan) in loaded.plans.drain(..) {
+                self.executor.drop_plan(plan);
+            }
+            if let Some(chat) = loaded.chat.take() {
+                self.executor.drop_state(chat.state);
+            }
+        }
+    }
+
+    /// Takes a new executor in place of one whose device was lost.
+    pub fn replace_executor(&mut self, executor: Box<dyn Executor>) {
+        for loaded in &mut self.loaded {
+            loaded.plans.clear();
+            loaded.chat = None;
+        }
+        self.executor = executor;
+    }
+}
