@@ -13,11 +13,12 @@
 //! | [`autoencoder_tiny`] | distilled autoencoder | diffusers `AutoencoderTiny` |
 //! | [`llama`] | Llama-family decoder | transformers `LlamaForCausalLM`, llama.cpp |
 //!
-//! [`loader`] is the scoped view of weights that they read through, [`layers`] what several of them are made of, and
+//! [`check`] tells of the models in files and folders which can be built. [`loader`] is the scoped view of weights that they read through, [`layers`] what several of them are made of, and
 //! [`config`] reads configurations so that hostile or unknown ones are refused by name.
 
 pub mod autoencoder_kl;
 pub mod autoencoder_tiny;
+pub mod check;
 pub mod clip_text;
 pub mod config;
 mod error;

@@ -186,7 +186,7 @@ impl ModelInfo {
         self.kind == ModelKind::Chat
     }
 
-    /// Whether the files are such that the model can be used here.
+    /// Whether the model can be used here, as far as its kind and types tell; [`crate::models::check`] has the last word.
     ///
     /// # Errors
     /// Exactly why not, with what to do about it.
@@ -195,6 +195,11 @@ impl ModelInfo {
             None => Ok(()),
             Some(reason) => Err(reason),
         }
+    }
+
+    /// Notes why the model cannot be used: what its builder found out.
+    pub fn refuse_because(&mut self, reason: String) {
+        self.unusable = Some(reason);
     }
 
     /// In a few words: `Stable Diffusion 1.x text-to-image model, F16, 1.1 B parameters`.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::ModelInfo;
 use super::probe::{Magic, is_further_part, magic, probe, probe_folder};
+use super::{ModelInfo, ModelLayout};
 use crate::formats::error::FormatError;
 
 /// Deepest folder below the one given.
@@ -64,7 +64,13 @@ impl<B> Walk<'_, B> {
         if depth > MAX_DEPTH || !self.is_new(folder) {
             return ControlFlow::Continue(());
         }
+        let mut only_gguf = false;
         match probe_folder(folder) {
+            // Beside the weights of a network the same may lie as GGUF.
+            Ok(Some(info)) if info.layout() == ModelLayout::ComponentFolder => {
+                (self.take)(folder.into(), Ok(info))?;
+                only_gguf = true;
+            }
             Ok(Some(info)) => return (self.take)(folder.into(), Ok(info)),
             Ok(None) => {}
             Err(fault) => return (self.take)(folder.into(), Err(fault)),
@@ -95,7 +101,7 @@ impl<B> Walk<'_, B> {
         for path in paths {
             if path.is_dir() {
                 self.folder(&path, depth + 1)?;
-            } else {
+            } else if !only_gguf || magic(&path).is_ok_and(|magic| magic == Magic::Gguf) {
                 self.file(&path)?;
             }
         }

@@ -268,6 +268,15 @@ fn a_component_folder_says_what_is_missing() {
     let info = probe(&reference("models/unet-sd1")).unwrap();
     assert_eq!(info.kind(), ModelKind::Denoiser);
     assert!(info.usable().unwrap_err().contains("model_index.json"));
+    let gguf = |info: &ModelInfo| info.layout() == ModelLayout::Gguf;
+    let found = scan(&reference("models/llama-gqa"));
+    assert!(found.len() > 1);
+    assert!(
+        found
+            .iter()
+            .skip(1)
+            .all(|(_, info)| gguf(info.as_ref().unwrap()))
+    );
     let info = probe(&reference("models/llama-linear")).unwrap();
     assert_eq!(info.kind(), ModelKind::Chat);
     assert!(info.usable().unwrap_err().contains("GGUF"));

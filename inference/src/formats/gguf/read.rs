@@ -120,9 +120,9 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             None => Err(self.implausible(
-                what,
+                &format!("the memory for `{what}`"),
                 bytes as u64,
-                format!("more bytes than the {MEMORY_BUDGET} that all metadata may take"),
+                format!("with which all metadata take more than {MEMORY_BUDGET} bytes"),
             )),
         }
     }

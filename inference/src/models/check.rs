@@ -1,0 +1,158 @@
+//! Whether the models that files hold can really be built: the last word on what [`detect`] finds.
+
+use std::path::{Path, PathBuf};
+
+use crate::formats::FormatError;
+use crate::formats::detect::{self, ModelInfo, ModelKind};
+use crate::formats::diffusion_model::{Component, open_diffusion_model};
+use crate::formats::gguf::read_gguf;
+
+use super::autoencoder_kl::AutoencoderKlConfig;
+use super::autoencoder_tiny::AutoencoderTinyConfig;
+use super::clip_text::ClipTextConfig;
+use super::error::Result;
+use super::unet::UNetConfig;
+use super::{AutoencoderKl, AutoencoderTiny, ClipText, Llama, UNet};
+
+/// All models at a path as [`detect::scan`] finds them, each checked by [`check`].
+#[must_use]
+pub fn scan(path: &Path) -> Vec<(PathBuf, std::result::Result<ModelInfo, FormatError>)> {
+    let mut found = detect::scan(path);
+    for (path, info) in &mut found {
+        if let Ok(info) = info {
+            check(path, info);
+        }
+    }
+    found
+}
+
+/// Makes the networks of a model whose files look usable, which compares every weight with what the config needs, and notes
+/// in `info` what is wrong. Weights are neither read nor copied.
+pub fn check(path: &Path, info: &mut ModelInfo) {
+    if info.usable().is_err() {
+        return;
+    }
+    let made = match info.kind() {
+        ModelKind::Chat => chat(path),
+        ModelKind::TextToImage => text_to_image(path),
+        _ => return,
+    };
+    if let Err(fault) = made {
+        info.refuse_because(fault.to_string());
+    }
+}
+
+fn chat(path: &Path) -> Result<()> {
+    Llama::from_gguf(&read_gguf(path)?)?;
+    Ok(())
+}
+
+fn text_to_image(path: &Path) -> Result<()> {
+    let files = open_diffusion_model(path)?;
+    let part = &files.text_encoder;
+    let config = ClipTextConfig::from_json(&part.config_path, &part.config)?;
+    let text_width = config.hidden_size;
+    ClipText::new(config, part.weights.clone())?;
+    let latent_channels = autoencoder(&files.vae)?;
+    let part = &files.unet;
+    let config = UNetConfig::from_json(&part.config_path, &part.config)?;
+    let misfit = |key: &str, found: usize, whose: &str, wanted: usize| FormatError::InvalidConfig {
+        path: part.config_path.clone(),
+        key: key.into(),
+        reason: format!("is {found}, but that of the {whose} is {wanted}"),
+    };
+    for (key, channels) in [
+        ("in_channels", config.in_channels),
+        ("out_channels", config.out_channels),
+    ] {
+        if channels != latent_channels {
+            return Err(misfit(key, channels, "autoencoder", latent_channels).into());
+        }
+    }
+    if config.cross_attention_dim != text_width {
+        let width = config.cross_attention_dim;
+        return Err(misfit("cross_attention_dim", width, "text encoder", text_width).into());
+    }
+    UNet::new(config, part.weights.clone())?;
+    Ok(())
+}
+
+/// Gives the channels of the latents.
+fn autoencoder(part: &Component) -> Result<usize> {
+    if part.class == "AutoencoderTiny" {
+        let config = AutoencoderTinyConfig::from_json(&part.config_path, &part.config)?;
+        let channels = config.latent_channels;
+        AutoencoderTiny::new(config, part.weights.clone())?;
+        return Ok(channels);
+    }
+    let config = AutoencoderKlConfig::from_json(&part.config_path, &part.config)?;
+    let channels = config.latent_channels;
+    AutoencoderKl::new(config, part.weights.clone())?;
+    Ok(channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::gguf::write::GgufWriter;
+    use crate::formats::safetensors::{read_safetensors, write_tensors};
+
+    fn reference(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../tests/reference")
+            .join(name)
+    }
+
+    #[test]
+    fn whole_models_pass() {
+        for name in [
+            "ldm/sd1.safetensors",
+            "ldm/sd2.safetensors",
+            "models/tiny-sd",
+            "models/tiny-sd2",
+        ] {
+            let found = scan(&reference(name));
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].1.as_ref().unwrap().usable(), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_missing_weight_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sd1.safetensors");
+        let file = read_safetensors(&reference("ldm/sd1.safetensors")).unwrap();
+        let gone = "model.diffusion_model.out.2.bias";
+        let kept: Vec<_> = file
+            .tensors
+            .iter()
+            .filter(|(name, _)| *name != gone)
+            .map(|(_, tensor)| tensor.clone())
+            .collect();
+        write_tensors(&path, &kept, &file.metadata).unwrap();
+        let found = scan(&path);
+        let reason = found[0].1.as_ref().unwrap().usable().unwrap_err();
+        assert!(reason.contains("conv_out.bias"), "{reason}");
+    }
+
+    #[test]
+    fn a_gguf_without_its_layers_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.gguf");
+        let whole = read_gguf(&reference("models/llama-gqa/model-F16.gguf")).unwrap();
+        let mut writer = GgufWriter::default();
+        for (key, value) in whole.metadata.iter() {
+            writer.set(key, value.clone());
+        }
+        writer.set("tokenizer.ggml.tokens", vec!["a".to_owned()]);
+        for (name, tensor) in whole.tensors.iter() {
+            if name != "blk.0.ffn_up.weight" {
+                writer.tensor(tensor.clone());
+            }
+        }
+        writer.write(&path).unwrap();
+        let found = scan(folder.path());
+        let reason = found[0].1.as_ref().unwrap().usable().unwrap_err();
+        assert!(reason.contains("blk.0.ffn_up.weight"), "{reason}");
+    }
+}
