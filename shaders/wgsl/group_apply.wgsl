@@ -15,7 +15,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> moments: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> moments: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> gain: array<f32>;
 @group(0) @binding(4) var<storage, read> offset: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let element = p.first_element + index;
     let moment = moments[element / p.group_len];
     let channel = (element / p.channel_len) % p.channels;
-    var value = (x[p.x_base + index] - moment.x) * moment.y * gain[p.gain_base + channel] + offset[p.offset_base + channel];
+    var value = ((x[p.x_base + index] - moment.x) - moment.y) * moment.z * gain[p.gain_base + channel] + offset[p.offset_base + channel];
     if (p.silu != 0u) {
         value *= sigmoid(value);
     }

@@ -1,4 +1,5 @@
-// Group norm, first pass: mean and sum of squared deviations of every part of every group. A group lies in one piece;
+// Group norm, first pass: mean (rounded, and what rounding left) and sum of squared deviations of every part of every
+// group, by the corrected two-pass algorithm (Chan, Golub and LeVeque 1983). A group lies in one piece;
 // parts are numbered over all groups, so a dispatch can cover any run of them.
 struct Params {
     grid_x: u32,
@@ -13,7 +14,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> stats: array<vec4<f32>>;
 
 //#include grid
 //#include reduce
@@ -34,13 +35,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sum += x[base + i];
     }
     let mean = workgroup_sum(sum, lane) / f32(len);
+    var rest = 0.0;
     var squares = 0.0;
     for (var i = lane; i < len; i += 64u) {
         let d = x[base + i] - mean;
+        rest += d;
         squares += d * d;
     }
-    let total = workgroup_sum(squares, lane);
+    let shift = workgroup_sum(rest, lane) / f32(len);
+    let total = workgroup_sum(squares, lane) - f32(len) * shift * shift;
     if (lane == 0u) {
-        stats[part] = vec2<f32>(mean, total);
+        stats[part] = vec4<f32>(mean, shift, total, 0.0);
     }
 }

@@ -1,5 +1,5 @@
-// Layer norm of rows: 64 lanes a row; the variance is taken about the mean in a second pass, so that an offset that is
-// large against the spread does no harm.
+// Layer norm of rows: 64 lanes a row, by the corrected two-pass algorithm (Chan, Golub and LeVeque 1983): the second pass
+// sums deviations from the rounded mean and their squares, so that an offset large against the spread does no harm.
 struct Params {
     grid_x: u32,
     grid_y: u32,
@@ -33,15 +33,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sum += x[base + i];
     }
     let mean = workgroup_sum(sum, lane) / f32(p.width);
+    var rest = 0.0;
     var squares = 0.0;
     for (var i = lane; i < p.width; i += 64u) {
         let d = x[base + i] - mean;
+        rest += d;
         squares += d * d;
     }
-    let scale = 1.0 / sqrt(workgroup_sum(squares, lane) / f32(p.width) + p.eps);
+    let shift = workgroup_sum(rest, lane) / f32(p.width);
+    let variance = max(workgroup_sum(squares, lane) / f32(p.width) - shift * shift, 0.0);
+    let scale = 1.0 / sqrt(variance + p.eps);
     let out = p.y_base + row * p.width;
     for (var i = lane; i < p.width; i += 64u) {
-        var value = (x[base + i] - mean) * scale * gain[p.gain_base + i];
+        var value = ((x[base + i] - mean) - shift) * scale * gain[p.gain_base + i];
         if (p.has_offset != 0u) {
             value += offset[p.offset_base + i];
         }

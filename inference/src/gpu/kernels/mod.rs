@@ -23,6 +23,9 @@ mod norm;
 mod pack;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use diptych_shaders::Kernel;

@@ -107,10 +107,10 @@ impl Lowering<'_, '_> {
         let part_len = PART.min(group_len);
         let parts_per_group = group_len.div_ceil(part_len);
         let parts = all_groups * parts_per_group;
-        let stats = self.scratch(parts as u64 * 8);
-        let moments = self.scratch(all_groups as u64 * 8);
-        let all_stats = limits.window(stats, 0, parts * 2).bound;
-        let all_moments = limits.window(moments, 0, all_groups * 2).bound;
+        let stats = self.scratch(parts as u64 * 16);
+        let moments = self.scratch(all_groups as u64 * 16);
+        let all_stats = limits.window(stats, 0, parts * 4).bound;
+        let all_moments = limits.window(moments, 0, all_groups * 4).bound;
 
         let begin_of =
             |part: usize| part / parts_per_group * group_len + part % parts_per_group * part_len;
