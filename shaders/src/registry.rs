@@ -182,8 +182,13 @@ pub enum Kernel {
         /// Largest head size.
         width: HeadWidth,
     },
-    /// Attention over a paged cache.
+    /// Attention of few rows over a paged cache.
     PagedAttention,
+    /// Attention of many rows over a paged cache, by tiles.
+    PagedAttentionTiles {
+        /// Largest head size.
+        width: HeadWidth,
+    },
     /// Rows into the slots of a paged cache.
     KvWrite,
     /// Rotary position embedding.
@@ -222,6 +227,10 @@ const INCLUDES: &[(&str, &str)] = &[
     ("activation", include_str!("../wgsl/shared/activation.wgsl")),
     ("load4", include_str!("../wgsl/shared/load4.wgsl")),
     ("tile", include_str!("../wgsl/shared/tile.wgsl")),
+    (
+        "attention_tile",
+        include_str!("../wgsl/shared/attention_tile.wgsl"),
+    ),
 ];
 
 use Binding::{Read, ReadWrite};
@@ -240,6 +249,7 @@ impl Kernel {
         }
         all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2d { weight }));
         all.extend(HeadWidth::ALL.map(|width| Self::Attention { width }));
+        all.extend(HeadWidth::ALL.map(|width| Self::PagedAttentionTiles { width }));
         all.extend([
             Self::GatherRows,
             Self::Copy,
@@ -287,7 +297,7 @@ impl Kernel {
         for (_, value) in self
             .parameters()
             .iter()
-            .filter(|(parameter, _)| *parameter != "IDS")
+            .filter(|(parameter, _)| !["IDS", "PAGED"].contains(parameter))
         {
             name.push_str(&format!(" x{value}"));
         }
@@ -321,6 +331,9 @@ impl Kernel {
             Self::MatVec { rows, .. } => vec![("ROWS", rows.count())],
             // Each lane holds four elements of every 64.
             Self::Attention { width } => vec![("WIDTH", width.elements() / 64)],
+            Self::PagedAttentionTiles { width } => {
+                vec![("WIDTH", width.elements() / 64), ("PAGED", 1)]
+            }
             Self::Embedding { .. } => vec![("IDS", 1)],
             _ => Vec::new(),
         }
@@ -388,6 +401,13 @@ impl Kernel {
                 "paged_attention",
                 64,
                 22,
+                [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
+            ),
+            Self::PagedAttentionTiles { .. } => row!(
+                "paged_attention_tiles",
+                "attention",
+                256,
+                24,
                 [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
             ),
             Self::KvWrite => row!(

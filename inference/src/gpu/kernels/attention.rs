@@ -7,6 +7,8 @@ use crate::graph::{KV_PAGE, PagedAttentionSpec};
 
 /// Queries of a workgroup.
 const QUERY_TILE: usize = 64;
+/// Rows up to which each has workgroups of its own, in attention over a paged cache.
+const FEW_ROWS: usize = 8;
 
 impl Lowering<'_, '_> {
     fn head_width(&self, head_dim: usize) -> Result<HeadWidth, ExecError> {
@@ -85,31 +87,28 @@ impl Lowering<'_, '_> {
                     let k = limits.window(Arg::Operand(1), kv_first, kv_len);
                     let v = limits.window(Arg::Operand(2), kv_first, kv_len);
                     let query_tiles = (end - begin).div_ceil(QUERY_TILE);
-                    let numbers = [
-                        at_once,
+                    let mut list = words([
                         heads,
                         heads / kv_heads,
                         head_dim,
                         end - begin,
-                        begin,
-                        key_count,
-                        key_begin,
                         query_tiles,
                         q.base,
-                        queries * width,
+                        width,
                         k.base,
                         v.base,
-                        keys * kv_width,
-                        y.base,
-                        width,
                         kv_width,
+                        y.base,
                         state.base / 2,
-                        usize::from(causal),
                         usize::from(index == 0),
                         usize::from(index + 1 == windows.len()),
-                    ];
-                    let mut list = words(numbers)?.to_vec();
+                    ])?
+                    .to_vec();
                     list.push(scale.to_bits());
+                    let strides = [queries * width, keys * kv_width];
+                    let places = [key_count, begin, key_begin, usize::from(causal)];
+                    list.extend(words([at_once, strides[0], strides[1]])?);
+                    list.extend(words(places)?);
                     let work = Work {
                         groups: (at_once * heads * query_tiles) as u64,
                         flops: at_once as u64 * flops_of(end - begin, key_count),
@@ -139,7 +138,7 @@ impl Lowering<'_, '_> {
             .get(spec.state)
             .ok_or_else(|| self.unsupported(format!("cache {} is missing", spec.state)))?;
         let head_dim = cache.head_dim;
-        self.head_width(head_dim)?;
+        let head_width = self.head_width(head_dim)?;
         if width != spec.heads * head_dim
             || cache.kv_heads == 0
             || !spec.heads.is_multiple_of(cache.kv_heads)
@@ -201,13 +200,9 @@ impl Lowering<'_, '_> {
                 let pages = page_end - page_begin;
                 let keys = limits.window(keys_arg, page_begin * page, pages * page);
                 let values = limits.window(values_arg, page_begin * page, pages * page);
-                let numbers = [
-                    count,
-                    spec.heads,
-                    spec.heads / cache.kv_heads,
-                    head_dim,
-                    q.base,
-                    y.base,
+                let heads_per_kv = spec.heads / cache.kv_heads;
+                let [first, last] = [index == 0, index + 1 == windows.len()].map(usize::from);
+                let paging = [
                     positions.base,
                     row_sequences.base,
                     tables.base,
@@ -215,17 +210,44 @@ impl Lowering<'_, '_> {
                     max_pages,
                     page_begin,
                     pages,
-                    keys.base,
-                    values.base,
-                    kv_width,
-                    usize::from(index == 0),
-                    usize::from(index + 1 == windows.len()),
                 ];
-                let mut list = words(numbers)?.to_vec();
-                list.push(spec.scale.to_bits());
-                list.extend(words([state.base / 2])?);
+                let (kernel, list, groups) = if count <= FEW_ROWS {
+                    let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, y.base];
+                    let places = [keys.base, values.base, kv_width, first, last];
+                    let mut list =
+                        [words(sizes)?.as_slice(), &words(paging)?, &words(places)?].concat();
+                    list.push(spec.scale.to_bits());
+                    list.extend(words([state.base / 2])?);
+                    (Kernel::PagedAttention, list, count * spec.heads)
+                } else {
+                    let tiles = count.div_ceil(QUERY_TILE);
+                    let mut list = words([
+                        spec.heads,
+                        heads_per_kv,
+                        head_dim,
+                        count,
+                        tiles,
+                        q.base,
+                        width,
+                        keys.base,
+                        values.base,
+                        kv_width,
+                        y.base,
+                        state.base / 2,
+                        first,
+                        last,
+                    ])?
+                    .to_vec();
+                    list.push(spec.scale.to_bits());
+                    list.extend(words(paging)?);
+                    (
+                        Kernel::PagedAttentionTiles { width: head_width },
+                        list,
+                        tiles * spec.heads,
+                    )
+                };
                 let work = Work {
-                    groups: (count * spec.heads) as u64,
+                    groups: groups as u64,
                     flops: flops_of(count),
                 };
                 let bindings = vec![
@@ -238,7 +260,7 @@ impl Lowering<'_, '_> {
                     state.bound.clone(),
                     y.bound.clone(),
                 ];
-                self.push(Kernel::PagedAttention, &list, bindings, work)?;
+                self.push(kernel, &list, bindings, work)?;
             }
         }
         Ok(())

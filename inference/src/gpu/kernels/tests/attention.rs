@@ -345,37 +345,29 @@ fn attention_over_a_paged_cache() {
         head_dim,
         pages,
     };
+    let case = |shape, heads, sequences: &[(usize, usize)], padding| Paged {
+        shape,
+        heads,
+        sequences: sequences.to_vec(),
+        padding,
+    };
     for p in [
-        Paged {
-            shape: shape(1, 1, 8, 1),
-            heads: 1,
-            sequences: vec![(0, 1)],
-            padding: 0,
-        },
-        Paged {
-            shape: shape(2, 2, 16, 6),
-            heads: 4,
-            sequences: vec![(63, 2), (0, 3), (128, 1)],
-            padding: 3,
-        },
-        Paged {
-            shape: shape(1, 3, 13, 9),
-            heads: 6,
-            sequences: vec![(200, 1), (10, 70)],
-            padding: 0,
-        },
-        Paged {
-            shape: shape(1, 1, 128, 5),
-            heads: 8,
-            sequences: vec![(150, 20)],
-            padding: 12,
-        },
-        Paged {
-            shape: shape(1, 1, 251, 3),
-            heads: 2,
-            sequences: vec![(70, 2)],
-            padding: 1,
-        },
+        case(shape(1, 1, 8, 1), 1, &[(0, 1)], 0),
+        // Few rows, of several sequences, and padding.
+        case(shape(2, 2, 16, 6), 4, &[(63, 2), (0, 3), (128, 1)], 2),
+        case(shape(1, 1, 251, 3), 2, &[(70, 2)], 1),
+        case(shape(1, 2, 64, 9), 2, &[(300, 1), (65, 3)], 0),
+        // Many rows: within a sequence, and several sequences in one tile.
+        case(shape(1, 3, 13, 9), 6, &[(200, 1), (10, 70)], 0),
+        case(shape(1, 1, 128, 5), 8, &[(150, 20)], 12),
+        case(
+            shape(2, 2, 16, 12),
+            4,
+            &[(63, 2), (0, 3), (128, 1), (5, 70), (0, 1), (64, 64)],
+            3,
+        ),
+        case(shape(1, 1, 251, 3), 2, &[(70, 20)], 1),
+        case(shape(1, 2, 64, 9), 6, &[(0, 130), (65, 3), (1, 62)], 60),
     ] {
         paged_case(&mut random, &p);
     }
