@@ -63,16 +63,40 @@ RELATED = [
 ]
 CAPITALS = {
     "vae": "VAE",
+    "the vae": "the VAE",
     "u-net": "U-Net",
+    "unet": "UNet",
     "gguf": "GGUF",
+    "gguf file": "GGUF file",
     "gpu": "GPU",
     "vram": "VRAM",
+    "gpu memory": "GPU memory",
     "cpu": "CPU",
     "lora": "LoRA",
+    "a lora": "a LoRA",
+    "loras": "LoRAs",
     "controlnet": "ControlNet",
     "kv cache": "KV cache",
     "dpm++ 2m": "DPM++ 2M",
+    "dpm++": "DPM++",
+    "dpm": "DPM",
     "ddim": "DDIM",
+    "ddim sampler": "DDIM sampler",
+    "cfg": "CFG",
+    "cfg scale": "CFG scale",
+    "clip": "CLIP",
+    "clip text encoder": "CLIP text encoder",
+    "karras": "Karras",
+    "karras schedule": "Karras schedule",
+    "euler": "Euler",
+    "euler sampler": "Euler sampler",
+    "euler a": "Euler a",
+    "euler ancestral": "Euler Ancestral",
+    "heun": "Heun",
+    "heun sampler": "Heun sampler",
+    "ai model": "AI model",
+    "png metadata": "PNG metadata",
+    "q8_0": "Q8_0",
 }
 POLITE = [
     "please, ",
@@ -118,10 +142,10 @@ class Dialogues:
             w for name in (*words.SUBJECTS, *words.STYLES, *words.BACKGROUNDS, *words.ALIASES) for w in name.split()
         )
         self.loose = [
-            (2, lambda: self.pair(talk.GREET)),
+            (4, lambda: self.pair(talk.GREET)),
             (2, lambda: self.pair(talk.HOW_ARE_YOU)),
             (5, lambda: self.pair(talk.WHO)),
-            (4, lambda: self.pair(talk.ABILITIES)),
+            (5, lambda: self.pair(talk.ABILITIES)),
             (2, lambda: self.pair(talk.MAKER)),
             (2, lambda: self.pair(talk.SIZE)),
             (3, lambda: self.pair(talk.PRIVACY)),
@@ -129,20 +153,20 @@ class Dialogues:
             (3, lambda: self.pair(talk.SEE)),
             (2, lambda: self.pair(talk.DRAW_SELF)),
             (2, lambda: self.pair(talk.STUDIO)),
-            (3, lambda: self.pair(talk.THANKS)),
-            (2, lambda: self.pair(talk.BYE)),
+            (9, lambda: self.pair(talk.THANKS)),
+            (4, lambda: self.pair(talk.BYE)),
             (4, self.joke),
             (2, lambda: self.pair(talk.ACKNOWLEDGE)),
             (2, lambda: self.pair(talk.UNCLEAR)),
             (2, lambda: self.pair(talk.LANGUAGE)),
             (3, lambda: self.pair(talk.FEEL)),
-            (2, lambda: self.pair(talk.INSULT)),
+            (1, lambda: self.pair(talk.INSULT)),
             (9, self.unknown_fact),
             (2, self.gibberish),
             (2, lambda: self.pair(talk.ADVICE)),
             (2, lambda: self.pair(talk.HARMFUL)),
             (16, self.trouble),
-            (14 if self.smalltalk else 0, self.small),
+            (12 if self.smalltalk else 0, self.small),
         ]
         self.about_terms = [
             (14, self.what),
@@ -204,40 +228,50 @@ class Dialogues:
         if "{prompt}" in answer:
             self.state.prompt = self.pictures.prompt()
             self.state.kind = "prompt"
-        return self.g.ask(wordings), answer.replace("{prompt}", str(self.state.prompt))
+        asked = self.g.ask(wordings)
+        if not asked.endswith("?") and self.g.chance(0.4):
+            asked += ". " + self.g.say(troubles.PLEA)
+        return asked, answer.replace("{prompt}", str(self.state.prompt))
 
     # -- the glossary ---------------------------------------------------------------------------------------------
+
+    def spoken(self, term) -> str:
+        """A name of the term as people write it: small, or with its usual capitals."""
+        name = self.rng.choice(term.names)
+        if self.g.chance(0.5):
+            return CAPITALS.get(name, name)
+        return title(name) if self.g.chance(0.15) else name
 
     def what(self):
         term = self.rng.choice(terms.TERMS)
         self.state.kind, self.state.term = "term", term
         return self.g.ask(
-            term_wordings.WHAT_ASK, t=self.rng.choice(term.names)
+            term_wordings.WHAT_ASK, t=self.spoken(term)
         ), f"{title(term.names[0])}: {term.short}. {self.rng.choice(term.more)}"
 
     def tip(self):
         term = self.rng.choice(terms.TERMS)
         self.state.kind, self.state.term = "term", term
-        return self.g.ask(term_wordings.TIP_ASK, t=self.rng.choice(term.names)), term.tip
+        return self.g.ask(term_wordings.TIP_ASK, t=self.spoken(term)), term.tip
 
     def what_and_tip(self):
         term = self.rng.choice(terms.TERMS)
         self.state.kind, self.state.term = "term", term
         return self.g.ask(
-            term_wordings.WHAT_AND_TIP_ASK, t=self.rng.choice(term.names)
+            term_wordings.WHAT_AND_TIP_ASK, t=self.spoken(term)
         ), f"{title(term.names[0])}: {term.short}. {term.tip}"
 
     def what_simple(self):
         term = self.rng.choice(terms.TERMS)
         self.state.kind, self.state.term = "term", term
         return self.g.ask(
-            term_wordings.WHAT_SIMPLE_ASK, t=self.rng.choice(term.names)
+            term_wordings.WHAT_SIMPLE_ASK, t=self.spoken(term)
         ), f"{title(term.names[0])}: {term.short}. {term.simple}"
 
     def change(self):
         term = self.rng.choice(terms.TERMS)
         self.state.kind, self.state.term = "term", term
-        return self.g.ask(term_wordings.CHANGE_ASK, t=self.rng.choice(term.names)), f"{term.more[0]} {term.tip}"
+        return self.g.ask(term_wordings.CHANGE_ASK, t=self.spoken(term)), f"{term.more[0]} {term.tip}"
 
     def simpler(self):
         return self.g.ask(term_wordings.SIMPLER_ASK), self.state.term.simple
@@ -253,7 +287,7 @@ class Dialogues:
         else:
             first, second = self.rng.sample(terms.TERMS, 2)
         self.state.kind = "talk"
-        asked = self.g.ask(term_wordings.COMPARE_ASK, a=self.rng.choice(first.names), b=self.rng.choice(second.names))
+        asked = self.g.ask(term_wordings.COMPARE_ASK, a=self.spoken(first), b=self.spoken(second))
         return asked, f"{title(first.names[0])}: {first.short}. {title(second.names[0])}: {second.short}."
 
     # -- joining ----------------------------------------------------------------------------------------------------
@@ -321,9 +355,9 @@ class Dialogues:
         part = self.rng.random()
         if part < 0.44:
             return self.choose(opening)
-        if part < 0.68:
+        if part < 0.66:
             return self.choose(self.about_terms)
-        if part < 0.75:
+        if part < 0.73:
             self.state.kind = "talk"
             return self.g.rng.choices([f for _, f in advice.ALL], [w for w, _ in advice.ALL])[0](self.g)
         return self.choose(self.loose)

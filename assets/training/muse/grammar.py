@@ -147,6 +147,11 @@ def roughen(text: str, rng: random.Random, protected=frozenset()) -> str:
         text = text[0].lower() + text[1:] if rng.random() < 0.5 else text.lower()
     elif rng.random() < 0.5:
         text = text[0].upper() + text[1:]
+    if rng.random() < 0.08:
+        words = text.split(" ")
+        at = rng.randrange(len(words))
+        words[at] = words[at][:1].upper() + words[at][1:]
+        text = " ".join(words)
     if rng.random() < 0.45:
         text = text.rstrip(".?!")
     elif text[-1] not in ".?!" and rng.random() < 0.3:

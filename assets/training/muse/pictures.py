@@ -136,22 +136,18 @@ class Pictures:
             else:  # adjectives that sketch does not know are left out of the prompt
                 said = f"{self.rng.choice(words.ADJECTIVES)} {spoken}"
         asked = self.g.ask(wordings.EXPAND if self.g.chance(0.82) else wordings.BARE, **self.naming(said))
-        if self.g.chance(0.4):  # some parts are already said
+        if self.g.chance(0.4):  # some parts are already said, in any order
+            parts = {"style": self.rng.choice(words.STYLES), "background": self.rng.choice(words.BACKGROUNDS)}
             parts = {
-                k: v
-                for k, v in (
-                    ("style", self.rng.choice(words.STYLES)),
-                    ("background", self.rng.choice(words.BACKGROUNDS)),
-                )
+                key: value
+                for key, value in sorted(parts.items(), key=lambda _: self.rng.random())
                 if self.g.chance(0.65)
             }
-            stem = asked.rstrip(".?!")
-            for key in parts:
-                stem += self.g.say(
-                    [", {v}", " in {v}"] if key == "style" else [", {v} background", " on {v}", " on a {v} background"],
-                    v=parts[key],
-                )
-            asked, given = stem, given | parts
+            asked = asked.rstrip(".?!")
+            for key, value in parts.items():
+                short = value.removesuffix(" style") if self.g.chance(0.3) else value
+                asked += self.g.say(wordings.WITH_STYLE if key == "style" else wordings.WITH_GROUND, v=short)
+            given |= parts
         lead = wordings.LEAD if spoken == name else [f"sketch calls it {name}:", *wordings.LEAD]
         if refused:
             lead = [

@@ -44,6 +44,8 @@ CHANGE_ASK = [
     "what [difference does|effect has] {t} [make|on the picture]?",
     "[more|less|higher|lower] {t}?",
     "does {t} change the [picture|result]?",
+    "does [my |the |]{t} [matter|count|make a difference]?",
+    "what [does|would] [changing|raising|lowering] {t} do?",
 ]
 SIMPLER_ASK = [
     "[simpler|easier|shorter|in plain words|in simple words][ please|]",

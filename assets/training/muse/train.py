@@ -37,51 +37,51 @@ def tokenizer_of(run: Path, size: int, seed: int, qna) -> tok.Encoder:
     return tok.Encoder(tok.load(path))
 
 
-def pad_batch(rows, pad: int):
-    """Rows of (ids, weights) to tensors of equal length: inputs, targets and the targets' weights."""
-    length = max(len(ids) for ids, _ in rows)
-    ids = torch.full((len(rows), length), pad)
-    weights = torch.zeros(len(rows), length)
+def pad_batch(rows, pad: int, length: int):
+    """Rows of (ids, weights) to inputs, targets and the targets' weights, each [rows, length]."""
+    ids = torch.full((len(rows), length + 1), pad)
+    weights = torch.zeros(len(rows), length + 1)
     for i, (row, row_weights) in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
         weights[i, : len(row)] = torch.tensor(row_weights)
     return ids[:, :-1], ids[:, 1:], weights[:, 1:]
 
 
+def bucket(row, context: int) -> int:
+    """The input length that a row is padded to: few different shapes keep the matrix library's plans in its cache."""
+    return min(context, -(-(len(row[0]) - 1) // 32) * 32)
+
+
 def batches(stream: Dialogues, encoder: tok.Encoder, tokens: int, context: int, rng: random.Random):
     """Endless batches of about `tokens` tokens, conversations of like length together, no conversation cut or joined."""
+    waiting = {}
     while True:
-        rows = []
-        while len(rows) < 400:
+        groups = []
+        for _ in range(400):
             if rng.random() < PLAIN_SHARE:
                 ids, weights = encoder.plain(stream.plain_text())
             else:
                 ids, weights = encoder.conversation(stream.conversation(), SIDE_WEIGHT)
             if rng.random() < 0.2:  # some begin with the begin-of-text token, as some programs add it
                 ids, weights = [encoder.begin, *ids], [0.0, *weights]
-            if len(ids) <= context:
-                rows.append((ids, weights))
-        rows.sort(key=lambda row: len(row[0]) + rng.random() * 8)
-        group, groups = [], []
-        for row in rows:
-            if group and len(row[0]) * (len(group) + 1) > tokens:
-                groups.append(group)
-                group = []
-            group.append(row)
+            if len(ids) > context:
+                continue
+            length = bucket((ids, weights), context)
+            group = waiting.setdefault(length, [])
+            group.append((ids, weights))
+            if len(group) == max(1, tokens // length):
+                groups.append((waiting.pop(length), length))
         rng.shuffle(groups)
-        yield from (pad_batch(group, encoder.pad) for group in groups)
+        yield from (pad_batch(group, encoder.pad, length) for group, length in groups)
 
 
 def loss_of(model: Muse, batch):
     """The weighted mean negative log-likelihood, and the sum and count over muse's own tokens."""
     inputs, targets, weights = batch
     with torch.autocast("cpu", torch.bfloat16):
-        hidden = model.hidden(inputs)
-    rows = weights > 0
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = F.linear(hidden[rows], model.model.embed_tokens.weight)
-    losses = F.cross_entropy(logits.float(), targets[rows], reduction="none")
-    weights = weights[rows]
+        logits = model(inputs)
+    losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    weights = weights.flatten()
     own = weights == 1.0
     return (losses * weights).sum() / weights.sum(), float(losses[own].detach().sum()), int(own.sum())
 
@@ -90,8 +90,8 @@ def loss_of(model: Muse, batch):
 def judge(model: Muse, rows, pad: int) -> float:
     """Mean loss per token of muse's answers to held-out wordings, in nats."""
     total = count = 0
-    for at in range(0, len(rows), 16):
-        _, part, n = loss_of(model, pad_batch(rows[at : at + 16], pad))
+    for row in rows:
+        _, part, n = loss_of(model, pad_batch([row], pad, bucket(row, model.config.max_position_embeddings)))
         total, count = total + part, count + n
     return total / count
 

@@ -279,3 +279,17 @@ TROUBLES = {
         ],
     ),
 }
+
+# What people add to a complaint.
+PLEA = [
+    "What can I do?",
+    "How do I fix [that|it]?",
+    "Help!",
+    "Why?",
+    "Any idea[ why|]?",
+    "What should I change?",
+    "What is wrong?",
+    "Can you help[ me|]?",
+    "What now?",
+    "How can I [avoid|prevent] that?",
+]

@@ -37,6 +37,9 @@ IDEA_THEME = [
     "[do you have|any] idea for {theme}?",
     "my theme is {theme}",
     "draw something for {theme}",
+    "[suggest|find|think of|recommend|make up] something for {theme}[ card| picture| poster| sticker|]",
+    "I [am looking for|need|want] something for {theme}",
+    "{theme}[ picture| card| motif|]",
     "let us do {theme}",
 ]
 IDEA_KIND = [
@@ -458,3 +461,5 @@ NOT_LEARNT = [
     "Sorry, sketch does not know that. [How about this|It does know this|Perhaps]:",
 ]
 OTHER_TOPIC = ["That I do not know well. Here is {a} instead.\n", "Let me take something I know, {a}.\n"]
+WITH_STYLE = [", {v}", " in {v}", ", in {v}", " {v}"]
+WITH_GROUND = [", {v} background", " on {v}", " on a {v} background", " with a {v} background", ", {v} behind it"]
