@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::protocol::FoundModel;
 use super::request::ModelRef;
-use crate::formats::detect::{self, ModelInfo};
+use crate::formats::detect::ModelInfo;
+use crate::models::check;
 
 /// A model that is not known under a name.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,7 @@ impl Registry {
     pub fn add(&mut self, paths: &[PathBuf]) -> Vec<FoundModel> {
         let mut found = Vec::new();
         for path in paths {
-            for (path, info) in detect::scan(path) {
+            for (path, info) in check::scan(path) {
                 let model = match &info {
                     Ok(info) if info.usable().is_ok() => {
                         Some(ModelRef::named(self.insert(&path, info.clone())))

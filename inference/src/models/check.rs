@@ -118,6 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn the_built_in_models_pass() {
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
+        let found = scan(&assets);
+        let kinds: Vec<ModelKind> = found
+            .iter()
+            .map(|(path, info)| {
+                let info = info.as_ref().unwrap();
+                assert_eq!(info.usable(), Ok(()), "{}", path.display());
+                info.kind()
+            })
+            .collect();
+        assert_eq!(kinds, [ModelKind::Chat, ModelKind::TextToImage]);
+    }
+
+    #[test]
     fn a_missing_weight_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sd1.safetensors");
