@@ -7,6 +7,9 @@ use super::vocab::{MAX_MERGES, Vocab};
 use crate::text::TextError;
 use crate::text::error::excerpt;
 
+/// Most strings that merges may mention without their being tokens. Trained vocabularies have none or a few.
+const MAX_EXTRA: usize = 1 << 18;
+
 /// The merge list, over interned symbols. A symbol below the vocabulary's length is that token; others are strings that merges
 /// mention but the vocabulary lacks.
 #[derive(Debug)]
@@ -59,6 +62,11 @@ impl Merges {
             joined.push_str(right);
             let pair = (merges.intern(vocab, left), merges.intern(vocab, right));
             let whole = merges.intern(vocab, &joined);
+            if merges.extra_texts.len() > MAX_EXTRA {
+                return Err(TextError::TooLarge {
+                    what: format!("merges of more than {MAX_EXTRA} strings that are no tokens"),
+                });
+            }
             // A pair listed twice keeps its better rank.
             merges.pairs.entry(pair).or_insert((index as u32, whole));
         }
@@ -69,7 +77,7 @@ impl Merges {
         if let Some(id) = self.symbol(vocab, text) {
             return id;
         }
-        // At most three per merge: 3 * MAX_MERGES + MAX_TOKENS fits easily.
+        // MAX_EXTRA + MAX_TOKENS fits easily.
         let id = self.vocab_len + self.extra_texts.len() as u32;
         self.extra.insert(text.into(), id);
         self.extra_texts.push(text.into());

@@ -473,6 +473,15 @@ fn faulty_vocabularies_are_named() {
             "{bad:?}"
         );
     }
+    let junk: Vec<String> = (0..300_000).map(|n| format!("x{n} y")).collect();
+    assert!(matches!(
+        fail(&|v| v.merges = Some(junk.clone())),
+        TextError::TooLarge { .. }
+    ));
+    assert!(matches!(
+        fail(&|v| v.tokens = (0..1_100_000).map(|n| n.to_string()).collect()),
+        TextError::TooLarge { .. }
+    ));
     // Written as "none" by converters.
     let mut vocab = chat_vocab();
     vocab.pad = Some(u32::MAX);

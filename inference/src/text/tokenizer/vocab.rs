@@ -10,9 +10,9 @@ use crate::text::TextError;
 use crate::text::error::excerpt;
 
 /// Most tokens that a vocabulary may have. The largest real ones have about 260 thousand.
-pub(crate) const MAX_TOKENS: usize = 1 << 21;
-/// Most merges that a vocabulary may have.
-pub(crate) const MAX_MERGES: usize = 1 << 22;
+pub(crate) const MAX_TOKENS: usize = 1 << 20;
+/// Most merges that a vocabulary may have. The largest real ones have about 520 thousand.
+pub(crate) const MAX_MERGES: usize = 1 << 20;
 
 /// Tokenizer metadata as GGUF files carry it (`tokenizer.ggml.*`), before any check.
 ///
