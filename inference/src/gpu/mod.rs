@@ -13,6 +13,7 @@
 //! | `upload` | weights, packed and shared between plans |
 //! | `kv` | KV caches |
 //! | `pipelines`, `plan` | pipelines and bind groups |
+//! | `self_test` | whether this device computes what it should |
 //! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
 
 mod arena;
@@ -24,10 +25,12 @@ mod layout;
 mod memory;
 mod pipelines;
 mod plan;
+mod self_test;
 mod upload;
 
 pub use device::{AdapterChoice, AdapterReport, GpuDevice, LimitPolicy, adapters};
 pub use executor::GpuExecutor;
+pub use self_test::{KernelCheck, self_test};
 
 #[cfg(test)]
 mod tests;

@@ -430,3 +430,12 @@ fn a_lost_device_is_told_and_a_new_one_works() {
     }
     drop(guard);
 }
+
+#[test]
+fn this_device_passes_its_self_test() {
+    let checks = self_test(&mut *gpu()).unwrap();
+    assert!(checks.len() > 40);
+    for check in checks {
+        assert!(check.passed, "{check:?}");
+    }
+}
