@@ -306,7 +306,8 @@ fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
         g.input("k", &[rows, 32])?,
         g.input("v", &[rows, 32])?,
     ];
-    let freq = TensorData::from_f32("freq", &[8], &random.floats(8))?;
+    let freq: Vec<f32> = random.floats(8).iter().map(|value| value.abs()).collect();
+    let freq = TensorData::from_f32("freq", &[8], &freq)?;
     let q = g.rope(&q, &tables[0], 4, &freq, RopeStyle::Interleaved, 1.0)?;
     let k = g.rope(&k, &tables[0], 2, &freq, RopeStyle::Half, 1.0)?;
     let spec = PagedAttentionSpec {
