@@ -14,45 +14,52 @@ use crate::graph::ExecError;
 /// # Errors
 /// A type that is no weight type, or elements that the tensor does not have.
 pub(super) fn decode(tensor: &TensorData, first: usize, out: &mut [f32]) -> Result<(), ExecError> {
-    let dtype = tensor.dtype();
+    if decode_bytes(tensor.dtype(), tensor.bytes(), first, out) {
+        return Ok(());
+    }
+    Err(bad(
+        tensor,
+        "cannot be computed with, or does not have the elements that were asked for",
+    ))
+}
+
+/// As [`decode`], from the bytes of a tensor; `false` where that gives an error.
+#[must_use]
+pub(super) fn decode_bytes(
+    dtype: StorageDtype,
+    bytes: &[u8],
+    first: usize,
+    out: &mut [f32],
+) -> bool {
     let part = (|| {
         let start = dtype.bytes_for(first)?;
         let end = dtype.bytes_for(first.checked_add(out.len())?)?;
-        tensor.bytes().get(start..end)
+        bytes.get(start..end)
     })();
-    let Some(bytes) = part else {
-        return Err(bad(
-            tensor,
-            "does not have the elements that were asked for",
-        ));
-    };
+    let Some(bytes) = part else { return false };
     // The processor's own conversions where the bytes lie at even addresses, as they nearly always do.
     match dtype {
         StorageDtype::F32 => {
             if let Ok(values) = bytemuck::try_cast_slice::<u8, f32>(bytes) {
                 out.copy_from_slice(values);
-                return Ok(());
+                return true;
             }
         }
         StorageDtype::F16 => {
             if let Ok(values) = bytemuck::try_cast_slice::<u8, f16>(bytes) {
                 values.convert_to_f32_slice(out);
-                return Ok(());
+                return true;
             }
         }
         StorageDtype::Bf16 => {
             if let Ok(values) = bytemuck::try_cast_slice::<u8, bf16>(bytes) {
                 widen_bf16(values, out);
-                return Ok(());
+                return true;
             }
         }
         _ => {}
     }
-    if dequantize_into(dtype, bytes, out) {
-        Ok(())
-    } else {
-        Err(bad(tensor, "cannot be computed with"))
-    }
+    dequantize_into(dtype, bytes, out)
 }
 
 super::math::multiversion! {

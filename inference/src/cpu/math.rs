@@ -3,6 +3,9 @@
 //! The crate is built for the oldest processor of each architecture; [`multiversion!`] compiles a loop a second time
 //! for AVX2 and chooses at run time.
 
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
 use crate::graph::Activation;
 
 /// Compiles a function twice on x86-64, once for AVX2, and chooses by what the processor has.
@@ -103,7 +106,14 @@ pub(super) fn normal_cdf(x: f32) -> f32 {
         0.5 - half_erf
     };
     let far = if positive { 1.0 - tail } else { tail };
-    if z > 1.0 { far } else { near }
+    select(z > 1.0, far, near)
+}
+
+/// `a` if `condition`, else `b`, by masks: with two costly values the compiler would branch, and give up on vector code.
+#[inline(always)]
+fn select(condition: bool, a: f32, b: f32) -> f32 {
+    let mask = u32::from(condition).wrapping_neg();
+    f32::from_bits((a.to_bits() & mask) | (b.to_bits() & !mask))
 }
 
 /// One activation function of one number.
@@ -198,6 +208,92 @@ multiversion! {
 }
 
 multiversion! {
+    /// Sum of the products of two slices of one length.
+    pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+        // More sums than one register holds, so that the processor need not wait for one addition before the next.
+        let mut lanes = [0.0f32; 2 * LANES];
+        let (a_chunks, a_rest) = a.as_chunks::<{ 2 * LANES }>();
+        let (b_chunks, b_rest) = b.as_chunks::<{ 2 * LANES }>();
+        for (a, b) in a_chunks.iter().zip(b_chunks) {
+            for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane += a * b;
+            }
+        }
+        lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    }
+}
+
+multiversion! {
+    /// As [`dot`], with a second operand in bf16.
+    pub(super) fn dot_bf16(a: &[f32], b: &[bf16]) -> f32 {
+        let value = |b: &bf16| f32::from_bits(u32::from(b.to_bits()) << 16);
+        let mut lanes = [0.0f32; 2 * LANES];
+        let (a_chunks, a_rest) = a.as_chunks::<{ 2 * LANES }>();
+        let (b_chunks, b_rest) = b.as_chunks::<{ 2 * LANES }>();
+        for (a, b) in a_chunks.iter().zip(b_chunks) {
+            for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane += a * value(b);
+            }
+        }
+        lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * value(b)).sum::<f32>()
+    }
+}
+
+/// As [`dot`], with a second operand in f16.
+pub(super) fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+        // SAFETY: the processor has the features, as was asked just now; the function has no other condition.
+        return unsafe { dot_f16_wide(a, b) };
+    }
+    // A chunk at a time through the stack; conversion and product each go through as much of a register as there is.
+    let mut decoded = [0.0f32; 256];
+    let mut sum = 0.0;
+    for (a, b) in a.chunks(decoded.len()).zip(b.chunks(decoded.len())) {
+        let decoded = &mut decoded[..b.len()];
+        b.convert_to_f32_slice(decoded);
+        sum += dot(a, decoded);
+    }
+    sum
+}
+
+/// [`dot_f16`] with the processor's conversion in the loop: memory is then what limits it.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn dot_f16_wide(a: &[f32], b: &[f16]) -> f32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_loadu_si128, _mm256_add_ps, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_mul_ps,
+        _mm256_setzero_ps, _mm256_storeu_ps,
+    };
+    let (a_chunks, a_rest) = a.as_chunks::<32>();
+    let (b_chunks, b_rest) = b.as_chunks::<32>();
+    let mut sums = [_mm256_setzero_ps(); 4];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: elements 8 i to 8 i + 7 of chunks of 32, i below 4; the loads do not want alignment.
+            let (a, b) = unsafe {
+                (
+                    _mm256_loadu_ps(a.as_ptr().add(8 * i)),
+                    _mm_loadu_si128(b.as_ptr().add(8 * i).cast::<__m128i>()),
+                )
+            };
+            *sum = _mm256_add_ps(*sum, _mm256_mul_ps(a, _mm256_cvtph_ps(b)));
+        }
+    }
+    let [s0, s1, s2, s3] = sums;
+    let mut lanes = [0.0f32; 8];
+    let total = _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3));
+    // SAFETY: eight floats fit the array.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), total) };
+    lanes.iter().sum::<f32>()
+        + a_rest
+            .iter()
+            .zip(b_rest)
+            .map(|(a, b)| a * b.to_f32())
+            .sum::<f32>()
+}
+
+multiversion! {
     /// `x *= factor`.
     pub(super) fn scale(x: &mut [f32], factor: f32) {
         for value in x {
@@ -289,6 +385,21 @@ mod tests {
         }
         assert_eq!(activate(Activation::Silu, -1e30), -0.0);
         assert!(activate(Activation::Relu, f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn dot_products_of_every_type_and_length() {
+        for len in [0, 1, 7, 31, 32, 33, 255, 256, 257, 1000] {
+            let a: Vec<f32> = (0..len).map(|i| (i % 13) as f32 - 6.0).collect();
+            // Small integers: exact in every type and every order.
+            let b: Vec<f32> = (0..len).map(|i| (i % 7) as f32 - 2.0).collect();
+            let wanted: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+            assert_eq!(dot(&a, &b), wanted);
+            let halves: Vec<f16> = b.iter().map(|&b| f16::from_f32(b)).collect();
+            assert_eq!(dot_f16(&a, &halves), wanted);
+            let brains: Vec<bf16> = b.iter().map(|&b| bf16::from_f32(b)).collect();
+            assert_eq!(dot_bf16(&a, &brains), wanted);
+        }
     }
 
     #[test]

@@ -124,10 +124,14 @@ fn scratch_bytes(graph: &Graph, node: &Node, mode: CpuMode) -> u64 {
             .map_or(&[][..], |&id| graph.node(id).shape.as_slice())
     };
     match node.op {
-        Op::Linear { weight, .. } => linear::scratch(
-            kept(graph, &node.op, weight, mode),
-            linear_sizes(node, shape(0)),
-        ),
+        Op::Linear { weight, .. } => {
+            let kept = kept(graph, &node.op, weight, mode);
+            linear::scratch(
+                kept,
+                graph.weight(weight).dtype(),
+                linear_sizes(node, shape(0)),
+            )
+        }
         Op::Conv2d { weight, spec, .. } => {
             let sizes = conv_sizes(node, shape(0), graph.weight(weight).shape());
             conv::scratch(kept(graph, &node.op, weight, mode), sizes, spec)

@@ -45,7 +45,7 @@ pub(super) enum Loaded {
     Floats(Floats),
     File(TensorData),
     Matrix(CpuStorage),
-    Quantised(QTensor),
+    Quantised(QTensor, StorageDtype),
 }
 
 /// A loaded weight and the bytes that it takes.
@@ -73,7 +73,10 @@ impl Weight {
                     .ok_or_else(|| bad(tensor, "candle has no such quantised type"))?;
                 let storage = QStorage::from_data(tensor.bytes().into(), &Device::Cpu, dtype);
                 let matrix = storage.and_then(|storage| QTensor::new(storage, tensor.shape()));
-                Loaded::Quantised(matrix.map_err(|error| bad(tensor, &error.to_string()))?)
+                Loaded::Quantised(
+                    matrix.map_err(|error| bad(tensor, &error.to_string()))?,
+                    tensor.dtype(),
+                )
             }
         };
         Ok(Self {
@@ -83,7 +86,7 @@ impl Weight {
     }
 }
 
-fn ggml_dtype(dtype: StorageDtype) -> Option<GgmlDType> {
+pub(super) fn ggml_dtype(dtype: StorageDtype) -> Option<GgmlDType> {
     match dtype {
         StorageDtype::Q8_0 => Some(GgmlDType::Q8_0),
         StorageDtype::Q4_0 => Some(GgmlDType::Q4_0),

@@ -19,7 +19,7 @@ fn reference(x: &[f32], w: &[f32], b: Option<&[f32]>, [m, k, n]: [usize; 3]) -> 
 }
 
 /// A matrix quantised by candle, as the bytes of a GGUF file.
-fn quantised(values: &[f32], n: usize, k: usize, dtype: StorageDtype) -> TensorData {
+pub(super) fn quantised(values: &[f32], n: usize, k: usize, dtype: StorageDtype) -> TensorData {
     let ggml = match dtype {
         StorageDtype::Q8_0 => GgmlDType::Q8_0,
         StorageDtype::Q4_0 => GgmlDType::Q4_0,
@@ -36,7 +36,7 @@ fn quantised(values: &[f32], n: usize, k: usize, dtype: StorageDtype) -> TensorD
     TensorData::new_owned("w", &[n, k], dtype, bytes).unwrap()
 }
 
-const QUANTISED: [StorageDtype; 4] = [
+pub(super) const QUANTISED: [StorageDtype; 4] = [
     StorageDtype::Q8_0,
     StorageDtype::Q4_0,
     StorageDtype::Q4K,
