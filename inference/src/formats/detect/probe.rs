@@ -269,18 +269,15 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
     info.abilities.push("text to image".into());
     let number = |part: &Component, key: &str| part.config.get(key).and_then(Value::as_u64);
     info.detail("prediction", model.prediction_type());
-    if let Some(size) = number(&model.unet, "sample_size") {
-        let levels = model.vae.config.get("block_out_channels");
-        let levels = levels.and_then(Value::as_array).map_or(0, Vec::len);
-        // Only what makes sense as a number of pixels is told.
-        if let Some(side) = (1..16)
-            .contains(&levels)
-            .then(|| size.checked_shl(levels as u32 - 1))
-        {
-            info.detail(
-                "native size",
-                side.map_or_else(String::new, |s| format!("{s}x{s}")),
-            );
+    let levels = model.vae.config.get("block_out_channels");
+    let levels = levels.and_then(Value::as_array).map_or(0, Vec::len);
+    // Only what makes sense as a number of pixels is told.
+    if (1..16).contains(&levels) {
+        let factor = 1u64 << (levels - 1);
+        info.detail("size factor", factor);
+        let native = number(&model.unet, "sample_size").and_then(|size| size.checked_mul(factor));
+        if let Some(side) = native {
+            info.detail("native size", format!("{side}x{side}"));
         }
     }
     if let Some(channels) = number(&model.vae, "latent_channels") {
