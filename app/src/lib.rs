@@ -1,1 +1,8 @@
 //! The studio: command line and (next) the window, both clients of the engine's protocol.
+//!
+//! Nothing here knows a tensor, a graph or a weight. What is wanted goes to the engine as a
+//! [`diptych_inference::engine::Request`], and comes back as events.
+
+pub mod cli;
+pub mod defaults;
+pub mod folders;

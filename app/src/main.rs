@@ -1,2 +1,7 @@
-//! The `diptych` program.
-fn main() {}
+//! The `diptych` program: a thin shell over the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    diptych::cli::main()
+}

@@ -1,0 +1,380 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use diptych_inference::diffusion::{Convention, SamplerKind, ScheduleKind, Spacing};
+use diptych_inference::engine::DeviceChoice;
+use diptych_inference::text::prompt::PromptSyntax;
+
+/// Draws pictures and writes text with models on your own machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "diptych",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = false
+)]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Verb>,
+}
+
+/// Options of all commands.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// What computes: the best GPU or else the CPU, any GPU and no other, or the CPU
+    #[arg(long, global = true, value_enum, default_value_t = Device::Auto, value_name = "DEVICE")]
+    pub device: Device,
+    /// Folder of your data (default: the system's place for them)
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Folder of the program's own models and data (default: beside the program)
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub assets: Option<PathBuf>,
+    /// Tell on standard error what happens; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `--device`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// A discrete GPU, else an integrated one, else the CPU
+    Auto,
+    /// Any GPU, even a software one; fails if there is none
+    Gpu,
+    /// The CPU
+    Cpu,
+}
+
+impl From<Device> for DeviceChoice {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Auto => Self::Auto,
+            Device::Gpu => Self::Gpu,
+            Device::Cpu => Self::Cpu,
+        }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Draw a picture from words
+    Draw(Box<DrawArgs>),
+    /// Talk with a model
+    Chat(ChatArgs),
+    /// Continue a text as it stands
+    Complete(CompleteArgs),
+    /// Show the tokens of a text
+    Tokenize(TokenizeArgs),
+    /// List models, or tell what one is
+    Models(ModelsArgs),
+    /// Check this machine and this installation
+    Doctor(DoctorArgs),
+    /// Tell how a picture was made
+    Inspect(InspectArgs),
+}
+
+/// `diptych draw`.
+#[derive(Clone, Debug, Args)]
+pub struct DrawArgs {
+    /// What to draw
+    pub prompt: String,
+    /// The PNG file to write; without it a name is made of prompt and seed, and no file is overwritten
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Diffusers folder or single-file checkpoint (default: the built-in 'sketch')
+    #[arg(short, long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Seed of the noise (default: a new one, told afterwards)
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Sampler steps
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub steps: Option<u32>,
+    /// Euler, Euler a, DPM++ 2M, DDIM or Heun; ComfyUI's names and 'DPM++ 2M Karras' are understood too
+    #[arg(long, value_parser = sampler)]
+    pub sampler: Option<(SamplerKind, Option<ScheduleKind>)>,
+    /// Normal or Karras
+    #[arg(long, value_parser = |name: &str| ScheduleKind::parse(name).map_err(|error| error.to_string()))]
+    pub schedule: Option<ScheduleKind>,
+    /// Whose conventions the sampler follows: kdiffusion (AUTOMATIC1111, ComfyUI) or diffusers
+    #[arg(long, value_parser = |name: &str| Convention::parse(name).map_err(|error| error.to_string()))]
+    pub convention: Option<Convention>,
+    /// Which timesteps are taken: leading, linspace or trailing (default: as the convention does)
+    #[arg(long, value_parser = |name: &str| Spacing::parse(name).map_err(|error| error.to_string()))]
+    pub spacing: Option<Spacing>,
+    /// Guidance scale; 1 is no guidance and twice as fast
+    #[arg(short, long, value_parser = guidance, allow_negative_numbers = true)]
+    pub guidance: Option<f32>,
+    /// What to keep out of the picture
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    pub negative: String,
+    /// Size in pixels
+    #[arg(short, long, value_name = "WIDTHxHEIGHT", value_parser = size)]
+    pub size: Option<(u32, u32)>,
+    /// Draw several, each with the next seed
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// How the prompts are read: as plain text, or with AUTOMATIC1111's weights such as (word:1.2)
+    #[arg(long, value_enum, default_value_t = Syntax::A1111)]
+    pub prompt_syntax: Syntax,
+    /// Noise to start from: safetensors with the key 'noise', f32, [count or 1, channels, height, width]
+    #[arg(long, value_name = "FILE")]
+    pub latents: Option<PathBuf>,
+    /// Write the latents after every step to this safetensors file (keys 'step_00', 'step_01', ...)
+    #[arg(long, value_name = "FILE")]
+    pub dump_latents: Option<PathBuf>,
+    /// Print a line of JSON for each picture, rather than its path
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `--prompt-syntax`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Syntax {
+    /// Plain text
+    None,
+    /// AUTOMATIC1111's weights
+    A1111,
+}
+
+impl From<Syntax> for PromptSyntax {
+    fn from(syntax: Syntax) -> Self {
+        match syntax {
+            Syntax::None => Self::None,
+            Syntax::A1111 => Self::A1111,
+        }
+    }
+}
+
+/// How tokens are chosen.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SamplingArgs {
+    /// Above 1 bolder, below 1 more careful; 0 takes the likeliest
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 100.0))]
+    pub temperature: Option<f32>,
+    /// Only the N likeliest tokens; 0 is off
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Only the likeliest tokens that together are this probable; 1 is off
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub top_p: Option<f32>,
+    /// Only tokens at least this times as probable as the likeliest; 0 is off
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub min_p: Option<f32>,
+    /// How much less likely recent tokens become; 1 is off
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.01, 100.0))]
+    pub repetition_penalty: Option<f32>,
+    /// Seed of the choice (default: a new one)
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Most tokens to write
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u32>,
+    /// Always the likeliest token: no chance, no penalty, the lowest id of equals
+    #[arg(long)]
+    pub greedy: bool,
+}
+
+/// `diptych chat`.
+#[derive(Clone, Debug, Args)]
+pub struct ChatArgs {
+    /// What to say; may be left out with -i
+    #[arg(required_unless_present = "interactive")]
+    pub text: Option<String>,
+    /// GGUF file (default: the built-in 'muse')
+    #[arg(short, long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Read more turns from standard input, a line each
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// What the model is told about its part
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub system: Option<String>,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Print a line of JSON for each answer, rather than its text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `diptych complete`.
+#[derive(Clone, Debug, Args)]
+pub struct CompleteArgs {
+    /// The text to continue
+    pub text: String,
+    /// GGUF file (default: the built-in 'muse')
+    #[arg(short, long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Print a line of JSON with ids, pieces and probabilities, rather than the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `diptych tokenize`.
+#[derive(Clone, Debug, Args)]
+pub struct TokenizeArgs {
+    /// GGUF file, or a folder with CLIP's vocab.json and merges.txt (also within 'tokenizer')
+    pub path: PathBuf,
+    /// The text
+    #[arg(required_unless_present = "stdin", allow_hyphen_values = true)]
+    pub text: Option<String>,
+    /// Add the tokens that the model expects around a text, as its file says
+    #[arg(long)]
+    pub bos: bool,
+    /// Read special tokens that are spelled out in the text as such
+    #[arg(long)]
+    pub special: bool,
+    /// Read the text from standard input
+    #[arg(long, conflicts_with = "text")]
+    pub stdin: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `diptych models`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ModelsArgs {
+    /// Look at one model.
+    #[command(subcommand)]
+    pub verb: Option<ModelsVerb>,
+    /// Look into this folder too; may be repeated
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `diptych models ...`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ModelsVerb {
+    /// Tell what a model is and can do, or exactly why it cannot be used
+    Show {
+        /// The file or folder
+        path: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `diptych doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `diptych inspect`.
+#[derive(Clone, Debug, Args)]
+pub struct InspectArgs {
+    /// PNG, JPEG or WebP file
+    pub picture: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn sampler(name: &str) -> Result<(SamplerKind, Option<ScheduleKind>), String> {
+    SamplerKind::parse(name).map_err(|error| error.to_string())
+}
+
+fn number(text: &str, least: f32, most: f32) -> Result<f32, String> {
+    let value: f32 = text
+        .trim()
+        .parse()
+        .map_err(|_| "this is no number".to_owned())?;
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("it must be between {least} and {most}"))
+    }
+}
+
+fn guidance(text: &str) -> Result<f32, String> {
+    number(text, -10_000.0, 10_000.0)
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let wanted = || "a size is written as 512x512".to_owned();
+    let (width, height) = text.split_once(['x', 'X', '×']).ok_or_else(wanted)?;
+    let side = |text: &str| {
+        text.trim()
+            .parse::<u32>()
+            .ok()
+            .filter(|&side| side > 0)
+            .ok_or_else(wanted)
+    };
+    Ok((side(width)?, side(height)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_numbers() {
+        assert_eq!(size("64x96"), Ok((64, 96)));
+        for bad in ["64", "x", "0x64", "64x", "-1x5", "1e3x5", "99999999999x1"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(number("0.5", 0.0, 1.0), Ok(0.5));
+        for bad in ["nan", "inf", "2", "-1", "x"] {
+            assert!(number(bad, 0.0, 1.0).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn samplers_are_known_by_all_their_names() {
+        let parse = |name: &str| {
+            let cli = Cli::try_parse_from(["diptych", "draw", "a fox", "--sampler", name]).unwrap();
+            let Some(Verb::Draw(args)) = cli.command else {
+                panic!("not draw")
+            };
+            args.sampler.unwrap()
+        };
+        assert_eq!(
+            parse("DPM++ 2M Karras"),
+            (SamplerKind::DpmPp2M, Some(ScheduleKind::Karras))
+        );
+        assert_eq!(
+            parse("euler_ancestral"),
+            (SamplerKind::EulerAncestral, None)
+        );
+        let error =
+            Cli::try_parse_from(["diptych", "draw", "a fox", "--sampler", "magic"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("DPM++ 2M (dpmpp_2m)"), "{error}");
+    }
+}

@@ -1,0 +1,224 @@
+//! `diptych doctor`: what this machine offers, and whether this installation is whole.
+
+use std::path::PathBuf;
+
+use diptych_inference::gpu::{AdapterReport, adapters};
+use serde::Serialize;
+
+use super::args::{DoctorArgs, Global};
+use super::client::Client;
+use super::error::{CliError, Result};
+use super::interrupt::Interrupts;
+use super::models::{self, Entry};
+use super::out;
+use crate::folders;
+
+/// What `--json` gives.
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    system: String,
+    cpu_threads: usize,
+    ram_bytes: Option<u64>,
+    adapters: Vec<AdapterReport>,
+    engine: Option<EngineReport>,
+    assets: Option<PathBuf>,
+    data: Option<PathBuf>,
+    model_folders: Vec<FolderReport>,
+    built_in_models: Vec<Entry>,
+    /// What is wrong; empty if all is well.
+    problems: Vec<String>,
+}
+
+/// The engine as `--device` has it.
+#[derive(Serialize)]
+struct EngineReport {
+    executor: &'static str,
+    device: String,
+    memory_budget_bytes: u64,
+}
+
+/// A folder in which models of other programs may lie.
+#[derive(Serialize)]
+struct FolderReport {
+    owner: &'static str,
+    path: PathBuf,
+    present: bool,
+}
+
+/// Looks at everything and tells about it.
+///
+/// # Errors
+/// If something is wrong; the report is printed all the same.
+pub fn run(global: &Global, args: &DoctorArgs) -> Result<()> {
+    let report = examine(global);
+    match args.json {
+        true => out::json_pretty(&report)?,
+        false => print(&report)?,
+    }
+    match report.problems.as_slice() {
+        [] => Ok(()),
+        problems => Err(CliError::Failed(format!(
+            "not all is well: {}",
+            problems.join("; ")
+        ))),
+    }
+}
+
+fn examine(global: &Global) -> Report {
+    let mut problems = Vec::new();
+    let engine = start_engine(global)
+        .map_err(|error| problems.push(error.to_string()))
+        .ok();
+    let assets = folders::assets(global.assets.as_deref())
+        .map_err(|error| problems.push(error.to_string()))
+        .ok();
+    let data = folders::data(global.data_dir.as_deref())
+        .map_err(|error| problems.push(error.to_string()))
+        .ok();
+    let mut built_in_models = Vec::new();
+    if let Some(assets) = &assets {
+        for name in ["sketch", "muse"] {
+            let path = assets.join("models").join(name);
+            let found = models::look(&path, "built in");
+            if found.is_empty() {
+                problems.push(format!("{}: the built-in model is missing", path.display()));
+            }
+            problems.extend(found.iter().filter_map(|entry| entry.reason.clone()));
+            built_in_models.extend(found);
+        }
+    }
+    let model_folders = folders::known_folders()
+        .into_iter()
+        .map(|folder| FolderReport {
+            owner: folder.owner,
+            present: folder.path.is_dir(),
+            path: folder.path,
+        });
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        cpu_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        ram_bytes: ram(),
+        adapters: adapters(),
+        engine,
+        assets,
+        data,
+        model_folders: model_folders.collect(),
+        built_in_models,
+        problems,
+    }
+}
+
+fn start_engine(global: &Global) -> Result<EngineReport> {
+    let client = Client::start(global.engine_options()?, Interrupts::none())?;
+    let memory = client.memory()?;
+    Ok(EngineReport {
+        executor: client.executor(),
+        device: client.device().to_owned(),
+        memory_budget_bytes: memory.budget,
+    })
+}
+
+/// Bytes of main memory, where the system tells without a library of its own.
+fn ram() -> Option<u64> {
+    if cfg!(target_os = "macos") {
+        let output = std::process::Command::new("/usr/sbin/sysctl")
+            .args(["-n", "hw.memsize"])
+            .output()
+            .ok()?;
+        return String::from_utf8(output.stdout).ok()?.trim().parse().ok();
+    }
+    let table = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = table
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
+}
+
+fn print(report: &Report) -> Result<()> {
+    let row = |key: &str, value: &str| out::line(&format!("{key:<16} {}", out::one_line(value)));
+    row(
+        "version",
+        &format!("Diptych {} on {}", report.version, report.system),
+    )?;
+    let ram = report.ram_bytes.map_or("unknown".to_owned(), out::bytes);
+    row(
+        "processor",
+        &format!("{} threads, {ram} of memory", report.cpu_threads),
+    )?;
+    if report.adapters.is_empty() {
+        row("adapters", "none found; the CPU computes")?;
+    }
+    for adapter in &report.adapters {
+        print_adapter(adapter, &row)?;
+    }
+    if let Some(engine) = &report.engine {
+        row(
+            "engine",
+            &format!("{} ({})", engine.device, engine.executor),
+        )?;
+        row("memory budget", &out::bytes(engine.memory_budget_bytes))?;
+    }
+    for (key, folder) in [("assets", &report.assets), ("data", &report.data)] {
+        row(
+            key,
+            &folder.as_ref().map_or("not found".to_owned(), |folder| {
+                folder.display().to_string()
+            }),
+        )?;
+    }
+    for folder in &report.model_folders {
+        let there = if folder.present { "" } else { " (not there)" };
+        row(
+            "models of",
+            &format!("{}: {}{there}", folder.owner, folder.path.display()),
+        )?;
+    }
+    for entry in &report.built_in_models {
+        row("built in", &entry.summary())?;
+    }
+    Ok(())
+}
+
+fn print_adapter(adapter: &AdapterReport, row: &dyn Fn(&str, &str) -> Result<()>) -> Result<()> {
+    let memory = adapter
+        .memory_bytes
+        .map_or(String::new(), |bytes| format!(", {}", out::bytes(bytes)));
+    let kind = &adapter.kind;
+    row(
+        "adapter",
+        &format!(
+            "{} ({kind}, {}{memory}), {}",
+            adapter.name, adapter.backend, adapter.driver
+        ),
+    )?;
+    let features = if adapter.features.is_empty() {
+        "none".to_owned()
+    } else {
+        adapter.features.join(", ")
+    };
+    row("  features", &features)?;
+    let [least, most] = adapter.subgroup_sizes;
+    row(
+        "  limits",
+        &format!(
+            "binding {}, buffer {}, workgroup {} threads and {}, subgroups {least} to {most}",
+            out::bytes(adapter.max_storage_binding),
+            out::bytes(adapter.max_buffer),
+            adapter.workgroup_invocations,
+            out::bytes(u64::from(adapter.workgroup_memory)),
+        ),
+    )?;
+    let use_it = if adapter.hardware {
+        "yes"
+    } else {
+        "no: it is no hardware, and the CPU itself is faster"
+    };
+    row("  taken by auto", use_it)
+}

@@ -1,0 +1,267 @@
+//! `diptych draw`.
+
+use std::path::{Path, PathBuf};
+
+use diptych_inference::diffusion::{Convention, SamplerKind, ScheduleKind};
+use diptych_inference::engine::{Event, ImageRequest, ModelRef, Outcome, Request};
+use diptych_inference::formats::detect::ModelInfo;
+use serde::Serialize;
+
+use super::args::{DrawArgs, Global};
+use super::client::{Client, Ending};
+use super::error::{CliError, Result};
+use super::interrupt::Interrupts;
+use super::noise::{self, Dump, Noise};
+use super::out;
+use super::progress::Progress;
+use super::save::{self, Existing};
+use crate::defaults::{self, Defaults};
+
+/// Where nobody says anything: what AUTOMATIC1111 draws with, but the sampler that most people choose.
+const STEPS: u32 = 20;
+const GUIDANCE: f32 = 7.0;
+const SIDE: u32 = 512;
+/// Sizes that a model may have been trained at, for its own word to be taken for it.
+const NATIVE_SIDES: std::ops::RangeInclusive<u32> = 256..=2048;
+
+/// Facts about a model by the names that [`ModelInfo::details`] has for them.
+const NATIVE_SIZE: &str = "native size";
+const FACTOR: &str = "size factor";
+
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    path: &'a Path,
+    latents: Option<&'a Path>,
+    seed: u64,
+    width: u32,
+    height: u32,
+    steps: u32,
+    /// Fewer than `steps` if it was cancelled.
+    steps_done: u32,
+    cancelled: bool,
+    seconds: f32,
+    executor: &'a str,
+    device: &'a str,
+    request: &'a ImageRequest,
+}
+
+/// Draws.
+///
+/// # Errors
+/// Wrong usage, faulty files, failed jobs, Ctrl+C.
+pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
+    if let Some(out) = &args.out {
+        save::check_target(out)?;
+    }
+    if let Some(dump) = &args.dump_latents {
+        save::check_file_target(dump)?;
+    }
+    let path = global.model_path(args.model.as_ref(), "sketch")?;
+    let defaults = defaults::of_model(&path).map_err(CliError::failed)?;
+    let noise = args
+        .latents
+        .as_deref()
+        .map(|path| noise::read(path, args.count))
+        .transpose()?;
+    let interrupts = Interrupts::install()?;
+    let mut progress = Progress::new(args.quiet);
+    progress.passing("starting");
+    let client = Client::start(global.engine_options()?, interrupts)?;
+    let (model, info) = client.add_model(&path)?;
+    if !info.is_text_to_image() {
+        return Err(CliError::Failed(format!(
+            "{}: it is {}; drawing needs a text-to-image model",
+            path.display(),
+            info.describe()
+        )));
+    }
+    let request = request(args, &defaults, model, &info)?;
+    let session = Session {
+        args,
+        client: &client,
+        noise: noise.unwrap_or_default(),
+    };
+    for number in 0..args.count {
+        progress.begin(number + 1, args.count);
+        session.draw(number, &request, &mut progress)?;
+    }
+    Ok(())
+}
+
+/// The request for the first picture.
+fn request(
+    args: &DrawArgs,
+    defaults: &Defaults,
+    model: ModelRef,
+    info: &ModelInfo,
+) -> Result<ImageRequest> {
+    let (sampler, joined) = args
+        .sampler
+        .unwrap_or((defaults.sampler.unwrap_or(SamplerKind::DpmPp2M), None));
+    let (width, height) = args.size.unwrap_or_else(|| {
+        let side = native_side(info).unwrap_or(SIDE);
+        (
+            defaults.width.unwrap_or(side),
+            defaults.height.unwrap_or(side),
+        )
+    });
+    let factor: Option<u32> = info
+        .details()
+        .get(FACTOR)
+        .and_then(|text| text.parse().ok());
+    if let Some(factor) = factor
+        && (!width.is_multiple_of(factor) || !height.is_multiple_of(factor))
+    {
+        return Err(CliError::Usage(format!(
+            "{width}x{height}: this model draws sizes that are multiples of {factor}"
+        )));
+    }
+    // A model's own spacing belongs to its own convention.
+    let own_spacing = if args.convention.is_none() {
+        defaults.spacing
+    } else {
+        None
+    };
+    Ok(ImageRequest {
+        model,
+        prompt: args.prompt.clone(),
+        negative_prompt: args.negative.clone(),
+        prompt_syntax: args.prompt_syntax.into(),
+        width,
+        height,
+        steps: args.steps.or(defaults.steps).unwrap_or(STEPS),
+        guidance: args.guidance.or(defaults.guidance).unwrap_or(GUIDANCE),
+        sampler,
+        schedule: args
+            .schedule
+            .or(joined)
+            .or(defaults.schedule)
+            .unwrap_or(ScheduleKind::Karras),
+        convention: args
+            .convention
+            .or(defaults.convention)
+            .unwrap_or(Convention::KDiffusion),
+        spacing: args.spacing.or(own_spacing),
+        seed: args.seed.unwrap_or_else(super::new_seed),
+        noise: None,
+        keep_latents: args.dump_latents.is_some(),
+        preview: false,
+    })
+}
+
+/// The side of the squares that a model was trained on, as its configuration says: 512, 768, ...
+fn native_side(info: &ModelInfo) -> Option<u32> {
+    let (width, height) = info.details().get(NATIVE_SIZE)?.split_once('x')?;
+    let side = width.parse().ok()?;
+    (width == height && NATIVE_SIDES.contains(&side)).then_some(side)
+}
+
+struct Session<'a> {
+    args: &'a DrawArgs,
+    client: &'a Client,
+    noise: Vec<Noise>,
+}
+
+impl Session<'_> {
+    /// Draws and saves one of the pictures; `number` counts from 0.
+    fn draw(&self, number: u32, first: &ImageRequest, progress: &mut Progress) -> Result<()> {
+        let mut request = first.clone();
+        request.seed = first.seed.wrapping_add(u64::from(number));
+        if let Some(noise) = self.noise.get(number as usize).or(self.noise.first()) {
+            self.client
+                .send_blob(noise.blob.0.clone(), noise.data.clone())?;
+            request.noise = Some(noise.blob.clone());
+        }
+        let mut dump = Dump::default();
+        let mut done = 0;
+        let ending = self.client.run(Request::Image(request), |event| {
+            if let Event::Step { index, .. } = event {
+                done = *index;
+            }
+            dump.watch(event);
+            progress.watch(event);
+            Ok(())
+        });
+        progress.clear();
+        match ending? {
+            Ending::Finished(outcome) => self.save(number, outcome, None, &dump, progress),
+            Ending::Cancelled(Some(outcome)) => {
+                self.save(number, outcome, Some(done), &dump, progress)?;
+                Err(CliError::Interrupted)
+            }
+            Ending::Cancelled(None) => {
+                out::remark("cancelled before the first step; nothing was drawn");
+                Err(CliError::Interrupted)
+            }
+        }
+    }
+
+    fn save(
+        &self,
+        number: u32,
+        outcome: Outcome,
+        cancelled_at: Option<u32>,
+        dump: &Dump,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let Outcome::Image {
+            picture,
+            request,
+            seconds,
+        } = outcome
+        else {
+            return Err(CliError::Failed(
+                "the engine answered with something that is no picture; please report it".into(),
+            ));
+        };
+        let Request::Image(mut request) = *request else {
+            return Err(CliError::Failed(
+                "the engine answered with another request; please report it".into(),
+            ));
+        };
+        // What was sent along is no part of what makes the picture.
+        request.keep_latents = false;
+        let bytes = save::encode(&picture, &request, cancelled_at)?;
+        let (path, existing) = match &self.args.out {
+            Some(out) => (save::numbered(out, number + 1), Existing::Replace),
+            None => (save::name_of(&request.prompt, request.seed), Existing::Keep),
+        };
+        let path = save::write(&path, &bytes, existing)?;
+        let latents: Option<PathBuf> = match &self.args.dump_latents {
+            Some(latents) => Some(dump.write(&save::numbered(latents, number + 1))?),
+            None => None,
+        };
+        match cancelled_at {
+            Some(done) => out::remark(&format!(
+                "cancelled at step {done} of {}; what was drawn so far is in {}",
+                request.steps,
+                path.display()
+            )),
+            None => progress.say(&format!(
+                "seed {}, {} steps in {} on {}",
+                request.seed,
+                request.steps,
+                out::seconds(seconds),
+                self.client.device()
+            )),
+        }
+        if !self.args.json {
+            return out::line(&path.display().to_string());
+        }
+        out::json(&Report {
+            path: &path,
+            latents: latents.as_deref(),
+            seed: request.seed,
+            width: picture.width,
+            height: picture.height,
+            steps: request.steps,
+            steps_done: cancelled_at.unwrap_or(request.steps),
+            cancelled: cancelled_at.is_some(),
+            seconds,
+            executor: self.client.executor(),
+            device: self.client.device(),
+            request: &request,
+        })
+    }
+}

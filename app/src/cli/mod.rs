@@ -1,0 +1,172 @@
+//! The command line: a client of the engine's protocol. Results go to stdout, progress and failures to stderr.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl+C.
+
+pub mod args;
+mod chat;
+pub mod client;
+mod doctor;
+mod draw;
+pub mod error;
+mod inspect;
+pub mod interrupt;
+mod models;
+mod noise;
+mod out;
+mod progress;
+mod save;
+mod talk;
+mod tokenize;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use diptych_inference::engine::EngineOptions;
+
+use crate::folders;
+use args::{Cli, Global, Verb};
+use error::{CliError, Result};
+
+/// What `diptych` alone says.
+const ABOUT: &str = "\
+Diptych draws pictures and writes text with models on your own machine.
+
+  diptych draw \"a red fox, flat style\" --out fox.png    draw a picture
+  diptych chat \"how would you draw a storm?\"            talk with a model
+  diptych complete \"Once upon a time\"                   continue a text
+  diptych inspect fox.png                               how a picture was made
+  diptych models                                        the models on this machine
+  diptych doctor                                        check this machine
+
+'diptych --help' tells all commands, 'diptych draw --help' all that one can do.
+A window comes with one of the next versions.
+";
+
+/// The whole program: reads the command line, does it, says what failed.
+pub fn main() -> ExitCode {
+    quiet_drivers();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout, complaints to stderr; nobody can be told if neither is open.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    start_log(cli.global.verbose);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let (code, message) = error.exit();
+            if let Some(message) = message {
+                out::remark(&format!("error: {message}"));
+            }
+            code
+        }
+    }
+}
+
+/// Mesa's layer that puts GPUs in order looks for a desktop and complains on stderr where there is none. The engine puts
+/// them in order itself.
+fn quiet_drivers() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: this is the first thing that the program does, and there is no other thread yet.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn run(cli: Cli) -> Result<()> {
+    let global = cli.global;
+    match cli.command {
+        None => out::text(ABOUT),
+        Some(Verb::Draw(args)) => draw::run(&global, &args),
+        Some(Verb::Chat(args)) => chat::run(&global, &args),
+        Some(Verb::Complete(args)) => chat::complete(&global, &args),
+        Some(Verb::Tokenize(args)) => tokenize::run(&args),
+        Some(Verb::Models(args)) => models::run(&global, &args),
+        Some(Verb::Doctor(args)) => doctor::run(&global, &args),
+        Some(Verb::Inspect(args)) => inspect::run(&args),
+    }
+}
+
+/// Without `-v` failures are said in one line by [`main`], and nothing else. A panic is caught by the engine and told as
+/// the failure of its job; its place in the code goes to the log.
+fn start_log(verbose: u8) {
+    let filter = match verbose {
+        0 => None,
+        1 => Some("warn,diptych=info,diptych_inference=info"),
+        2 => Some("warn,diptych=debug,diptych_inference=debug"),
+        _ => Some("debug"),
+    };
+    if let Some(filter) = filter {
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+    }
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!("panic: {info}");
+        // A panic of the main thread ends the program, so that it must be said here.
+        if std::thread::current().name() == Some("main") {
+            out::remark(&format!(
+                "error: a fault of the program; please report it: {info}"
+            ));
+        }
+    }));
+}
+
+impl Global {
+    /// How the engine is set up.
+    ///
+    /// # Errors
+    /// If `--assets` names no folder.
+    fn engine_options(&self) -> Result<EngineOptions> {
+        // A model of one's own may need nothing of the assets; what it needs and does not find is told by name.
+        let assets = match (&self.assets, folders::assets(self.assets.as_deref())) {
+            (_, Ok(assets)) => assets,
+            (Some(_), Err(error)) => return Err(CliError::failed(error)),
+            (None, Err(_)) => folders::asset_candidates()
+                .into_iter()
+                .next()
+                .unwrap_or_default(),
+        };
+        Ok(EngineOptions {
+            device: self.device.into(),
+            memory_budget: None,
+            assets,
+        })
+    }
+
+    /// The path of a model: the one given, else the built-in one of a name.
+    ///
+    /// # Errors
+    /// If it is not there.
+    fn model_path(&self, given: Option<&PathBuf>, built_in: &str) -> Result<PathBuf> {
+        if let Some(given) = given {
+            client::check_readable(given)?;
+            return Ok(given.clone());
+        }
+        let assets = folders::assets(self.assets.as_deref()).map_err(CliError::failed)?;
+        let path = assets.join("models").join(built_in);
+        if !path.is_dir() {
+            return Err(CliError::Failed(format!(
+                "{}: the built-in model '{built_in}' is not there; name a model with --model",
+                path.display()
+            )));
+        }
+        Ok(path)
+    }
+}
+
+/// A seed that nobody chose.
+fn new_seed() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library seeds its hash maps from the system's randomness. 32 bits: what other programs can take.
+    std::hash::RandomState::new().build_hasher().finish() & u64::from(u32::MAX)
+}

@@ -1,0 +1,15 @@
+//! The program as a person or a script runs it. One binary, so that it is linked once.
+
+#[path = "cli/support.rs"]
+mod support;
+
+#[path = "cli/bad_files.rs"]
+mod bad_files;
+#[path = "cli/draw.rs"]
+mod draw;
+#[path = "cli/look.rs"]
+mod look;
+#[path = "cli/text.rs"]
+mod text;
+#[path = "cli/usage.rs"]
+mod usage;
