@@ -43,7 +43,7 @@ impl Random {
         let mut bytes = Vec::new();
         match dtype {
             StorageDtype::F32 => {
-                bytes.extend(self.values(shape).iter().flat_map(|v| v.to_le_bytes()))
+                bytes.extend(self.values(shape).iter().flat_map(|v| v.to_le_bytes()));
             }
             StorageDtype::F16 => {
                 bytes.extend(
