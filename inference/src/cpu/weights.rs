@@ -130,6 +130,10 @@ fn repacked_bytes(tensor: &TensorData) -> u64 {
     0
 }
 
+/// Quantised matrices of fewer elements are decoded to floats once: they fit the cache as floats, too, and candle's quantised
+/// product rounds activations to 8 bits, an error that small models feel most.
+const PACKED_FROM: usize = 1 << 20;
+
 /// The form of a weight in an op.
 pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> Kept {
     let dtype = graph.weight(weight).dtype();
@@ -138,7 +142,12 @@ pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> K
         Op::Linear { weight: matrix, .. } if matrix == weight => match (mode, dtype) {
             (CpuMode::Oracle, _) => Kept::Matrix,
             (CpuMode::Fast, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
-            (CpuMode::Fast, _) if ggml_dtype(dtype).is_some() => Kept::Quantised,
+            (CpuMode::Fast, _)
+                if ggml_dtype(dtype).is_some()
+                    && graph.weight(weight).elements() >= PACKED_FROM =>
+            {
+                Kept::Quantised
+            }
             (CpuMode::Fast, _) => Kept::Floats,
         },
         Op::Conv2d { weight: kernel, .. } if kernel == weight => match (mode, dtype) {

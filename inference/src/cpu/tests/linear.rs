@@ -97,6 +97,10 @@ fn the_oracle_multiplies_dequantised_weights_and_fast_stays_close() {
             [5, 256, 64],
             [70, 768, 130],
             [33, 256, 16],
+            // Large enough to stay packed in fast mode.
+            [1, 1024, 1040],
+            [5, 1024, 1040],
+            [20, 1024, 1040],
         ] {
             let x = random.floats(m * k);
             let w = quantised(&random.floats(n * k), n, k, dtype);
