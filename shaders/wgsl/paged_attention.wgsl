@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             for (var i = 0u; i < count; i += 1u) {
                 next = max(next, scores[i]);
             }
-            parts[lane] = select(0.0, exp(score - next), lane < count);
+            parts[lane] = select(0.0, exp(max(score - next, -100.0)), lane < count);
             workgroupBarrier();
             let fade = exp(max(highest - next, -100.0));
             highest = next;

@@ -22,12 +22,13 @@ struct Params {
 
 //#include grid
 
-// Cosine and sine of a non-negative angle below 2^24, to about 1e-7.
+// Cosine and sine of an angle below 2^24, to about 1e-7.
 //
 // The angle is mantissa * 2^exponent. Its number of turns modulo 1 is taken in 32-bit fixed point from the bits of
 // 1 / (2 pi) (after Payne and Hanek 1983), which no compiler's liberties with floats can spoil; then an eighth turn either
 // way is left for the polynomials (Cephes, S. Moshier).
-fn cos_sin(angle: f32) -> vec2<f32> {
+fn cos_sin(signed_angle: f32) -> vec2<f32> {
+    let angle = abs(signed_angle);
     var rest = angle;
     var quadrant = 0u;
     if (angle > 0.78539816) {
@@ -50,7 +51,7 @@ fn cos_sin(angle: f32) -> vec2<f32> {
     if (quadrant == 1u || quadrant == 2u) {
         c = -c;
     }
-    if (quadrant >= 2u) {
+    if ((quadrant >= 2u) != (signed_angle < 0.0)) {
         d = -d;
     }
     return vec2<f32>(c, d);

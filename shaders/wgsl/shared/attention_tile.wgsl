@@ -31,8 +31,8 @@ for (var i = 0u; i < 32u; i += 1u) {
     next = max(next, scores[i * 16u + ty]);
 }
 workgroupBarrier();
-scores[own] = select(vec4<f32>(0.0), exp(score0 - next), score0 > vec4<f32>(MASKED));
-scores[own + 16u] = select(vec4<f32>(0.0), exp(score1 - next), score1 > vec4<f32>(MASKED));
+scores[own] = select(vec4<f32>(0.0), exp(max(score0 - next, vec4<f32>(-100.0))), score0 > vec4<f32>(MASKED));
+scores[own + 16u] = select(vec4<f32>(0.0), exp(max(score1 - next, vec4<f32>(-100.0))), score1 > vec4<f32>(MASKED));
 workgroupBarrier();
 let fade = exp(max(highest - next, vec4<f32>(-100.0)));
 highest = next;

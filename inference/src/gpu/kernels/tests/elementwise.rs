@@ -356,9 +356,11 @@ fn rotary_embeddings() {
         (200, 2, 129, 64),
     ] {
         for style in [RopeStyle::Half, RopeStyle::Interleaved] {
-            let inv_freq: Vec<f32> = (0..n)
+            // No model turns backwards, but the kernel can.
+            let mut inv_freq: Vec<f32> = (0..n)
                 .map(|i| 10000f32.powf(-(i as f32) / n as f32))
                 .collect();
+            inv_freq[n - 1] *= -1.0;
             let mut positions: Vec<u32> = (0..rows)
                 .map(|_| {
                     let bits = 1 + random.below(20);
