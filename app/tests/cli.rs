@@ -1,4 +1,6 @@
 //! The program as a person or a script runs it. One binary, so that it is linked once.
+// Helpers of tests fail by panicking, as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "cli/support.rs"]
 mod support;

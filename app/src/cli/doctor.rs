@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use diptych_inference::gpu::{AdapterReport, adapters};
+use diptych_inference::gpu::{AdapterReport, KernelCheck, adapters, self_test};
+use diptych_inference::pipelines::open_executor;
 use serde::Serialize;
 
-use super::args::{DoctorArgs, Global};
+use super::args::{Device, DoctorArgs, Global};
 use super::client::Client;
 use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
@@ -22,6 +23,8 @@ struct Report {
     ram_bytes: Option<u64>,
     adapters: Vec<AdapterReport>,
     engine: Option<EngineReport>,
+    /// Every family of kernels on the best GPU against the oracle.
+    kernels: Vec<KernelCheck>,
     assets: Option<PathBuf>,
     data: Option<PathBuf>,
     model_folders: Vec<FolderReport>,
@@ -70,6 +73,15 @@ fn examine(global: &Global) -> Report {
     let engine = start_engine(global)
         .map_err(|error| problems.push(error.to_string()))
         .ok();
+    let adapters = adapters();
+    let on_gpu = engine
+        .as_ref()
+        .is_some_and(|engine| engine.executor == "gpu");
+    // Where `auto` leaves a software GPU alone, it is tested all the same: somebody may choose it.
+    let kernels = match on_gpu || (!adapters.is_empty() && global.device == Device::Auto) {
+        true => check_kernels(on_gpu, &mut problems),
+        false => Vec::new(),
+    };
     let assets = folders::assets(global.assets.as_deref())
         .map_err(|error| problems.push(error.to_string()))
         .ok();
@@ -100,8 +112,9 @@ fn examine(global: &Global) -> Report {
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         cpu_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         ram_bytes: ram(),
-        adapters: adapters(),
+        adapters,
         engine,
+        kernels,
         assets,
         data,
         model_folders: model_folders.collect(),
@@ -118,6 +131,39 @@ fn start_engine(global: &Global) -> Result<EngineReport> {
         device: client.device().to_owned(),
         memory_budget_bytes: memory.budget,
     })
+}
+
+/// Computes a little of everything on the best GPU. It is a problem only where the engine would take that GPU.
+fn check_kernels(matters: bool, problems: &mut Vec<String>) -> Vec<KernelCheck> {
+    let checks =
+        open_executor(Device::Gpu.into(), None).and_then(|mut gpu| self_test(gpu.as_mut()));
+    let checks = match checks {
+        Ok(checks) => checks,
+        Err(error) => {
+            tracing::warn!("the kernels could not be tested: {error}");
+            if matters {
+                problems.push(format!("the kernels could not be tested: {error}"));
+            }
+            return Vec::new();
+        }
+    };
+    let wrong = checks.iter().filter(|check| !check.passed);
+    let wrong: Vec<String> = wrong.map(describe_failure).collect();
+    if matters && !wrong.is_empty() {
+        problems.push(format!(
+            "this GPU computes wrong results ({}); update its driver, or use '--device cpu'",
+            wrong.join(", ")
+        ));
+    }
+    checks
+}
+
+fn describe_failure(check: &KernelCheck) -> String {
+    match (&check.failure, check.error) {
+        (Some(failure), _) => format!("{}: {failure}", check.name),
+        (None, Some(error)) => format!("{}: relative error {error:.1e}", check.name),
+        (None, None) => check.name.clone(),
+    }
 }
 
 /// Bytes of main memory, where the system tells without a library of its own.
@@ -164,6 +210,21 @@ fn print(report: &Report) -> Result<()> {
             &format!("{} ({})", engine.device, engine.executor),
         )?;
         row("memory budget", &out::bytes(engine.memory_budget_bytes))?;
+    }
+    if !report.kernels.is_empty() {
+        let right = report.kernels.iter().filter(|check| check.passed);
+        let worst = right
+            .clone()
+            .filter_map(|check| check.error)
+            .fold(0.0, f32::max);
+        let (right, of) = (right.count(), report.kernels.len());
+        row(
+            "self-test",
+            &format!("{right} of {of} kernels right, worst relative error {worst:.1e}"),
+        )?;
+        for check in report.kernels.iter().filter(|check| !check.passed) {
+            row("  wrong", &describe_failure(check))?;
+        }
     }
     for (key, folder) in [("assets", &report.assets), ("data", &report.data)] {
         row(

@@ -251,9 +251,9 @@ fn show(path: &Path, json: bool) -> Result<()> {
     // Of a damaged file there is nothing to tell but the damage.
     if entry.facts.is_some() || json {
         if json {
-            out::json_pretty(&entry)?
+            out::json_pretty(&entry)?;
         } else {
-            entry.print()?
+            entry.print()?;
         }
     }
     entry

@@ -64,11 +64,11 @@ impl Progress {
     pub fn watch(&mut self, event: &Event) {
         match event {
             Event::Loading { model, bytes, .. } => {
-                self.passing(&format!("loading {model} ({})", out::bytes(*bytes)))
+                self.passing(&format!("loading {model} ({})", out::bytes(*bytes)));
             }
             Event::Warning { message, .. } => self.say(&format!("note: {message}")),
             Event::DeviceLost { reason } => {
-                self.say(&format!("note: the graphics device was lost ({reason})"))
+                self.say(&format!("note: the graphics device was lost ({reason})"));
             }
             Event::DeviceRebuilt { device } => self.say(&format!("note: going on with {device}")),
             Event::Step {

@@ -233,7 +233,7 @@ fn persist_beside(mut file: tempfile::NamedTempFile, path: &Path) -> Result<Path
         match file.persist_noclobber(&name) {
             Ok(_) => return Ok(name),
             Err(refused) if refused.error.kind() == std::io::ErrorKind::AlreadyExists => {
-                file = refused.file
+                file = refused.file;
             }
             Err(refused) => return Err(CliError::at(&name, "write", refused.error)),
         }

@@ -457,4 +457,22 @@ mod interrupted {
         assert!(texts.iter().any(|(_, text)| text.contains("Steps done: ")));
         assert!(start.elapsed().as_secs() < 30);
     }
+
+    #[test]
+    fn a_text_ends_where_it_is() {
+        let studio = Studio::new();
+        // Long enough that the prompt alone takes a while.
+        let prompt = "a cat and ".repeat(250);
+        let args = [
+            "complete",
+            &prompt,
+            "--max-tokens",
+            "1000000",
+            "--seed",
+            "1",
+        ];
+        let (code, stdout, stderr) = interrupt(&studio, &args, "loading muse");
+        assert_eq!(code, Some(130), "{stdout} {stderr}");
+        assert!(!stderr.contains("error: "), "{stderr}");
+    }
 }

@@ -104,6 +104,27 @@ fn the_doctor_finds_everything_in_order() {
     );
 }
 
+/// Needs an adapter, a software one at least.
+#[test]
+fn the_doctor_tests_every_kernel_of_the_gpu() {
+    let studio = Studio::new();
+    let output = studio
+        .command(&["doctor", "--json", "--device", "gpu"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["engine"]["executor"], "gpu");
+    assert!(!report["adapters"].as_array().unwrap().is_empty());
+    let kernels = report["kernels"].as_array().unwrap();
+    assert!(kernels.len() > 10, "{kernels:?}");
+    assert!(
+        kernels.iter().all(|kernel| kernel["passed"] == true),
+        "{kernels:?}"
+    );
+}
+
 #[test]
 fn the_doctor_tells_what_is_missing() {
     let studio = Studio::new();
