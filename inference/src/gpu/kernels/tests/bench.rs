@@ -56,7 +56,7 @@ type Pipeline = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 pub(super) struct Bench {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    pipelines: Mutex<HashMap<Kernel, Pipeline>>,
+    pipelines: Mutex<HashMap<(Kernel, bool), Pipeline>>,
 }
 
 impl Bench {
@@ -81,16 +81,21 @@ impl Bench {
         })
     }
 
-    fn pipeline(&self, kernel: Kernel) -> Pipeline {
+    fn pipeline(&self, kernel: Kernel, checked: bool) -> Pipeline {
         let mut pipelines = self.pipelines.lock().unwrap();
-        let made = pipelines.entry(kernel).or_insert_with(|| {
+        let made = pipelines.entry((kernel, checked)).or_insert_with(|| {
             let source = kernel.source();
-            let module = self
-                .device
-                .create_shader_module(wgpu::ShaderModuleDescriptor {
-                    label: Some(&source.name),
-                    source: wgpu::ShaderSource::Wgsl(source.source.into()),
-                });
+            let descriptor = wgpu::ShaderModuleDescriptor {
+                label: Some(&source.name),
+                source: wgpu::ShaderSource::Wgsl(source.source.into()),
+            };
+            let checks = if checked {
+                wgpu::ShaderRuntimeChecks::checked()
+            } else {
+                wgpu::ShaderRuntimeChecks::unchecked()
+            };
+            // SAFETY: that the kernels stay within their bindings, end their loops and divide by no zero is what is tested here.
+            let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
             let kinds = std::iter::once(wgpu::BufferBindingType::Uniform).chain(
                 source
                     .bindings
@@ -262,6 +267,8 @@ impl Bench {
         let output_bytes = case.output.iter().product::<usize>() as u64 * 4;
         buffers.insert(Arg::Output, (self.guarded(&[], output_bytes), output_bytes));
 
+        // With and without the checks that naga adds: results must not need them.
+        let checked = *limits == KernelLimits::default();
         let mut encoder = self.device.create_command_encoder(&Default::default());
         for dispatch in &lowered.dispatches {
             let name = dispatch.kernel.name();
@@ -280,7 +287,7 @@ impl Bench {
             });
             self.queue
                 .write_buffer(&uniforms, 0, bytemuck::cast_slice(&dispatch.uniforms));
-            let (pipeline, layout) = self.pipeline(dispatch.kernel);
+            let (pipeline, layout) = self.pipeline(dispatch.kernel, checked);
             let mut entries = vec![wgpu::BindGroupEntry {
                 binding: 0,
                 resource: uniforms.as_entire_binding(),

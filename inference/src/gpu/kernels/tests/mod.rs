@@ -2,8 +2,8 @@
 //!
 //! Each value lies between guard zones of NaN, and bindings reach over into the zone behind: what a kernel reads there
 //! spoils its result, and what it writes there is found afterwards. Outputs, scratch memory and what surrounds them begin as
-//! NaN. Everything runs twice: with WebGPU's default limits, and with tiny ones, which cut values into bands and weights
-//! into shards.
+//! NaN. Everything runs twice: with WebGPU's default limits, and, with naga's bounds checks turned off, with tiny ones, which
+//! cut values into bands and weights into shards.
 
 mod attention;
 mod bench;
