@@ -210,6 +210,9 @@ impl Client {
             if event.job() != Some(job) && !global {
                 continue;
             }
+            if let Event::Loading { model, bytes, .. } = &event {
+                tracing::info!("job {} loads '{model}' ({bytes} bytes)", job.0);
+            }
             if trouble.is_none()
                 && let Err(error) = watch(&event)
             {

@@ -26,6 +26,8 @@ pub struct Progress {
     prefix: String,
     /// A living line stands on the terminal.
     drawn: bool,
+    /// A plain line that is only told if something comes of it: a failure is to stand alone.
+    held: Option<String>,
     /// Quarters told on plain lines.
     told: Option<u64>,
     /// Mean seconds of a step so far.
@@ -45,6 +47,7 @@ impl Progress {
             mode,
             prefix: String::new(),
             drawn: false,
+            held: None,
             told: None,
             pace: None,
         }
@@ -110,7 +113,7 @@ impl Progress {
     pub fn passing(&mut self, message: &str) {
         match self.mode {
             Mode::Quiet => {}
-            Mode::Plain => self.say(message),
+            Mode::Plain => self.held = Some(format!("{}{message}", self.prefix)),
             Mode::Live => self.draw(message),
         }
     }
@@ -118,8 +121,16 @@ impl Progress {
     /// A line that stays.
     pub fn say(&mut self, message: &str) {
         if self.mode != Mode::Quiet {
-            self.clear();
+            self.release();
             out::remark(&format!("{}{message}", self.prefix));
+        }
+    }
+
+    /// Takes the living line away, and tells the line that was held back.
+    pub fn release(&mut self) {
+        self.clear();
+        if let Some(held) = self.held.take() {
+            out::remark(&held);
         }
     }
 

@@ -120,7 +120,7 @@ pub fn write(
     let ending = client.run(Request::Chat(request), |event| {
         match event {
             Event::Tokens { tokens: more, .. } => {
-                progress.clear();
+                progress.release();
                 tokens.extend(more.iter().cloned());
                 let text: String = more.iter().map(|token| token.text.as_str()).collect();
                 if stream && !text.is_empty() {

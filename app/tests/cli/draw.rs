@@ -470,8 +470,9 @@ mod interrupted {
             "1000000",
             "--seed",
             "1",
+            "-v",
         ];
-        let (code, stdout, stderr) = interrupt(&studio, &args, "loading muse");
+        let (code, stdout, stderr) = interrupt(&studio, &args, "loads 'muse'");
         assert_eq!(code, Some(130), "{stdout} {stderr}");
         assert!(!stderr.contains("error: "), "{stderr}");
     }
