@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use diptych_inference::diffusion::{Convention, SamplerKind, ScheduleKind};
+use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
 use diptych_inference::engine::{Event, ImageRequest, ModelRef, Outcome, Request};
 use diptych_inference::formats::detect::ModelInfo;
 use serde::Serialize;
@@ -117,12 +117,10 @@ fn request(
             "{width}x{height}: this model draws sizes that are multiples of {factor}"
         )));
     }
+    let own_convention = defaults.convention.unwrap_or_default();
+    let convention = args.convention.unwrap_or(own_convention);
     // A model's own spacing belongs to its own convention.
-    let own_spacing = if args.convention.is_none() {
-        defaults.spacing
-    } else {
-        None
-    };
+    let own_spacing = defaults.spacing.filter(|_| convention == own_convention);
     Ok(ImageRequest {
         model,
         prompt: args.prompt.clone(),
@@ -138,10 +136,7 @@ fn request(
             .or(joined)
             .or(defaults.schedule)
             .unwrap_or(ScheduleKind::Karras),
-        convention: args
-            .convention
-            .or(defaults.convention)
-            .unwrap_or(Convention::KDiffusion),
+        convention,
         spacing: args.spacing.or(own_spacing),
         seed: args.seed.unwrap_or_else(super::new_seed),
         noise: None,

@@ -41,10 +41,7 @@ fn the_built_in_model_draws_with_its_own_defaults() {
         ])
         .ok();
     let report = run.json();
-    let defaults: Value = serde_json::from_slice(
-        &std::fs::read(repository("assets/models/sketch/diptych.json")).unwrap(),
-    )
-    .unwrap();
+    let defaults = defaults();
     let request = &report["request"];
     for key in [
         "width", "height", "steps", "guidance", "sampler", "schedule",
@@ -63,6 +60,33 @@ fn the_built_in_model_draws_with_its_own_defaults() {
         "a picture of {} colours",
         distinct.len()
     );
+}
+
+/// What the built-in model wants.
+fn defaults() -> Value {
+    let path = repository("assets/models/sketch/diptych.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// To name the convention that is taken anyway changes nothing; another one has its own spacing.
+#[test]
+fn a_models_spacing_belongs_to_its_convention() {
+    let studio = Studio::new();
+    let request = |more: &[&str]| {
+        let args = [
+            "draw", "a", "--seed", "1", "--steps", "1", "--out", "a.png", "--json",
+        ];
+        studio.run(&[&args[..], more].concat()).ok().json()["request"].take()
+    };
+    let plain = request(&[]);
+    assert_eq!(plain["spacing"], defaults()["spacing"]);
+    assert_eq!(request(&["--convention", "kdiffusion"]), plain);
+    assert_eq!(
+        request(&["--convention", "diffusers"])["spacing"],
+        Value::Null
+    );
+    let said = request(&["--convention", "diffusers", "--spacing", "trailing"]);
+    assert_eq!(said["spacing"], "trailing");
 }
 
 #[test]
@@ -410,8 +434,8 @@ mod interrupted {
             );
         }
         assert!(
-            Command::new("kill")
-                .args(["-INT", &child.id().to_string()])
+            Command::new("sh")
+                .args(["-c", &format!("kill -INT {}", child.id())])
                 .status()
                 .unwrap()
                 .success()
