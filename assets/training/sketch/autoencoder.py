@@ -56,11 +56,11 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    scenes = Scenes(options.drawings, options.seed)
+    scenes = Scenes(options.drawings, options.seed, shift=1)
     space = load_or_fit(options.run / "latents.pt", scenes)
-    various = Scenes(options.drawings, options.seed)
+    various = Scenes(options.drawings, options.seed, shift=1)
     various.drawings = others(options.drawings, 1200, options.seed)
-    held = Scenes(options.drawings, options.seed + 1)
+    held = Scenes(options.drawings, options.seed + 1, shift=1)
     model = make_autoencoder().to(memory_format=torch.channels_last)
     kept = options.run / "autoencoder.pt"
     if kept.exists():
@@ -91,8 +91,10 @@ def main():
         used += min(time.time() - began, 30) / 60
         if step % 100 == 0 or used >= options.minutes:
             linear, exactly, around, error = measure(model, space, held)
-            print(f"step {step} {used:.1f} min loss {loss.item():.4f} {100 * BATCH / (time.time() - noted):.1f}/s; PSNR "
-                  f"linear {linear:.2f}, decoder {exactly:.2f}, both {around:.2f} dB; latent error {error:.3f}", flush=True)
+            speed = 100 * BATCH / (time.time() - noted)
+            print(f"step {step} {used:.1f} min loss {loss.item():.4f} {speed:.1f}/s; PSNR "
+                  f"linear {linear:.2f}, decoder {exactly:.2f}, "
+                  f"both {around:.2f} dB; latent error {error:.3f}", flush=True)
             torch.save(model.state_dict(), kept)
             noted = time.time()
 

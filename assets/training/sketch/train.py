@@ -5,13 +5,13 @@
 The U-Net works on the fixed latents of `latents.py`; `autoencoder.py` trains the autoencoder that encodes to and
 decodes from that very space, so the two can be trained side by side. Velocity prediction (Salimans and Ho 2022) under
 Stable Diffusion's noise schedule, logit-normal timesteps (Esser et al. 2024) mixed with uniform ones so that the
-first and last steps of a sampler are seen too, Muon for the matrices, captions dropped one time in ten for guidance (Ho and Salimans 2022),
-averaged weights. In f32 and compiled: on CPUs without matrix units this beats bf16 autocast several times over.
+first and last steps of a sampler are seen too, Muon for the matrices within, captions dropped one time in ten for
+guidance (Ho and Salimans 2022), averaged weights. In f32 and compiled: on CPUs without matrix units this is several
+times as fast as bf16 autocast.
 """
 
 import argparse
 import copy
-import math
 import time
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def main():
     while minutes < options.minutes:
         began = time.time()
         rate = RATE * min(1, (step - fresh + 1) / 60)
-        rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * minutes / options.minutes))
+        rate *= 1 - (minutes / options.minutes) ** 2  # falls late: short runs end far from converged
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -110,8 +110,8 @@ def main():
             print(f"step {step} {minutes:.1f} min loss {sum(losses) / 50:.4f} {speed:.1f} samples/s", flush=True)
             noted, losses = time.time(), []
         if time.time() - saved > 60 or minutes >= options.minutes:
-            state = {"models": models.state_dict(), "average": average.state_dict(),
-                     "optimizers": [optimizer.state_dict() for optimizer in optimizers], "step": step, "minutes": minutes}
+            state = {"models": models.state_dict(), "average": average.state_dict(), "step": step, "minutes": minutes,
+                     "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").rename(checkpoint)
             saved = time.time()
