@@ -377,3 +377,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "unknown".to_owned())
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
