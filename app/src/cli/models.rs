@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use diptych_inference::formats::FormatError;
 use diptych_inference::formats::detect::{self, ModelInfo, ModelKind, ModelLayout};
+use diptych_inference::models::check;
 use serde::Serialize;
 
 use super::args::{Global, ModelsArgs, ModelsVerb};
@@ -212,7 +213,7 @@ pub fn look(path: &Path, source: &str) -> Vec<Entry> {
     if !path.exists() {
         return Vec::new();
     }
-    detect::scan(path)
+    check::scan(path)
         .into_iter()
         .map(|(path, info)| Entry::new(source, path, &info))
         .collect()
@@ -367,7 +368,10 @@ fn gather(places: &[(Looked, Vec<PathBuf>)]) -> (Vec<Entry>, bool) {
     let look = move || {
         for (source, paths) in work {
             for path in paths {
-                let end = detect::visit(&path, &mut |path, info| {
+                let end = detect::visit(&path, &mut |path, mut info| {
+                    if let Ok(info) = &mut info {
+                        check::check(&path, info);
+                    }
                     // Nobody takes it any more once time is up.
                     match sender.send(Entry::new(&source, path, &info)) {
                         Ok(()) => ControlFlow::Continue(()),

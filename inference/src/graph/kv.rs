@@ -12,6 +12,8 @@ pub const KV_PAGE: usize = 64;
 pub const NO_SLOT: u32 = u32::MAX;
 
 /// Size of a paged KV cache.
+///
+/// The numbers come from files, so sizes saturate: an absurd one is then refused for want of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KvShape {
     /// Decoder layers.
@@ -27,16 +29,25 @@ pub struct KvShape {
 impl KvShape {
     /// Positions that the pool can hold.
     pub fn slots(&self) -> usize {
-        self.pages * KV_PAGE
+        self.pages.saturating_mul(KV_PAGE)
     }
 
     /// Elements of the keys (or the values) of one layer.
     pub fn layer_elements(&self) -> usize {
-        self.slots() * self.kv_heads * self.head_dim
+        self.slots()
+            .saturating_mul(self.kv_heads)
+            .saturating_mul(self.head_dim)
     }
 
     /// Bytes of the whole cache with `bytes_per_element` (4 for f32).
     pub fn bytes(&self, bytes_per_element: usize) -> u64 {
-        2 * self.layers as u64 * self.layer_elements() as u64 * bytes_per_element as u64
+        [
+            2,
+            self.layers as u64,
+            self.layer_elements() as u64,
+            bytes_per_element as u64,
+        ]
+        .into_iter()
+        .fold(1, u64::saturating_mul)
     }
 }
