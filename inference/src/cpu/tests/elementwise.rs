@@ -228,11 +228,15 @@ fn norms_over_the_last_axis() {
             let (gain, shift) = (wide(&w.to_f32().unwrap()), wide(&b.to_f32().unwrap()));
             let eps = 1e-5f32;
             let (mut layer, mut plain, mut rms) = (Vec::new(), Vec::new(), Vec::new());
+            let mut narrowest = 1f64;
             for row in x.chunks(d) {
                 let row = wide(row);
                 let mean = row.iter().sum::<f64>() / d as f64;
                 let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / d as f64;
                 let square = row.iter().map(|v| v * v).sum::<f64>() / d as f64;
+                if d > 1 {
+                    narrowest = narrowest.min(variance.sqrt().max(1e-3));
+                }
                 for (i, value) in row.iter().enumerate() {
                     let normal = (value - mean) / (variance + f64::from(eps)).sqrt() * gain[i];
                     layer.push(normal + shift[i]);
@@ -240,8 +244,12 @@ fn norms_over_the_last_axis() {
                     rms.push(value / (square + f64::from(eps)).sqrt() * gain[i]);
                 }
             }
-            // With an offset of 10^4 the mean itself is rounded to a thousandth.
-            let tolerance = if offset == 0.0 { 3e-6 } else { 2e-3 };
+            // With an offset of 10^4 the mean itself is rounded to a thousandth, which a row of close values feels most.
+            let tolerance = if offset == 0.0 {
+                3e-6
+            } else {
+                4e-3 / narrowest as f32
+            };
             let inputs = [("x", HostTensor::f32([rows, d], x))];
             let built = graph(|g| {
                 g.layer_norm(&g.input("x", &[rows, d]).unwrap(), &w, Some(&b), eps)

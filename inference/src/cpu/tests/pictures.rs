@@ -144,11 +144,13 @@ fn group_norm_also_far_from_zero() {
                 let (gain, shift) = (w.to_f32().unwrap(), b.to_f32().unwrap());
                 let len = c / groups * inner;
                 let mut wanted = Vec::new();
+                let mut narrowest = 1f64;
                 for (i, group) in x.chunks(len).enumerate() {
                     let group = wide(group);
                     let mean = group.iter().sum::<f64>() / len as f64;
                     let variance =
                         group.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / len as f64;
+                    narrowest = narrowest.min(variance.sqrt().max(1e-3));
                     for (j, value) in group.iter().enumerate() {
                         let channel = i % groups * (c / groups) + j / inner;
                         let y =
@@ -163,7 +165,13 @@ fn group_norm_also_far_from_zero() {
                 });
                 let inputs = [("x", HostTensor::f32(shape.clone(), x))];
                 // One value a group: the result is 0 times a huge factor, the rounded mean's distance.
-                let tolerance = if offset == 0.0 { 1e-5 } else { 1e-3 };
+                // Of a few close values far from zero the mean is rounded by a thousandth of their distance and more.
+                let tolerance = match (offset == 0.0, len < 16) {
+                    (true, false) => 1e-5,
+                    (false, false) => 1e-3,
+                    (true, true) => 1e-5 / narrowest as f32,
+                    (false, true) => 1e-2 / narrowest as f32,
+                };
                 if len > 1 {
                     check(
                         &format!("{shape:?} in {groups}"),

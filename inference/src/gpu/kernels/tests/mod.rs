@@ -48,6 +48,12 @@ fn compare(name: &str, found: &[f32], expected: &[f64], tolerance: f64) {
     let scale = expected
         .iter()
         .fold(1e-30f64, |scale, value| scale.max(value.abs()));
+    // All of a few sums may happen to cancel; what remains is no measure of their rounding.
+    let scale = if expected.len() < 64 {
+        scale.max(0.1)
+    } else {
+        scale
+    };
     let mut worst = (0.0, 0);
     for (index, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         assert!(
