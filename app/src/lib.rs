@@ -1,4 +1,4 @@
-//! The studio: command line and (next) the window, both clients of the engine's protocol.
+//! The studio: command line and window, both clients of the engine's protocol.
 //!
 //! Nothing here knows a tensor, a graph or a weight. What is wanted goes to the engine as a
 //! [`diptych_inference::engine::Request`], and comes back as events.
@@ -6,3 +6,8 @@
 pub mod cli;
 pub mod defaults;
 pub mod folders;
+pub mod library;
+pub mod panels;
+pub mod studio;
+pub mod theme;
+pub mod widgets;

@@ -1,0 +1,284 @@
+//! What the library keeps: plain data that the window, the command line and the tests share.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use diptych_inference::engine::{FinishReason, ImageRequest, ModelRef, Request};
+use diptych_inference::text::sampling::SamplingParams;
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970, UTC.
+pub type Millis = i64;
+
+/// The time now.
+pub fn now() -> Millis {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| Millis::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+/// A number that no record of any instance had before: the time in the upper bits, so that numbers grow, and
+/// randomness in the lower ones. Positive, as SQLite's row numbers are.
+fn fresh() -> i64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
+    hasher.write_u32(std::process::id());
+    (now() << 20) | i64::from((hasher.finish() & 0xf_ffff) as u32)
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl $name {
+            /// A number that was not used before, by this instance or another. Later ones are greater.
+            #[allow(clippy::new_without_default, reason = "two of them are never equal")]
+            pub fn new() -> Self {
+                Self(fresh())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A picture.
+    PictureId,
+    /// A conversation.
+    ConversationId,
+    /// A message of a conversation.
+    MessageId,
+    /// A compare grid.
+    GridId,
+    /// A job, from before it is queued until its result is kept.
+    TaskId,
+    /// One run of the program.
+    SessionId,
+}
+
+/// A picture that is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PictureRecord {
+    /// Its number.
+    pub id: PictureId,
+    /// Its file, absolute.
+    pub path: PathBuf,
+    /// When it was made.
+    pub created: Millis,
+    /// What reproduces it.
+    pub request: ImageRequest,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// For a picture that was stopped: the steps that were done.
+    pub steps_done: Option<u32>,
+    /// Seconds that it took.
+    pub seconds: f32,
+    /// Whether the person marked it.
+    pub favourite: bool,
+    /// Whether the person threw it away; the file stays until the trash is emptied.
+    pub trashed: bool,
+    /// The grid that it belongs to.
+    pub grid: Option<GridId>,
+}
+
+/// A conversation; its messages form a tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// Its number.
+    pub id: ConversationId,
+    /// Its name: the person's, or made of the first message.
+    pub title: String,
+    /// The model that answers; `None` is the studio's own choice.
+    pub model: Option<ModelRef>,
+    /// The system prompt; empty is none.
+    pub system: String,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Most tokens of an answer.
+    pub max_tokens: u32,
+    /// Seed of the answers; `None` is a new one each time.
+    pub seed: Option<u64>,
+    /// Whether it stays at the top of the list.
+    pub pinned: bool,
+    /// When it was begun.
+    pub created: Millis,
+    /// When it was last changed.
+    pub changed: Millis,
+    /// The last message of the branch that is shown.
+    pub leaf: Option<MessageId>,
+}
+
+/// Who says a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// How far a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// It is whole.
+    Done,
+    /// It is being written, or was when the program ended.
+    Writing,
+    /// The person stopped it.
+    Stopped,
+    /// It failed; the reason is in [`AnswerInfo::failure`].
+    Failed,
+}
+
+/// How an answer came about.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AnswerInfo {
+    /// The model's name.
+    pub model: Option<ModelRef>,
+    /// Seed of the choice of tokens.
+    pub seed: u64,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Of them, taken from the cache.
+    pub cached_tokens: u32,
+    /// Tokens written.
+    pub tokens: u32,
+    /// The model's context length.
+    pub context_length: u32,
+    /// Seconds until the first token.
+    pub first_token_seconds: f32,
+    /// Seconds of writing the rest.
+    pub decode_seconds: f32,
+    /// Why it ended.
+    pub reason: Option<FinishReason>,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// A message of a conversation. Messages with the same parent are siblings: other wordings of the same turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its number.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The message before it; `None` for the first.
+    pub parent: Option<MessageId>,
+    /// Who says it.
+    pub role: Role,
+    /// What it says: Markdown.
+    pub text: String,
+    /// How far it is.
+    pub state: MessageState,
+    /// For answers: how they came about.
+    pub info: Option<AnswerInfo>,
+    /// When it was begun.
+    pub created: Millis,
+}
+
+/// A compare grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GridRecord {
+    /// Its number.
+    pub id: GridId,
+    /// Its name.
+    pub title: String,
+    /// Prompts, seeds, settings, cells: what the compare panel makes of it.
+    pub spec: serde_json::Value,
+    /// When it was made.
+    pub created: Millis,
+    /// When it was last changed.
+    pub changed: Millis,
+}
+
+/// Where a job's result goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Among the pictures.
+    Gallery,
+    /// Among the pictures, and into a cell of a compare grid.
+    Cell {
+        /// The grid.
+        grid: GridId,
+        /// Row: the prompt.
+        row: u32,
+        /// Column: the seed.
+        column: u32,
+    },
+    /// Into a message of a conversation.
+    Answer {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The message that the answer is written into.
+        message: MessageId,
+    },
+    /// Into a lane of the chat comparison.
+    Lane {
+        /// The comparison.
+        grid: GridId,
+        /// Which of its lanes.
+        lane: u32,
+    },
+    /// Into a file that the command line was given.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// How far a kept job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// It waits.
+    Waiting,
+    /// It runs.
+    Running,
+    /// The person put it to sleep.
+    Paused,
+    /// It failed and waits for the person's word.
+    Failed,
+}
+
+/// A job that is not done, as the library keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// Its number.
+    pub id: TaskId,
+    /// The run of the program that does it.
+    pub session: SessionId,
+    /// What is to be done.
+    pub request: Request,
+    /// Where the result goes.
+    pub target: Target,
+    /// How far it is.
+    pub state: TaskState,
+    /// Place in the queue: lower ones come first.
+    pub position: f64,
+    /// Steps or tokens done, and in all where that is known.
+    pub progress: Option<(u32, u32)>,
+    /// What the engine needs to go on with it.
+    #[serde(skip)]
+    pub checkpoint: Option<Vec<u8>>,
+    /// When it was queued.
+    pub created: Millis,
+}

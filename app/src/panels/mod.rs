@@ -1,0 +1,1 @@
+//! The window's panels: they read the studio and answer with commands.
