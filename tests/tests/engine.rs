@@ -23,12 +23,8 @@ use diptych_tests::{Client, End, fixture, repository};
 
 fn request(model: &ModelRef) -> ImageRequest {
     ImageRequest {
-        model: model.clone(),
-        prompt: "a red fox and the cat".into(),
         negative_prompt: "blurry, low quality".into(),
         prompt_syntax: PromptSyntax::None,
-        width: 40,
-        height: 32,
         steps: 10,
         guidance: 5.0,
         sampler: SamplerKind::Euler,
@@ -36,9 +32,7 @@ fn request(model: &ModelRef) -> ImageRequest {
         convention: Convention::Diffusers,
         spacing: Some(Spacing::Leading),
         seed: 1234,
-        noise: None,
-        keep_latents: false,
-        preview: false,
+        ..ImageRequest::new(model.clone(), "a red fox and the cat", 40, 32)
     }
 }
 

@@ -122,12 +122,8 @@ fn request(
     // A model's own spacing belongs to its own convention.
     let own_spacing = defaults.spacing.filter(|_| convention == own_convention);
     Ok(ImageRequest {
-        model,
-        prompt: args.prompt.clone(),
         negative_prompt: args.negative.clone(),
         prompt_syntax: args.prompt_syntax.into(),
-        width,
-        height,
         steps: args.steps.or(defaults.steps).unwrap_or(STEPS),
         guidance: args.guidance.or(defaults.guidance).unwrap_or(GUIDANCE),
         sampler,
@@ -139,9 +135,8 @@ fn request(
         convention,
         spacing: args.spacing.or(own_spacing),
         seed: args.seed.unwrap_or_else(super::new_seed),
-        noise: None,
         keep_latents: args.dump_latents.is_some(),
-        preview: false,
+        ..ImageRequest::new(model, args.prompt.clone(), width, height)
     })
 }
 

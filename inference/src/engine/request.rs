@@ -78,6 +78,33 @@ pub struct ImageRequest {
     pub preview: bool,
 }
 
+impl ImageRequest {
+    /// A request with the settings that most people begin with (20 steps of DPM++ 2M Karras, guidance 7, seed 0): the
+    /// rest of a literal, `..ImageRequest::new(model, prompt, 512, 512)`, so that new settings can be added to requests
+    /// without touching those who make them.
+    #[must_use]
+    pub fn new(model: ModelRef, prompt: impl Into<String>, width: u32, height: u32) -> Self {
+        Self {
+            model,
+            prompt: prompt.into(),
+            negative_prompt: String::new(),
+            prompt_syntax: PromptSyntax::default(),
+            width,
+            height,
+            steps: 20,
+            guidance: 7.0,
+            sampler: SamplerKind::DpmPp2M,
+            schedule: ScheduleKind::Karras,
+            convention: Convention::default(),
+            spacing: None,
+            seed: 0,
+            noise: None,
+            keep_latents: false,
+            preview: false,
+        }
+    }
+}
+
 /// What a chat model is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
