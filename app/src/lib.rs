@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod folders;
 pub mod library;
 pub mod panels;
+pub mod recall;
 pub mod studio;
 pub mod theme;
 pub mod widgets;

@@ -1,0 +1,117 @@
+//! What other programs can do and we cannot yet: said, so that nobody wonders why a picture differs.
+
+use diptych_inference::formats::metadata::PictureInfo;
+
+use super::Recalled;
+
+/// What of a prompt is read otherwise.
+pub(super) fn prompt(recalled: &mut Recalled, info: &PictureInfo) {
+    let texts = [&info.prompt, &info.negative_prompt];
+    let has = |sign: &str| {
+        texts
+            .iter()
+            .any(|text| text.as_deref().is_some_and(|t| t.contains(sign)))
+    };
+    if has("<lora:") || has("<lyco:") || info.extra.contains_key("Lora hashes") {
+        recalled.note("LoRAs cannot be used yet; their tags in the prompt are read as words");
+    }
+    if has("embedding:") || info.extra.contains_key("TI hashes") {
+        recalled.note("Embeddings cannot be used yet; their names are read as words");
+    }
+    let invoke = info.software.as_deref() == Some("InvokeAI");
+    if invoke && (has("++") || has("--") || has(".and(") || has(".blend(") || has(".swap(")) {
+        recalled
+            .note("InvokeAI's own signs for weights and blends in the prompt are read as words");
+    }
+}
+
+/// Whether the seed's noise is the same here.
+pub(super) fn seed(recalled: &mut Recalled, info: &PictureInfo) {
+    let extra = |key: &str| info.extra.get(key).map(String::as_str);
+    let web_ui = matches!(
+        info.software.as_deref(),
+        Some("AUTOMATIC1111" | "Forge" | "SD.Next")
+    );
+    // Without a word it is the graphics card that draws the noise.
+    if web_ui && !extra("RNG").is_some_and(|rng| rng.eq_ignore_ascii_case("CPU")) {
+        recalled.note(
+            "Its noise was most likely drawn on a graphics card, and ours is drawn as on a CPU: the same seed gives another picture",
+        );
+    }
+    if let Some(variation) = extra("Variation seed").or(extra("Variation seed strength")) {
+        recalled.note(format!(
+            "Variations of seeds ({}) are not there yet; took the main seed",
+            short(variation)
+        ));
+    }
+}
+
+/// What is done to pictures beside drawing them.
+pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
+    let get = |key: &str| info.extra.get(key).map(|value| short(value));
+    let any = |start: &str| info.extra.keys().any(|key| key.starts_with(start));
+    let hires = any("Hires") || info.extra.contains_key("First pass size");
+    if hires {
+        recalled.note("It was enlarged in a second pass (hires fix), which is not there yet; the first pass was taken over");
+    }
+    if let Some(strength) = get("Denoising strength").filter(|_| !hires) {
+        recalled.note(format!(
+            "It was drawn over another picture (denoising strength {strength}), which is not there yet; it is drawn from noise"
+        ));
+    }
+    if let Some(layers) = get("Clip skip").filter(|layers| layers != "1") {
+        recalled.note(format!(
+            "Clip skip {layers} is not there yet; the text encoder's last layer is read"
+        ));
+    }
+    if let Some(vae) = get("VAE") {
+        recalled.note(format!("It used the VAE '{vae}'; the model's own is used"));
+    }
+    if let Some(refiner) = get("Refiner") {
+        recalled.note(format!(
+            "It was finished by the refiner '{refiner}', which cannot be used yet"
+        ));
+    }
+    if let Some(skew) = get("ENSD").or_else(|| get("Eta")) {
+        recalled.note(format!(
+            "Its sampler's noise was changed (eta or ENSD {skew}), which is not there yet"
+        ));
+    }
+    let others = [
+        (
+            "ControlNet",
+            "It was guided by a ControlNet, which cannot be used yet",
+        ),
+        (
+            "ADetailer",
+            "Details were drawn anew (ADetailer), which is not there yet",
+        ),
+        (
+            "Face restoration",
+            "Faces were restored, which is not there yet",
+        ),
+        ("Tiling", "It was drawn to be tiled, which is not there yet"),
+        (
+            "Dynamic thresholding",
+            "Dynamic thresholding is not there yet",
+        ),
+        (
+            "Postprocess upscal",
+            "It was enlarged afterwards, which is not there yet",
+        ),
+    ];
+    for (start, note) in others {
+        let on = |value: &String| !matches!(value.as_str(), "False" | "None");
+        if info
+            .extra
+            .iter()
+            .any(|(key, value)| key.starts_with(start) && on(value))
+        {
+            recalled.note(note);
+        }
+    }
+}
+
+fn short(value: &str) -> String {
+    value.chars().take(80).collect()
+}
