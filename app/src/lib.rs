@@ -12,3 +12,4 @@ pub mod recall;
 pub mod studio;
 pub mod theme;
 pub mod widgets;
+pub mod window;

@@ -1,5 +1,7 @@
 //! Helpers for the whole-program tests of Diptych: a client of the engine, and where the fixtures lie.
 
+pub mod window;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

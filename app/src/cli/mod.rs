@@ -15,6 +15,7 @@ mod noise;
 mod out;
 mod progress;
 mod save;
+mod studio;
 mod talk;
 mod tokenize;
 
@@ -29,10 +30,8 @@ use crate::folders;
 use args::{Cli, Global, Verb};
 use error::{CliError, Result};
 
-/// What `diptych` alone says.
+/// What `diptych` alone says where there is no display for its window.
 const ABOUT: &str = "\
-Diptych draws pictures and writes text with models on your own machine.
-
   diptych draw \"a red fox, flat style\" --out fox.png    draw a picture
   diptych chat \"how would you draw a storm?\"            talk with a model
   diptych complete \"Once upon a time\"                   continue a text
@@ -41,7 +40,6 @@ Diptych draws pictures and writes text with models on your own machine.
   diptych doctor                                        check this machine
 
 'diptych --help' tells all commands, 'diptych draw --help' all that one can do.
-A window comes with one of the next versions.
 ";
 
 /// The whole program: reads the command line, does it, says what failed.
@@ -84,7 +82,7 @@ fn quiet_drivers() {
 pub fn run(cli: Cli) -> Result<()> {
     let global = cli.global;
     match cli.command {
-        None => out::text(ABOUT),
+        None => studio::run(&global),
         Some(Verb::Draw(args)) => draw::run(&global, &args),
         Some(Verb::Chat(args)) => chat::run(&global, &args),
         Some(Verb::Complete(args)) => chat::complete(&global, &args),
@@ -167,7 +165,7 @@ impl Global {
 }
 
 /// A seed that nobody chose.
-fn new_seed() -> u64 {
+pub(crate) fn new_seed() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     // The standard library seeds its hash maps from the system's randomness. 32 bits: what other programs can take.
     std::hash::RandomState::new().build_hasher().finish() & u64::from(u32::MAX)

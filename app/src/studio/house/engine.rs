@@ -1,0 +1,140 @@
+//! The studio and its engine.
+
+use diptych_inference::engine::{Command, Event};
+
+use super::House;
+use crate::studio::command::AppCommand;
+use crate::studio::log::Level;
+use crate::studio::queue::Stage;
+use crate::studio::session::{EngineState, Session};
+use crate::studio::view::Drawer;
+
+impl House {
+    pub(in crate::studio) fn next_engine_event(&self) -> Option<Event> {
+        self.session.as_ref()?.next_event()
+    }
+
+    pub(super) fn start_engine(&mut self) {
+        self.engine = EngineState::Starting;
+        let device = self.device.unwrap_or(self.settings.device);
+        match Session::start(
+            device,
+            self.settings.memory_budget,
+            self.assets.clone(),
+            self.reply.wake.clone(),
+        ) {
+            Ok(session) => self.session = Some(session),
+            Err(error) => {
+                let message = format!("the system gives no thread to compute on: {error}");
+                self.log.notify(
+                    Level::Error,
+                    "Nothing can be drawn or written",
+                    message.clone(),
+                );
+                self.engine = EngineState::Failed(message);
+            }
+        }
+    }
+
+    /// Ends the engine and starts another one with the settings of now; jobs go on from their last step.
+    pub(super) fn restart_engine(&mut self) {
+        if !self.opened {
+            return;
+        }
+        if let Some(session) = self.session.take() {
+            session.end();
+        }
+        for task in self.queue.iter_mut() {
+            if task.job.take().is_some() && task.stage.is_live() {
+                task.stage = Stage::Waiting;
+            }
+        }
+        self.memory = None;
+        self.start_engine();
+        let paths = self.shelf.forget_names();
+        self.unnamed = 0;
+        self.name_models(paths);
+        if self.queue.all_paused {
+            self.send(Command::PauseAll);
+        }
+        self.settle();
+    }
+
+    pub(super) fn send(&mut self, command: Command) -> bool {
+        let taken = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.send(command));
+        if !taken && self.session.is_some() {
+            self.log.write(
+                Level::Error,
+                "The engine is too busy",
+                "A command was not taken; try again in a moment.",
+            );
+        }
+        taken
+    }
+
+    /// Takes in what the engine says that is about no job.
+    pub(in crate::studio) fn on_engine(&mut self, event: Event) {
+        match event {
+            Event::Ready { executor, device } => {
+                self.log
+                    .write(Level::Info, "Ready", format!("Computing on {device}."));
+                self.engine = EngineState::Ready { executor, device };
+                self.send(Command::ReportMemory);
+            }
+            Event::StartFailed(failure) => {
+                self.engine = EngineState::Failed(failure.message.clone());
+                self.log.notify_with(
+                    Level::Error,
+                    "Nothing can be drawn or written",
+                    failure.message,
+                    Some((
+                        "Settings".to_owned(),
+                        AppCommand::Drawer(Drawer::Settings).into(),
+                    )),
+                );
+            }
+            Event::Models(found) => {
+                for found in found {
+                    self.unnamed = self.unnamed.saturating_sub(1);
+                    self.shelf.known(found);
+                }
+                self.settle();
+            }
+            Event::Memory(memory) => self.memory = Some(memory),
+            Event::DeviceLost { reason } => {
+                self.log.notify(
+                    Level::Warning,
+                    "The graphics device was lost",
+                    format!("{reason}. It is being opened again; jobs go on from their last step."),
+                );
+                self.engine = EngineState::Lost(reason);
+            }
+            Event::DeviceRebuilt { device } => {
+                self.log.notify(
+                    Level::Success,
+                    "The graphics device is back",
+                    format!("Computing on {device}."),
+                );
+                let executor = if matches!(device.as_str(), "CPU") {
+                    "cpu"
+                } else {
+                    "gpu"
+                };
+                self.engine = EngineState::Ready { executor, device };
+            }
+            Event::Stopped => {
+                if self.session.is_some() {
+                    self.session = None;
+                    self.engine = EngineState::Failed(
+                        "the engine has ended; choose a device in the settings to start it again"
+                            .to_owned(),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Jobs: given to the engine, heard of, put to sleep, moved, ended.
+
+use std::sync::Arc;
+
+use diptych_inference::engine::{Command, Event, Place, Request};
+
+use super::House;
+use crate::library::records::{Target, TaskId, now};
+use crate::studio::command::QueueCommand;
+use crate::studio::queue::{Progress, Stage, Task, TaskHead};
+
+impl House {
+    /// Queues a job. It is in the library before the engine is told.
+    pub fn submit(&mut self, request: Request, target: Target, front: bool) -> TaskId {
+        let id = TaskId::new();
+        let task = Task {
+            head: TaskHead {
+                id,
+                request: Arc::new(request),
+                target,
+            },
+            stage: Stage::Waiting,
+            progress: Progress::default(),
+            warnings: Vec::new(),
+            created: now(),
+            position: self.queue.last_position(),
+            job: None,
+            checkpoint: None,
+            unsaved_checkpoint: false,
+        };
+        self.queue.push(task);
+        if front {
+            let to = self.queue.begun();
+            self.queue.move_to(id, to);
+        }
+        if let Some(task) = self.queue.get(id) {
+            self.save_task(task);
+        }
+        self.give_to_engine(id);
+        id
+    }
+
+    /// Gives a job to the engine, if its model is known there.
+    pub(super) fn give_to_engine(&mut self, id: TaskId) {
+        let Some(index) = self.queue.index(id) else {
+            return;
+        };
+        let Some(session) = &self.session else {
+            return;
+        };
+        let Some(task) = self.queue.tasks().get(index) else {
+            return;
+        };
+        let known = self.shelf.find(task.head.request.model()).is_some();
+        if task.job.is_some() || task.stage != Stage::Waiting || !(known || self.shelf.ready) {
+            return;
+        }
+        let job = session.next_job();
+        let command = match &task.checkpoint {
+            Some(checkpoint) => Command::Resume {
+                job,
+                checkpoint: checkpoint.clone(),
+            },
+            None => Command::Submit {
+                job,
+                request: Box::new((*task.head.request).clone()),
+                place: Place::Back,
+            },
+        };
+        if !self.send(command) {
+            return;
+        }
+        if let Some(task) = self.queue.get_mut(id) {
+            task.job = Some(job);
+        }
+        // The engine's order is that of the queue.
+        let tasks = self.queue.tasks();
+        let at_engine = |tasks: &[Task]| tasks.iter().filter(|task| task.job.is_some()).count();
+        let to = at_engine(tasks.get(..index).unwrap_or_default());
+        if to + 1 < at_engine(tasks) {
+            self.send(Command::Move { job, to });
+        }
+    }
+
+    /// Gives the engine everything that waits for it.
+    pub(super) fn give_all(&mut self) {
+        let waiting: Vec<TaskId> = self
+            .queue
+            .tasks()
+            .iter()
+            .filter(|task| task.job.is_none() && task.stage == Stage::Waiting)
+            .map(|task| task.head.id)
+            .collect();
+        for id in waiting {
+            self.give_to_engine(id);
+        }
+    }
+
+    /// Takes in what the engine says of a job. Gives the job's head, and the job itself if this is its end.
+    pub(in crate::studio) fn hear(&mut self, event: &Event) -> Option<(TaskHead, Option<Task>)> {
+        let job = event.job()?;
+        let task = self.queue.of_job(job)?;
+        let before = task.stage.clone();
+        task.hear(event);
+        let head = task.head.clone();
+        let changed = std::mem::discriminant(&before) != std::mem::discriminant(&task.stage);
+        match event {
+            Event::Finished { .. } | Event::Cancelled { .. } => {
+                let ended = self.queue.remove(head.id);
+                self.send(Command::ReportMemory);
+                return Some((head, ended));
+            }
+            Event::Failed { failure, .. } => {
+                task.stage = Stage::Failed(failure.message.clone());
+                task.job = None;
+                task.checkpoint = None;
+                task.progress.started = None;
+                let task = task.clone();
+                self.save_task(&task);
+                self.send(Command::ReportMemory);
+                return Some((head, None));
+            }
+            _ => {}
+        }
+        if changed && let Some(task) = self.queue.get(head.id) {
+            self.save_task(task);
+        }
+        Some((head, None))
+    }
+
+    pub(in crate::studio) fn forget(&self, id: TaskId) {
+        self.forget_task(id);
+    }
+
+    /// Does what a person wants of a job. Gives the job back if it ended by that without the engine's help.
+    pub(in crate::studio) fn run_queue(&mut self, command: QueueCommand) -> Option<Task> {
+        match command {
+            QueueCommand::Cancel(id) => return self.cancel(id),
+            QueueCommand::Pause(id) => {
+                let task = self.queue.get_mut(id)?;
+                match task.job {
+                    Some(job) => {
+                        self.send(Command::Pause(job));
+                    }
+                    None => {
+                        task.stage = Stage::Paused;
+                        let task = task.clone();
+                        self.save_task(&task);
+                    }
+                }
+            }
+            QueueCommand::Resume(id) => self.resume(id),
+            QueueCommand::Move(id, to) => {
+                let at_engine = self.queue.move_to(id, to)?;
+                let task = self.queue.get(id)?;
+                let job = task.job;
+                self.save_task(task);
+                if let Some(job) = job {
+                    self.send(Command::Move { job, to: at_engine });
+                }
+            }
+            QueueCommand::PauseAll => {
+                self.queue.all_paused = true;
+                self.send(Command::PauseAll);
+            }
+            QueueCommand::ResumeAll => {
+                self.queue.all_paused = false;
+                self.send(Command::UnpauseAll);
+                let ids: Vec<TaskId> = self
+                    .queue
+                    .tasks()
+                    .iter()
+                    .filter(|task| matches!(task.stage, Stage::Interrupted | Stage::Paused))
+                    .map(|task| task.head.id)
+                    .collect();
+                for id in ids {
+                    self.resume(id);
+                }
+            }
+            QueueCommand::CancelAll => {
+                let ids: Vec<TaskId> = self.queue.tasks().iter().map(|task| task.head.id).collect();
+                for id in ids.into_iter().rev() {
+                    self.command(QueueCommand::Cancel(id));
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn cancel(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.queue.get(id)?;
+        if let Some(job) = task.job {
+            // The engine answers with what there is so far.
+            self.send(Command::Cancel(job));
+            return None;
+        }
+        self.forget_task(id);
+        self.queue.remove(id)
+    }
+
+    pub(super) fn resume(&mut self, id: TaskId) {
+        let Some(task) = self.queue.get_mut(id) else {
+            return;
+        };
+        if let (Some(job), Stage::Paused) = (task.job, &task.stage) {
+            self.send(Command::Unpause(job));
+            return;
+        }
+        if task.job.is_some() {
+            return;
+        }
+        task.stage = Stage::Waiting;
+        task.warnings.clear();
+        let task = task.clone();
+        self.save_task(&task);
+        self.give_to_engine(id);
+    }
+
+    /// Whether a command about jobs can be done now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(in crate::studio) fn queue_available(&self, command: &QueueCommand) -> Result<(), String> {
+        let none = self.queue.tasks().is_empty();
+        match command {
+            QueueCommand::CancelAll | QueueCommand::PauseAll if none => {
+                Err("Nothing runs or waits".to_owned())
+            }
+            QueueCommand::PauseAll if self.queue.all_paused => {
+                Err("All jobs are paused already".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}

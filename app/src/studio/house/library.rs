@@ -1,0 +1,205 @@
+//! The studio and its library: what is kept, and what was left of an earlier run.
+
+use std::sync::Arc;
+
+use diptych_inference::engine::{ImageRequest, Picture};
+
+use super::House;
+use crate::library::keeper::LibraryEvent;
+use crate::library::records::{GridId, PictureId, Target, TaskId, TaskRecord, TaskState, now};
+use crate::library::{self, Library, NewPicture, Restored};
+use crate::studio::command::QueueCommand;
+use crate::studio::effects::Effect;
+use crate::studio::log::Level;
+use crate::studio::queue::{Progress, Stage, Task, TaskHead};
+use crate::studio::settings::{self, Settings};
+
+impl House {
+    pub(in crate::studio) fn next_library_event(&self) -> Option<LibraryEvent> {
+        self.keeper.events().try_recv().ok()
+    }
+
+    /// Has the library keep something; never waits. What cannot be kept now is tried again until it can.
+    pub fn save(
+        &self,
+        what: impl Into<String>,
+        op: impl FnMut(&mut Library) -> library::Result<Option<LibraryEvent>> + Send + 'static,
+    ) {
+        self.keeper.save(what, op);
+    }
+
+    /// Asks the library something; the answer comes as a [`LibraryEvent`].
+    pub fn look_up(
+        &self,
+        what: impl Into<String>,
+        op: impl FnMut(&mut Library) -> library::Result<Option<LibraryEvent>> + Send + 'static,
+    ) {
+        self.keeper.ask(what, op);
+    }
+
+    pub(in crate::studio) fn save_draft(&self, key: String, value: String) {
+        self.keeper.save("what you typed", move |library| {
+            library.put_draft(&key, &value)?;
+            Ok(Some(LibraryEvent::DraftSaved {
+                key: key.clone(),
+                at: now(),
+            }))
+        });
+    }
+
+    pub(super) fn save_settings(&mut self) {
+        match serde_json::to_value(&self.settings) {
+            Ok(value) => self.keeper.save("settings", move |library| {
+                library.put_setting(settings::KEY, &value)?;
+                Ok(None)
+            }),
+            Err(error) => tracing::error!("the settings cannot be written: {error}"),
+        }
+    }
+
+    pub(super) fn save_task(&self, task: &Task) {
+        let Some(session) = self.keeper.session() else {
+            return;
+        };
+        let record = TaskRecord {
+            id: task.head.id,
+            session,
+            request: (*task.head.request).clone(),
+            target: task.head.target.clone(),
+            state: match task.stage {
+                Stage::Waiting => TaskState::Waiting,
+                Stage::Loading { .. } | Stage::Running => TaskState::Running,
+                Stage::Paused | Stage::Interrupted => TaskState::Paused,
+                Stage::Failed(_) => TaskState::Failed,
+            },
+            position: task.position,
+            progress: (task.progress.done > 0).then_some((task.progress.done, task.progress.total)),
+            checkpoint: task.checkpoint.as_ref().map(|bytes| bytes.to_vec()),
+            created: task.created,
+        };
+        self.keeper.save("the queue", move |library| {
+            library.put_task(&record)?;
+            Ok(None)
+        });
+    }
+
+    pub(super) fn forget_task(&self, id: TaskId) {
+        self.keeper.save("the queue", move |library| {
+            library.remove_task(id)?;
+            Ok(None)
+        });
+    }
+
+    pub(in crate::studio) fn restore(&mut self, restored: &Restored) {
+        self.opened = true;
+        self.settings = Settings::read(&restored.settings);
+        self.effect(Effect::Look);
+        let mut tasks = restored.tasks.clone();
+        tasks.sort_by(|a, b| a.position.total_cmp(&b.position));
+        let mut left = 0;
+        for task in tasks {
+            if matches!(task.target, Target::File { .. }) {
+                // The command line's; whoever ran it can run it again.
+                self.forget_task(task.id);
+                continue;
+            }
+            left += 1;
+            let (done, total) = task.progress.unwrap_or_default();
+            self.queue.push(Task {
+                head: TaskHead {
+                    id: task.id,
+                    request: Arc::new(task.request),
+                    target: task.target,
+                },
+                stage: Stage::Interrupted,
+                progress: Progress {
+                    done,
+                    total,
+                    ..Progress::default()
+                },
+                warnings: Vec::new(),
+                created: task.created,
+                position: task.position,
+                job: None,
+                checkpoint: task.checkpoint.map(Arc::from),
+                unsaved_checkpoint: false,
+            });
+        }
+        if left > 0 {
+            let title = match left {
+                1 => "A job is left from last time".to_owned(),
+                count => format!("{count} jobs are left from last time"),
+            };
+            let action = ("Go on".to_owned(), QueueCommand::ResumeAll.into());
+            self.log.notify_with(
+                Level::Info,
+                title,
+                "They go on from their last step.",
+                Some(action),
+            );
+        }
+        self.start_engine();
+        self.look_for_models();
+    }
+
+    pub(in crate::studio) fn on_library(&mut self, event: LibraryEvent) {
+        match event {
+            LibraryEvent::PictureSaved(record) => {
+                self.fresh.remove(&record.id);
+            }
+            LibraryEvent::Trouble { what, message } => {
+                self.library_trouble = Some(message.clone());
+                self.log
+                    .notify(Level::Error, format!("Not saved yet: {what}"), message);
+                if !self.opened {
+                    // The studio can be used all the same; what it makes waits in memory.
+                    self.opened = true;
+                    self.start_engine();
+                    self.look_for_models();
+                }
+            }
+            LibraryEvent::Recovered => {
+                self.library_trouble = None;
+                self.log
+                    .notify(Level::Success, "Everything is saved again", "");
+            }
+            LibraryEvent::Failed { what, message } => {
+                self.log.notify(Level::Error, what, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps a picture: at once in memory, soon in the library, which answers with [`LibraryEvent::PictureSaved`].
+    pub(in crate::studio) fn keep_picture(
+        &mut self,
+        picture: Arc<Picture>,
+        request: ImageRequest,
+        steps_done: Option<u32>,
+        seconds: f32,
+        grid: Option<GridId>,
+        done: TaskId,
+    ) -> PictureId {
+        let id = PictureId::new();
+        self.fresh.insert(id, picture.clone());
+        self.keeper.save("a picture", move |library| {
+            let record = library.save_picture(NewPicture {
+                id,
+                picture: picture.clone(),
+                request: request.clone(),
+                steps_done,
+                seconds,
+                grid,
+                done: Some(done),
+                file: None,
+            })?;
+            Ok(Some(LibraryEvent::PictureSaved(record)))
+        });
+        id
+    }
+
+    /// A picture that was drawn in this run and is not in its file yet.
+    pub fn fresh_picture(&self, id: PictureId) -> Option<&Arc<Picture>> {
+        self.fresh.get(&id)
+    }
+}

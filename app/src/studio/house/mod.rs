@@ -1,0 +1,230 @@
+//! What all parts of the studio share: the engine, the library, the queue, the models, the settings, the log.
+
+mod engine;
+mod jobs;
+mod library;
+mod shelf;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use diptych_inference::engine::{DeviceChoice, Picture};
+use diptych_inference::graph::MemoryUse;
+
+use super::command::UiCommand;
+use super::effects::{Ask, AskKind, Effect};
+use super::log::{Level, Log};
+use super::models::{Seen, Shelf};
+use super::queue::Queue;
+use super::session::{EngineState, Session};
+use super::settings::Settings;
+use super::{StudioOptions, Wake};
+use crate::library::keeper::Keeper;
+use crate::library::records::PictureId;
+
+/// How often checkpoints and progress are given to the library.
+const CHECKPOINTS: Duration = Duration::from_millis(900);
+
+/// What background threads have to say.
+enum Later {
+    Command(UiCommand),
+    Seen(Box<Seen>),
+    LookedEverywhere(u64),
+    Notice(Level, String, String),
+}
+
+/// Lets a background thread speak to the studio.
+#[derive(Clone)]
+pub struct Reply {
+    sender: Sender<Later>,
+    wake: Wake,
+}
+
+impl Reply {
+    /// Has a command done.
+    pub fn command(&self, command: impl Into<UiCommand>) {
+        self.say(Later::Command(command.into()));
+    }
+
+    /// Shows a notice.
+    pub fn notice(&self, level: Level, title: impl Into<String>, text: impl Into<String>) {
+        self.say(Later::Notice(level, title.into(), text.into()));
+    }
+
+    fn say(&self, later: Later) -> bool {
+        let heard = self.sender.send(later).is_ok();
+        (self.wake)();
+        heard
+    }
+}
+
+/// What all parts of the studio share.
+pub struct House {
+    /// What the person has settled.
+    pub settings: Settings,
+    /// All models.
+    pub shelf: Shelf,
+    /// All jobs.
+    pub queue: Queue,
+    /// What happened.
+    pub log: Log,
+    /// How far the engine is.
+    pub engine: EngineState,
+    /// Memory in use on the device, as last told.
+    pub memory: Option<MemoryUse>,
+    /// Why the library cannot keep anything now; everything waits in memory meanwhile.
+    pub library_trouble: Option<String>,
+    /// Folder of the library.
+    pub data: PathBuf,
+    /// Folder of the program's own models, fonts and icons.
+    pub assets: PathBuf,
+    keeper: Keeper,
+    session: Option<Session>,
+    device: Option<DeviceChoice>,
+    look_elsewhere: bool,
+    opened: bool,
+    scan: u64,
+    unnamed: usize,
+    commands: VecDeque<UiCommand>,
+    effects: Vec<Effect>,
+    later: Receiver<Later>,
+    reply: Reply,
+    fresh: HashMap<PictureId, Arc<Picture>>,
+    checkpoints_at: Option<Instant>,
+}
+
+impl House {
+    pub(in crate::studio) fn open(options: StudioOptions) -> Self {
+        let (sender, later) = unbounded();
+        let keeper = Keeper::start(options.data.clone(), "window", options.wake.clone());
+        Self {
+            settings: Settings::default(),
+            shelf: Shelf::default(),
+            queue: Queue::default(),
+            log: Log::default(),
+            engine: EngineState::Starting,
+            memory: None,
+            library_trouble: None,
+            data: options.data,
+            assets: options.assets,
+            keeper,
+            session: None,
+            device: options.device,
+            look_elsewhere: options.look_elsewhere,
+            opened: false,
+            scan: 0,
+            unnamed: 0,
+            commands: VecDeque::new(),
+            effects: Vec::new(),
+            later,
+            reply: Reply {
+                sender,
+                wake: options.wake,
+            },
+            fresh: HashMap::new(),
+            checkpoints_at: None,
+        }
+    }
+
+    /// Whether the library was read, and the studio can be used.
+    pub fn is_open(&self) -> bool {
+        self.opened
+    }
+
+    /// For background threads.
+    pub fn reply(&self) -> Reply {
+        self.reply.clone()
+    }
+
+    /// Has a command done after this one.
+    pub fn command(&mut self, command: impl Into<UiCommand>) {
+        self.commands.push_back(command.into());
+    }
+
+    /// Has the window do something.
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Asks the person for a file or folder.
+    pub fn ask(
+        &mut self,
+        title: impl Into<String>,
+        kind: AskKind,
+        then: impl FnOnce(PathBuf) -> UiCommand + Send + 'static,
+    ) {
+        self.effects.push(Effect::Ask(Ask {
+            kind,
+            title: title.into(),
+            then: Box::new(then),
+        }));
+    }
+
+    /// What the window has to do; to be taken once a frame.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(in crate::studio) fn next_command(&mut self) -> Option<UiCommand> {
+        if let Some(command) = self.commands.pop_front() {
+            return Some(command);
+        }
+        while let Ok(later) = self.later.try_recv() {
+            match later {
+                Later::Command(command) => return Some(command),
+                Later::Seen(seen) => self.seen(*seen),
+                Later::LookedEverywhere(scan) => self.looked_everywhere(scan),
+                Later::Notice(level, title, text) => {
+                    self.log.notify(level, title, text);
+                }
+            }
+        }
+        None
+    }
+
+    pub(in crate::studio) fn tick(&mut self) {
+        let now = Instant::now();
+        self.log.expire(now, None);
+        if self
+            .checkpoints_at
+            .is_some_and(|last| now < last + CHECKPOINTS)
+        {
+            return;
+        }
+        self.checkpoints_at = Some(now);
+        let mut kept = Vec::new();
+        for task in self.queue.iter_mut() {
+            if std::mem::take(&mut task.unsaved_checkpoint)
+                && let Some(bytes) = &task.checkpoint
+            {
+                let progress = (task.progress.done, task.progress.total);
+                kept.push((task.head.id, bytes.clone(), progress));
+            }
+        }
+        for (id, bytes, progress) in kept {
+            self.keeper.save("the queue", move |library| {
+                library.put_checkpoint(id, &bytes, Some(progress))?;
+                Ok(None)
+            });
+        }
+    }
+
+    pub(in crate::studio) fn close(&mut self, within: Duration) -> bool {
+        self.keeper.flush(within)
+    }
+
+    /// Whether nothing runs, waits for its turn, is being looked for or being saved.
+    pub fn is_idle(&self) -> bool {
+        self.opened
+            && self.commands.is_empty()
+            && self.later.is_empty()
+            && self.queue.live().next().is_none()
+            && self.keeper.waiting() == 0
+            && !self.shelf.scanning
+            && self.unnamed == 0
+            && !matches!(self.engine, EngineState::Starting)
+    }
+}

@@ -1,0 +1,156 @@
+//! Settings of the whole studio, shared by all its windows through the library.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use diptych_inference::engine::DeviceChoice;
+use serde::{Deserialize, Serialize};
+
+use super::command::Entry;
+use crate::theme::{Icon, ThemeChoice};
+
+/// The key under which the library keeps them.
+pub const KEY: &str = "settings";
+/// Scales that can be chosen: from small on a low screen to large on a 4K one.
+pub const SCALES: std::ops::RangeInclusive<f32> = 0.75..=2.5;
+
+/// What the person has settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Dark, light, or as the system.
+    pub theme: ThemeChoice,
+    /// Size of everything, times the system's own scale.
+    pub scale: f32,
+    /// What computes.
+    pub device: DeviceChoice,
+    /// Most bytes to use on the device; `None` lets the engine decide.
+    pub memory_budget: Option<u64>,
+    /// Folders and files in which to look for models, beside the built-in ones.
+    pub folders: Vec<PathBuf>,
+    /// Whether to look into the folders of other programs, too.
+    pub look_elsewhere: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            theme: ThemeChoice::System,
+            scale: 1.0,
+            device: DeviceChoice::Auto,
+            memory_budget: None,
+            folders: Vec::new(),
+            look_elsewhere: true,
+        }
+    }
+}
+
+/// A change of a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SettingsCommand {
+    /// Dark, light, system.
+    Theme(ThemeChoice),
+    /// Size of everything.
+    Scale(f32),
+    /// What computes.
+    Device(DeviceChoice),
+    /// Most bytes to use on the device.
+    MemoryBudget(Option<u64>),
+    /// Whether to look into the folders of other programs.
+    LookElsewhere(bool),
+}
+
+impl Settings {
+    /// Reads what the library kept; single settings that cannot be read keep their default.
+    pub fn read(kept: &BTreeMap<String, serde_json::Value>) -> Self {
+        let mut settings = Self::default();
+        let Some(serde_json::Value::Object(fields)) = kept.get(KEY) else {
+            return settings;
+        };
+        fn take<T: serde::de::DeserializeOwned>(
+            fields: &serde_json::Map<String, serde_json::Value>,
+            name: &str,
+            to: &mut T,
+        ) {
+            if let Some(value) = fields.get(name) {
+                match serde_json::from_value(value.clone()) {
+                    Ok(value) => *to = value,
+                    Err(error) => tracing::warn!("the setting '{name}' cannot be read: {error}"),
+                }
+            }
+        }
+        take(fields, "theme", &mut settings.theme);
+        take(fields, "scale", &mut settings.scale);
+        take(fields, "device", &mut settings.device);
+        take(fields, "memory_budget", &mut settings.memory_budget);
+        take(fields, "folders", &mut settings.folders);
+        take(fields, "look_elsewhere", &mut settings.look_elsewhere);
+        settings.scale = if settings.scale.is_finite() {
+            settings.scale.clamp(*SCALES.start(), *SCALES.end())
+        } else {
+            1.0
+        };
+        settings
+    }
+}
+
+/// Settings in the palette.
+pub fn entries() -> Vec<Entry> {
+    vec![
+        Entry::new(
+            SettingsCommand::Theme(ThemeChoice::Dark),
+            "Dark theme",
+            Icon::Moon,
+        ),
+        Entry::new(
+            SettingsCommand::Theme(ThemeChoice::Light),
+            "Light theme",
+            Icon::Sun,
+        ),
+        Entry::new(
+            SettingsCommand::Theme(ThemeChoice::System),
+            "Theme of the system",
+            Icon::Monitor,
+        ),
+        Entry::new(
+            SettingsCommand::Device(DeviceChoice::Auto),
+            "Compute on the best device",
+            Icon::Gpu,
+        ),
+        Entry::new(
+            SettingsCommand::Device(DeviceChoice::Gpu),
+            "Compute on the GPU",
+            Icon::Gpu,
+        ),
+        Entry::new(
+            SettingsCommand::Device(DeviceChoice::Cpu),
+            "Compute on the CPU",
+            Icon::Cpu,
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_back_and_faulty_ones_are_left_out() {
+        let settings = Settings {
+            scale: 1.5,
+            folders: vec!["/models".into()],
+            ..Settings::default()
+        };
+        let value = serde_json::to_value(&settings).unwrap();
+        let kept = |value| BTreeMap::from([(KEY.to_owned(), value)]);
+        assert_eq!(Settings::read(&kept(value.clone())), settings);
+        let mut faulty = value;
+        faulty["scale"] = "large".into();
+        faulty["device"] = "toaster".into();
+        let read = Settings::read(&kept(faulty));
+        assert_eq!(read.folders, settings.folders);
+        assert_eq!((read.scale, read.device), (1.0, DeviceChoice::Auto));
+        let huge = serde_json::json!({"scale": 1e9});
+        assert_eq!(Settings::read(&kept(huge)).scale, *SCALES.end());
+    }
+}

@@ -1,0 +1,217 @@
+//! The window: an eframe shell around the studio.
+
+mod dialogs;
+mod effects;
+mod shortcuts;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diptych_inference::engine::DeviceChoice;
+use egui::{Context, Frame, Panel, Ui};
+
+pub use dialogs::{Dialogs, NativeDialogs, ScriptedDialogs};
+
+use crate::panels::{self, Gui};
+use crate::studio::command::{self, Entry, UiCommand};
+use crate::studio::view::{Drawer, Overlay, Workspace};
+use crate::studio::{Studio, StudioOptions};
+use crate::theme::{self, ThemeError};
+
+/// How the window is to be opened.
+#[derive(Clone, Debug)]
+pub struct WindowOptions {
+    /// Folder of the library.
+    pub data: PathBuf,
+    /// Folder of the program's own models, fonts and icons.
+    pub assets: PathBuf,
+    /// The device of the command line.
+    pub device: Option<DeviceChoice>,
+    /// Whether to look for models in the folders of other programs.
+    pub look_elsewhere: bool,
+}
+
+/// How long the library may take for the last changes when the window closes.
+const LAST_SAVE: Duration = Duration::from_secs(5);
+/// After something was typed, a frame comes at the latest then, so that it is saved within the second.
+const AFTER_INPUT: Duration = Duration::from_millis(400);
+/// Width of the drawer at the right.
+const DRAWER: f32 = 400.0;
+/// Height of the strip at the bottom.
+const STRIP: f32 = 34.0;
+/// Its height when it is unfolded.
+const STRIP_OPEN: f32 = 208.0;
+
+/// The window.
+pub struct Window {
+    studio: Studio,
+    entries: Vec<Entry>,
+    dialogs: Box<dyn Dialogs>,
+    focus: Option<&'static str>,
+}
+
+impl Window {
+    /// Opens the studio in an egui context.
+    ///
+    /// # Errors
+    /// If fonts, icons or palettes of the program are missing.
+    pub fn open(
+        ctx: &Context,
+        options: WindowOptions,
+        dialogs: Box<dyn Dialogs>,
+    ) -> Result<Self, ThemeError> {
+        let look = theme::load(&options.assets)?;
+        look.install(ctx, theme::ThemeChoice::default(), 1.0);
+        let waker = ctx.clone();
+        let studio = Studio::open(StudioOptions {
+            data: options.data,
+            assets: options.assets,
+            device: options.device,
+            look_elsewhere: options.look_elsewhere,
+            wake: Arc::new(move || waker.request_repaint()),
+        });
+        Ok(Self {
+            studio,
+            entries: command::entries(),
+            dialogs,
+            focus: None,
+        })
+    }
+
+    /// The studio.
+    pub fn studio(&self) -> &Studio {
+        &self.studio
+    }
+
+    /// The studio, for tests.
+    pub fn studio_mut(&mut self) -> &mut Studio {
+        &mut self.studio
+    }
+
+    fn show(&mut self, ui: &mut Ui) -> Vec<UiCommand> {
+        let ctx = ui.ctx().clone();
+        let mut gui = Gui {
+            tokens: theme::tokens(&ctx),
+            entries: &self.entries,
+            commands: Vec::new(),
+            focus: self.focus.take(),
+        };
+        let studio = &mut self.studio;
+        gui.commands
+            .extend(shortcuts::pressed(&ctx, studio, &self.entries));
+        let tokens = gui.tokens.clone();
+        let colours = &tokens.colours;
+        Panel::left("rail")
+            .exact_size(tokens.size.rail_width)
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(Frame::new().fill(colours.bg_base))
+            .show(ui, |ui| panels::rail::show(ui, studio, &mut gui));
+        let strip = if studio.view.queue_open {
+            STRIP_OPEN
+        } else {
+            STRIP
+        };
+        Panel::bottom("queue")
+            .exact_size(strip)
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(Frame::new().fill(colours.bg_base))
+            .show(ui, |ui| panels::queue::show(ui, studio, &mut gui));
+        if let Some(drawer) = studio.view.drawer {
+            let width = DRAWER.min(ui.available_width() * 0.6);
+            Panel::right("drawer")
+                .exact_size(width)
+                .resizable(false)
+                .show_separator_line(false)
+                .frame(
+                    Frame::new()
+                        .fill(colours.bg_panel)
+                        .inner_margin(tokens.size.gap_l),
+                )
+                .show(ui, |ui| match drawer {
+                    Drawer::Settings => panels::settings::show(ui, studio, &mut gui),
+                    Drawer::Log => panels::log::show(ui, studio, &mut gui),
+                    Drawer::Models => panels::models::show(ui, studio, &mut gui),
+                });
+        }
+        egui::CentralPanel::no_frame()
+            .frame(Frame::new().fill(colours.bg_panel))
+            .show(ui, |ui| match studio.view.workspace {
+                Workspace::Create => panels::create::show(ui, studio, &mut gui),
+                Workspace::Chat => panels::chat::show(ui, studio, &mut gui),
+                Workspace::Compare => panels::compare::show(ui, studio, &mut gui),
+                Workspace::Gallery => panels::gallery::show(ui, studio, &mut gui),
+            });
+        match studio.view.overlay {
+            Some(Overlay::Palette) => panels::palette::show(ui, studio, &mut gui),
+            Some(Overlay::Keys) => panels::keys::show(ui, studio, &mut gui),
+            None => {}
+        }
+        panels::toasts::show(&ctx, studio, &mut gui);
+        panels::drop::take(&ctx, &mut gui);
+        self.focus = gui.focus;
+        gui.commands
+    }
+
+    fn ask_for_frames(&self, ctx: &Context) {
+        if ctx.input(|input| !input.events.is_empty()) {
+            ctx.request_repaint_after(AFTER_INPUT);
+        }
+        if let Some(at) = self.studio.house.log.next_expiry() {
+            ctx.request_repaint_after(at.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
+impl eframe::App for Window {
+    fn logic(&mut self, _ctx: &Context, _frame: &mut eframe::Frame) {
+        self.studio.tick();
+    }
+
+    fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
+        let ctx = ui.ctx().clone();
+        let commands = self.show(ui);
+        if !commands.is_empty() {
+            ctx.request_repaint();
+        }
+        for command in commands {
+            self.studio.apply(command);
+        }
+        self.do_effects(&ctx, frame);
+        self.ask_for_frames(&ctx);
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        visuals.panel_fill.to_normalized_gamma_f32()
+    }
+
+    fn on_exit(&mut self) {
+        self.studio.close(LAST_SAVE);
+    }
+}
+
+/// Opens the window and stays until it is closed.
+///
+/// # Errors
+/// If the system gives no window, or the program's assets are incomplete.
+pub fn run(options: WindowOptions) -> Result<(), eframe::Error> {
+    let native = eframe::NativeOptions {
+        viewport: egui::ViewportBuilder::default()
+            .with_title("Diptych")
+            .with_app_id("diptych")
+            .with_inner_size([1280.0, 800.0])
+            .with_min_inner_size([800.0, 520.0]),
+        centered: true,
+        ..Default::default()
+    };
+    eframe::run_native(
+        "Diptych",
+        native,
+        Box::new(move |cc| {
+            let window = Window::open(&cc.egui_ctx, options, Box::new(NativeDialogs))?;
+            Ok(Box::new(window))
+        }),
+    )
+}
