@@ -1,3 +1,281 @@
 //! Everything a person makes, kept: an SQLite index, picture files, drafts and the queue.
+//!
+//! A library is a folder: `library.db` (the index, in WAL mode), `pictures/YYYY-MM/*.png`, and `sessions/`, where each
+//! running instance holds the lock of a file. What a method of [`Library`] has returned from is on the disk
+//! (`synchronous=FULL`) and survives the end of the program and of the machine. Several instances may use one library at
+//! once. [`Keeper`] does the same from a thread of its own, for clients that never wait for the disk.
 
+mod adopt;
+mod chats;
+pub mod error;
+pub mod files;
+mod index;
+pub mod keeper;
+mod notes;
+mod pictures;
 pub mod records;
+mod rescue;
+mod schema;
+mod sessions;
+mod tasks;
+#[cfg(test)]
+mod tests;
+pub mod time;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+pub use adopt::Restored;
+pub use chats::Found;
+pub use error::{LibraryError, Result};
+pub use keeper::{Keeper, LibraryEvent};
+pub use pictures::{NewPicture, PictureQuery};
+use records::{PictureId, SessionId};
+
+/// Name of the index in the library's folder.
+pub const INDEX: &str = "library.db";
+/// Folder of the pictures in the library's folder.
+pub const PICTURES: &str = "pictures";
+
+/// A library that is open. Every method waits for the disk.
+#[derive(Debug)]
+pub struct Library {
+    folder: PathBuf,
+    db: Connection,
+    session: SessionId,
+    /// `None` if it was opened only to look.
+    lock: Option<sessions::Lock>,
+    /// Pictures whose file is safe; if the index could not take one, the next try needs no second file.
+    written: HashMap<PictureId, PathBuf>,
+    /// What a person is to be told.
+    notices: Vec<String>,
+    batch: Batch,
+    /// The index file as it was when it was opened.
+    identity: Option<index::Identity>,
+    /// Held by those libraries that are read from a copy.
+    _copy: Option<tempfile::TempDir>,
+}
+
+/// Whether several changes are to become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// Each change is a transaction of its own.
+    Off,
+    /// A transaction begins with the next change.
+    Ready,
+    /// It has begun.
+    Begun,
+}
+
+impl Library {
+    /// Opens the library in a folder, which is made where it is missing, and marks this run of the program as living.
+    /// `kind` tells what runs: `window`, `draw`, ...
+    ///
+    /// A damaged index is set aside under another name, and a new one begun, of the pictures that are there; see
+    /// [`Library::take_notices`].
+    ///
+    /// # Errors
+    /// Libraries of newer versions, damaged ones that another instance uses, and whatever the disk says.
+    pub fn open(folder: &Path, kind: &str) -> Result<Self> {
+        Self::open_as(folder, kind, SessionId::new())
+    }
+
+    /// As [`Library::open`], for a session whose number is known already.
+    pub(super) fn open_as(folder: &Path, kind: &str, session: SessionId) -> Result<Self> {
+        let folder = index::make_folders(folder)?;
+        let opening = sessions::Lock::to_open(&folder)?;
+        let mut notices = Vec::new();
+        let (db, fresh) = index::open_or_rescue(&folder, &mut notices)?;
+        let mut library = Self {
+            identity: index::Identity::of(&folder.join(INDEX)),
+            lock: Some(sessions::Lock::of_session(&folder, session)?),
+            folder,
+            db,
+            session,
+            written: HashMap::new(),
+            notices,
+            batch: Batch::Off,
+            _copy: None,
+        };
+        if fresh {
+            library.index_all_pictures()?;
+        }
+        library.begin_session(kind)?;
+        library.forget_the_gone();
+        drop(opening);
+        Ok(library)
+    }
+
+    /// Opens a library only to look. Nothing is changed, others may write meanwhile, and one that is not there is empty.
+    ///
+    /// # Errors
+    /// Libraries of newer versions, damaged ones, and whatever the disk says.
+    pub fn open_read_only(folder: &Path) -> Result<Self> {
+        let folder = index::absolute(folder);
+        let (db, copy) = index::open_to_look(&folder)?;
+        Ok(Self {
+            folder,
+            db,
+            session: SessionId(0),
+            lock: None,
+            written: HashMap::new(),
+            notices: Vec::new(),
+            batch: Batch::Off,
+            identity: None,
+            _copy: copy,
+        })
+    }
+
+    /// This run of the program; 0 for a library that was opened only to look.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The library's folder, absolute.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the person is to be told about the opening (a damaged index that was set aside); each once.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The database, for tests of its state.
+    pub fn database(&self) -> &Connection {
+        &self.db
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.folder.join(INDEX)
+    }
+
+    /// A fault of the database, with its file's name.
+    fn fault(&self, error: rusqlite::Error) -> LibraryError {
+        LibraryError::database(&self.index_path(), error)
+    }
+
+    fn sql(&self, sql: &str) -> Result<()> {
+        self.db
+            .execute_batch(sql)
+            .map_err(|error| self.fault(error))
+    }
+
+    /// Runs one statement; gives the number of rows that it changed.
+    fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map_err(|error| self.fault(error))
+    }
+
+    /// All rows of a query.
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let fault = |error| self.fault(error);
+        let mut statement = self.db.prepare_cached(sql).map_err(fault)?;
+        let rows = statement.query_map(values, read).map_err(fault)?;
+        rows.collect::<rusqlite::Result<Vec<T>>>().map_err(fault)
+    }
+
+    /// Does several things whole or not at all: as a transaction, or as a part of the batch that is open.
+    fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.lock.is_none() {
+            return Err(LibraryError::OnlyReading(self.index_path()));
+        }
+        self.check_place()?;
+        match self.batch {
+            Batch::Begun if self.db.is_autocommit() => {
+                // SQLite itself has rolled back what came before in this batch.
+                return Err(LibraryError::Disk {
+                    path: self.index_path(),
+                    reason: "a transaction was rolled back".into(),
+                });
+            }
+            Batch::Ready => {
+                self.sql("BEGIN IMMEDIATE")?;
+                self.batch = Batch::Begun;
+            }
+            _ => {}
+        }
+        let alone = self.db.is_autocommit();
+        self.sql(if alone {
+            "BEGIN IMMEDIATE"
+        } else {
+            "SAVEPOINT part"
+        })?;
+        let done = work(self).and_then(|value| {
+            self.sql(if alone { "COMMIT" } else { "RELEASE part" })?;
+            Ok(value)
+        });
+        if done.is_err() && !self.db.is_autocommit() {
+            // The first fault is the one to tell; SQLite may have rolled back already.
+            let undo = match alone {
+                true => "ROLLBACK",
+                false => "ROLLBACK TO part; RELEASE part",
+            };
+            let _ = self.db.execute_batch(undo);
+        }
+        done
+    }
+
+    /// From now on changes are gathered, until [`Library::commit_batch`] makes them safe together: one wait for the disk
+    /// instead of many.
+    fn begin_batch(&mut self) {
+        self.batch = Batch::Ready;
+    }
+
+    /// # Errors
+    /// If nothing of the batch was kept.
+    fn commit_batch(&mut self) -> Result<()> {
+        let batch = std::mem::replace(&mut self.batch, Batch::Off);
+        if batch != Batch::Begun {
+            return Ok(());
+        }
+        let committed = self.sql("COMMIT");
+        if committed.is_err() {
+            self.abandon_batch();
+        }
+        committed
+    }
+
+    /// Forgets the changes of the batch.
+    fn abandon_batch(&mut self) {
+        self.batch = Batch::Off;
+        if !self.db.is_autocommit() {
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+    }
+
+    /// Sees that the index is still where it was: what is written into a file that was removed is lost.
+    fn check_place(&self) -> Result<()> {
+        let path = self.index_path();
+        if self.identity.is_some() && index::Identity::of(&path) != self.identity {
+            let source = std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "the index was moved away or removed while it was open",
+            );
+            return Err(LibraryError::io(&path, "write", source));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
+        self.abandon_batch();
+        if let Err(error) = self.end_session() {
+            tracing::debug!("the session's end could not be noted: {error}");
+        }
+        sessions::forget(&self.folder, self.session);
+    }
+}
