@@ -155,9 +155,7 @@ pub fn open_to_look(folder: &Path) -> Result<(Connection, Option<tempfile::TempD
         for ending in ["", "-wal"] {
             let name = format!("{INDEX}{ending}");
             match std::fs::copy(folder.join(&name), place.path().join(&name)) {
-                Err(error)
-                    if !(error.kind() == std::io::ErrorKind::NotFound && !ending.is_empty()) =>
-                {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound || ending.is_empty() => {
                     return Err(LibraryError::io(&folder.join(&name), "read", error));
                 }
                 _ => {}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use diptych_inference::engine::{FinishReason, ImageRequest, ModelRef, Request};
@@ -22,14 +22,21 @@ pub fn now() -> Millis {
 }
 
 /// A number that no record of any instance had before: the time in the upper bits, so that numbers grow, and
-/// randomness in the lower ones. Positive, as SQLite's row numbers are.
+/// randomness in the lower ones. Within one run each is greater than the one before, whatever the clock does. Positive, as
+/// SQLite's row numbers are.
 fn fresh() -> i64 {
     use std::hash::{BuildHasher as _, Hasher as _};
-    static COUNT: AtomicU64 = AtomicU64::new(0);
+    static LAST: AtomicI64 = AtomicI64::new(0);
     let mut hasher = std::hash::RandomState::new().build_hasher();
-    hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
     hasher.write_u32(std::process::id());
-    (now() << 20) | i64::from((hasher.finish() & 0xf_ffff) as u32)
+    let random = i64::from((hasher.finish() & 0xf_ffff) as u32);
+    let number = (now() << 20) | random;
+    let later = |last: i64| number.max(last.saturating_add(1));
+    // The closure never declines.
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+        Some(later(last))
+    });
+    last.map_or(number, later)
 }
 
 macro_rules! ids {

@@ -1,0 +1,1 @@
+//! Damage, other versions, full disks, and what the keeper makes of them.
