@@ -1,3 +1,25 @@
 //! Parts of the window that know nothing of the studio.
 
+mod base;
+pub mod button;
+pub mod chip;
+pub mod combo;
+pub mod drawer;
+pub mod empty;
+pub mod gallery;
+pub mod input;
+pub mod key_hint;
+pub mod menu;
+pub mod modal;
+pub mod number;
+pub mod progress;
 pub mod prompt_editor;
+pub mod row;
+pub mod section;
+pub mod segmented;
+pub mod split;
+pub mod text;
+pub mod toast;
+pub mod toggle;
+
+pub use base::{ControlSize, popup_frame, tip};
