@@ -1,15 +1,424 @@
-//! The strip at the bottom: what runs, what waits, what computes.
+//! The strip at the bottom: what runs, what waits, what computes, and whether all is saved.
 
-use egui::Ui;
+use std::time::Instant;
+
+use egui::{Align, Layout, Rect, ScrollArea, Ui, UiBuilder, vec2};
 
 use super::Gui;
+use crate::library::records::Target;
 use crate::studio::Studio;
+use crate::studio::command::{AppCommand, QueueCommand};
+use crate::studio::queue::{Queue, Stage, Task};
+use crate::studio::session::EngineState;
+use crate::studio::view::Drawer;
+use crate::theme::{self, Icon};
+use crate::widgets::button::{Button, ButtonKind, IconButton};
+use crate::widgets::progress::Progress;
+
+/// Height of the bar that is always there.
+pub const BAR: f32 = 34.0;
+/// Height of a row of the list.
+const ROW: f32 = 36.0;
+/// Height of everything when the list is unfolded.
+pub const OPEN: f32 = 232.0;
 
 /// Shows the strip.
-pub fn show(ui: &mut Ui, studio: &mut Studio, _gui: &mut Gui<'_>) {
+pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
+    let tokens = gui.tokens.clone();
+    let whole = ui.max_rect();
+    ui.painter()
+        .hline(whole.x_range(), whole.top(), (1.0, tokens.stroke));
+    let bar = Rect::from_min_size(whole.min, vec2(whole.width(), BAR));
+    let inner = bar.shrink2(vec2(tokens.size.gap_s, 0.0));
+    ui.scope_builder(
+        UiBuilder::new()
+            .max_rect(inner)
+            .layout(Layout::left_to_right(Align::Center)),
+        |ui| bar_contents(ui, studio, gui),
+    );
+    if studio.view.queue_open {
+        let list = Rect::from_min_max(bar.left_bottom(), whole.max);
+        let inner = list.shrink2(vec2(tokens.size.gap_s, 0.0));
+        ui.scope_builder(UiBuilder::new().max_rect(inner), |ui| {
+            list_contents(ui, studio, gui);
+        });
+    }
+}
+
+fn bar_contents(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
+    let tokens = gui.tokens.clone();
+    ui.spacing_mut().item_spacing.x = tokens.size.gap_s;
+    let open = studio.view.queue_open;
+    let queue = &studio.house.queue;
+    let count = queue.tasks().len();
+    let label = match count {
+        0 => "Queue".to_owned(),
+        count => format!("Queue ({count})"),
+    };
+    let keys = gui.keys(&AppCommand::ToggleQueue.into());
+    let fold = Button::new(ButtonKind::Quiet, &label)
+        .small()
+        .icon(if open {
+            Icon::ChevronDown
+        } else {
+            Icon::ChevronUp
+        })
+        .tooltip(if open {
+            "Hide the queue"
+        } else {
+            "Show the queue"
+        })
+        .keys(keys.as_deref().unwrap_or_default());
+    if ui.add(fold).clicked() {
+        gui.send(AppCommand::ToggleQueue);
+    }
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        engine(ui, studio, gui);
+        let queue = &studio.house.queue;
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+            ui.set_clip_rect(ui.max_rect().intersect(ui.clip_rect()));
+            running(ui, queue, gui);
+        });
+    });
+}
+
+/// The job that runs, in one line.
+fn running(ui: &mut Ui, queue: &Queue, gui: &mut Gui<'_>) {
+    let tokens = gui.tokens.clone();
+    let Some(task) = queue.running() else {
+        let held = queue
+            .tasks()
+            .iter()
+            .filter(|task| !task.stage.is_live())
+            .count();
+        let text = match (queue.tasks().len(), held) {
+            (0, _) => String::new(),
+            _ if queue.all_paused => "Paused".to_owned(),
+            (_, 0) => "Waiting".to_owned(),
+            (_, 1) => "One job waits for your word".to_owned(),
+            (_, held) => format!("{held} jobs wait for your word"),
+        };
+        ui.label(egui::RichText::new(text).color(tokens.text_muted));
+        return;
+    };
+    let cancel = QueueCommand::Cancel(task.head.id);
+    if ui
+        .add(IconButton::new(Icon::Stop, "Stop this job").small())
+        .clicked()
+    {
+        gui.send(cancel);
+    }
+    let share = task.progress.share();
+    ui.add(Progress::new("Progress of the running job", share).width(120.0));
+    ui.label(
+        egui::RichText::new(detail(task))
+            .color(tokens.text_muted)
+            .size(tokens.size.font_caption),
+    );
+    let room = ui.available_width() - tokens.size.gap_m;
+    if room > 60.0 {
+        elided(ui, one_line(task.title()), room, tokens.text);
+    }
+}
+
+/// What computes, what it holds, and whether all is saved.
+fn engine(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+    let tokens = gui.tokens.clone();
+    let (icon, text, tip) = match &studio.house.engine {
+        EngineState::Starting => (
+            Icon::Clock,
+            "Starting".to_owned(),
+            "The device is being opened".to_owned(),
+        ),
+        EngineState::Ready { executor, device } => {
+            let icon = if *executor == "cpu" {
+                Icon::Cpu
+            } else {
+                Icon::Gpu
+            };
+            let short = if *executor == "cpu" {
+                "CPU".to_owned()
+            } else {
+                device.clone()
+            };
+            (icon, short, format!("Computing on {device}"))
+        }
+        EngineState::Lost(reason) => (Icon::Warning, "Device lost".to_owned(), reason.clone()),
+        EngineState::Failed(reason) => (Icon::Error, "Not running".to_owned(), reason.clone()),
+    };
+    let device = Button::new(ButtonKind::Quiet, &text)
+        .small()
+        .icon(icon)
+        .tooltip(&tip);
+    if ui.add(device).clicked() {
+        gui.send(AppCommand::Drawer(Drawer::Settings));
+    }
+    if let Some(memory) = &studio.house.memory {
+        let used = memory.weights + memory.activations + memory.states;
+        if used > 0 {
+            let text = format!("{} of {}", bytes(used), bytes(memory.budget));
+            ui.label(
+                egui::RichText::new(text)
+                    .color(tokens.text_muted)
+                    .size(tokens.size.font_caption),
+            )
+            .on_hover_text("Memory of models and their work, of what may be used");
+        }
+    }
+    if let Some(trouble) = &studio.house.library_trouble {
+        let button = Button::new(ButtonKind::Quiet, "Not saved")
+            .small()
+            .icon(Icon::Warning)
+            .tooltip(trouble);
+        if ui.add(button).clicked() {
+            gui.send(AppCommand::Drawer(Drawer::Log));
+        }
+    }
+}
+
+fn list_contents(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
+    let tokens = gui.tokens.clone();
+    let queue = &studio.house.queue;
+    ui.add_space(tokens.size.gap_xs);
+    if queue.tasks().is_empty() {
+        ui.centered_and_justified(|ui| {
+            ui.label(
+                egui::RichText::new(
+                    "Nothing runs and nothing waits. What you draw and ask appears here.",
+                )
+                .color(tokens.text_muted),
+            );
+        });
+        return;
+    }
     ui.horizontal(|ui| {
-        for task in studio.house.queue.tasks() {
-            ui.label(format!("{} {}", task.stage.label(), task.title()));
+        let held = queue.all_paused || queue.tasks().iter().any(|task| !task.stage.is_live());
+        if !queue.all_paused
+            && ui
+                .add(
+                    Button::new(ButtonKind::Quiet, "Pause all")
+                        .small()
+                        .icon(Icon::Pause),
+                )
+                .clicked()
+        {
+            gui.send(QueueCommand::PauseAll);
+        }
+        if held
+            && ui
+                .add(
+                    Button::new(ButtonKind::Quiet, "Resume all")
+                        .small()
+                        .icon(Icon::Play),
+                )
+                .clicked()
+        {
+            gui.send(QueueCommand::ResumeAll);
+        }
+        if ui
+            .add(
+                Button::new(ButtonKind::Quiet, "Cancel all")
+                    .small()
+                    .icon(Icon::Close),
+            )
+            .clicked()
+        {
+            gui.send(QueueCommand::CancelAll);
         }
     });
+    let count = queue.tasks().len();
+    let mut moved = None;
+    ScrollArea::vertical()
+        .auto_shrink([false, false])
+        .show_rows(ui, ROW, count, |ui, rows| {
+            for index in rows {
+                if let Some(task) = queue.tasks().get(index)
+                    && let Some(to) = row(ui, task, index, count, gui)
+                {
+                    moved = Some((task.head.id, to));
+                }
+            }
+        });
+    if let Some((id, to)) = moved {
+        gui.send(QueueCommand::Move(id, to));
+    }
+}
+
+/// A row; gives the index to which its job is to be moved.
+fn row(ui: &mut Ui, task: &Task, index: usize, count: usize, gui: &mut Gui<'_>) -> Option<usize> {
+    let tokens = gui.tokens.clone();
+    let id = task.head.id;
+    let mut to = None;
+    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), egui::Sense::hover());
+    if index % 2 == 1 {
+        ui.painter().rect_filled(
+            rect.shrink2(vec2(0.0, 1.0)),
+            tokens.corner_s(),
+            tokens.bg_panel,
+        );
+    }
+    let inner = rect.shrink2(vec2(tokens.size.gap_s, 0.0));
+    let mut ui = ui.new_child(
+        UiBuilder::new()
+            .id_salt(("task", id))
+            .max_rect(inner)
+            .layout(Layout::left_to_right(Align::Center)),
+    );
+    let ui = &mut ui;
+    ui.spacing_mut().item_spacing.x = tokens.size.gap_s;
+    let (icon, colour) = match &task.stage {
+        Stage::Failed(_) => (Icon::Error, tokens.danger_text),
+        Stage::Paused | Stage::Interrupted => (Icon::Pause, tokens.text_muted),
+        _ if task.is_picture() => (Icon::Image, tokens.text_muted),
+        _ => (Icon::Chat, tokens.text_muted),
+    };
+    theme::icon_tinted(ui, icon, tokens.size.icon_s, colour);
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = 2.0;
+        let title = one_line(task.title());
+        let named = |what: &str| format!("{what}: {title}");
+        let label = named("Cancel");
+        if ui
+            .add(IconButton::new(Icon::Close, &label).small())
+            .clicked()
+        {
+            gui.send(QueueCommand::Cancel(id));
+        }
+        let live = task.stage.is_live();
+        let (icon, label) = match (&task.stage, live) {
+            (_, true) => (Icon::Pause, named("Pause")),
+            (Stage::Failed(_), _) => (Icon::Refresh, named("Try again")),
+            _ => (Icon::Play, named("Resume")),
+        };
+        if ui.add(IconButton::new(icon, &label).small()).clicked() {
+            gui.send(if live {
+                QueueCommand::Pause(id)
+            } else {
+                QueueCommand::Resume(id)
+            });
+        }
+        let later = named("Move down");
+        let earlier = named("Move up");
+        let down = IconButton::new(Icon::ArrowDown, &later)
+            .small()
+            .enabled(index + 1 < count);
+        if ui.add(down).clicked() {
+            to = Some(index + 1);
+        }
+        let up = IconButton::new(Icon::ArrowUp, &earlier)
+            .small()
+            .enabled(index > 0);
+        if ui.add(up).clicked() {
+            to = Some(index.saturating_sub(1));
+        }
+        ui.add_space(tokens.size.gap_s);
+        ui.label(
+            egui::RichText::new(detail(task))
+                .color(colour)
+                .size(tokens.size.font_caption),
+        );
+        if task.progress.done > 0 && task.is_picture() {
+            let name = named("Progress");
+            ui.add(
+                Progress::new(&name, task.progress.share())
+                    .width(80.0)
+                    .paused(!live),
+            );
+        }
+        let room = ui.available_width() - tokens.size.gap_s;
+        if room > 40.0 {
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                elided(ui, title.clone(), room, tokens.text);
+            });
+        }
+    });
+    to
+}
+
+/// How far a job is, in a few words.
+fn detail(task: &Task) -> String {
+    let progress = &task.progress;
+    let place = match task.head.target {
+        Target::Cell { .. } | Target::Lane { .. } => "Compare · ",
+        _ => "",
+    };
+    match &task.stage {
+        Stage::Loading { model, bytes: size } => format!("Loading {model} ({})", bytes(*size)),
+        Stage::Running if task.is_picture() && progress.total > 0 => {
+            let mut text = format!("{place}Step {} of {}", progress.done, progress.total);
+            if let Some(seconds) = progress.step_seconds {
+                text.push_str(&format!(" · {} a step", duration(seconds)));
+            }
+            if let Some(left) = progress.left().filter(|_| progress.done > 1) {
+                text.push_str(&format!(" · {} left", duration(left.as_secs_f32())));
+            }
+            text
+        }
+        Stage::Running if task.is_picture() => format!("{place}Reading the prompt"),
+        Stage::Running => match progress.tokens_per_second(Instant::now()) {
+            Some(speed) => format!("{place}{} tokens · {speed:.0} tokens/s", progress.done),
+            None => format!("{place}Reading the conversation"),
+        },
+        Stage::Interrupted if progress.total > 0 => {
+            format!(
+                "{place}Interrupted at step {} of {}",
+                progress.done, progress.total
+            )
+        }
+        Stage::Failed(reason) => one_line(reason),
+        stage => format!("{place}{}", stage.label()),
+    }
+}
+
+/// Text in one line that ends with an ellipsis where it is too wide.
+fn elided(ui: &mut Ui, text: String, width: f32, colour: egui::Color32) {
+    let label = egui::Label::new(egui::RichText::new(text).color(colour)).truncate();
+    ui.add_sized(
+        vec2(width, ui.spacing().interact_size.y),
+        label.halign(Align::Min),
+    );
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Seconds as people say them: `40 ms`, `1.3 s`, `2 min 5 s`.
+pub fn duration(seconds: f32) -> String {
+    match seconds {
+        s if s < 0.1 => format!("{:.0} ms", s * 1000.0),
+        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 99.5 => format!("{s:.0} s"),
+        s if s < 3600.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
+        s => format!(
+            "{:.0} h {:.0} min",
+            (s / 3600.0).floor(),
+            ((s % 3600.0) / 60.0).floor()
+        ),
+    }
+}
+
+/// Bytes as people say them: `12 MB`, `3.4 GB`.
+pub fn bytes(count: u64) -> String {
+    let count = count as f64;
+    match count {
+        c if c < 1e6 => format!("{:.0} KB", c / 1e3),
+        c if c < 1e9 => format!("{:.0} MB", c / 1e6),
+        c => format!("{:.1} GB", c / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_said_as_people_do() {
+        assert_eq!(duration(0.042), "42 ms");
+        assert_eq!(duration(1.26), "1.3 s");
+        assert_eq!(duration(125.0), "2 min 5 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+        assert_eq!(bytes(12_300_000), "12 MB");
+        assert_eq!(bytes(3_400_000_000), "3.4 GB");
+    }
 }

@@ -5,7 +5,6 @@ use egui::{Align2, Rect, Response, Role, Sense, Ui, UiBuilder, WidgetInfo, vec2}
 use super::Gui;
 use crate::studio::Studio;
 use crate::studio::command::{AppCommand, UiCommand};
-use crate::studio::log::Level;
 use crate::studio::view::{Drawer, Overlay, Workspace};
 use crate::theme::{self, Icon};
 
@@ -57,12 +56,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         egui::pos2(rest.left(), (rest.bottom() - height).max(rest.top())),
         rest.max,
     );
-    let trouble = studio
-        .house
-        .log
-        .notices()
-        .iter()
-        .any(|notice| notice.level == Level::Error);
+    let trouble = studio.house.log.unread() > 0 && studio.view.drawer != Some(Drawer::Log);
     ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
         for (label, icon, command, chosen) in below {
             let marked = label == "Log" && trouble;

@@ -7,7 +7,6 @@ use super::compare::CompareCommand;
 use super::create::CreateCommand;
 use super::gallery::GalleryCommand;
 use super::keys::{Chord, Place};
-use super::log::NoticeId;
 use super::settings::SettingsCommand;
 use super::view::{Drawer, Workspace};
 use crate::library::records::TaskId;
@@ -55,8 +54,6 @@ pub enum AppCommand {
     Undo,
     /// Make it again.
     Redo,
-    /// Close a notice.
-    Dismiss(NoticeId),
     /// Close the window.
     Quit,
 }

@@ -143,6 +143,9 @@ impl Studio {
             AppCommand::Drawer(drawer) => {
                 self.view.drawer = (self.view.drawer != Some(drawer)).then_some(drawer);
                 self.view.overlay = None;
+                if drawer == Drawer::Log {
+                    self.house.log.read();
+                }
             }
             AppCommand::CloseDrawer => self.view.drawer = None,
             AppCommand::Palette => {
@@ -157,7 +160,6 @@ impl Studio {
             AppCommand::ToggleQueue => self.view.queue_open = !self.view.queue_open,
             AppCommand::Undo => self.undo(true),
             AppCommand::Redo => self.undo(false),
-            AppCommand::Dismiss(notice) => self.house.log.dismiss(notice),
             AppCommand::Quit => self.house.effect(effects::Effect::Quit),
         }
     }
@@ -191,11 +193,15 @@ impl Studio {
     fn on_library(&mut self, event: LibraryEvent) {
         match event {
             LibraryEvent::Opened(restored) => {
-                self.drafts.begin(&restored.drafts);
-                self.view.restore(&restored);
+                // If the library opens late, what was typed meanwhile goes before what it had.
+                let late = self.house.is_open();
                 self.house.restore(&restored);
                 self.gallery.restore(&restored, &mut self.house);
-                self.create.restore(&restored, &mut self.house);
+                if !late {
+                    self.drafts.begin(&restored.drafts);
+                    self.view.restore(&restored);
+                    self.create.restore(&restored, &mut self.house);
+                }
                 self.chat.restore(&restored, &mut self.house);
                 self.compare.restore(&restored, &mut self.house);
             }

@@ -6,7 +6,7 @@ mod shortcuts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diptych_inference::engine::DeviceChoice;
 use egui::{Context, Frame, Panel, Ui};
@@ -18,6 +18,7 @@ use crate::studio::command::{self, Entry, UiCommand};
 use crate::studio::view::{Drawer, Overlay, Workspace};
 use crate::studio::{Studio, StudioOptions};
 use crate::theme::{self, ThemeError};
+use crate::widgets::toast::Toasts;
 
 /// How the window is to be opened.
 #[derive(Clone, Debug)]
@@ -39,9 +40,9 @@ const AFTER_INPUT: Duration = Duration::from_millis(400);
 /// Width of the drawer at the right.
 const DRAWER: f32 = 400.0;
 /// Height of the strip at the bottom.
-const STRIP: f32 = 34.0;
+const STRIP: f32 = panels::queue::BAR;
 /// Its height when it is unfolded.
-const STRIP_OPEN: f32 = 208.0;
+const STRIP_OPEN: f32 = panels::queue::OPEN;
 
 /// The window.
 pub struct Window {
@@ -49,6 +50,7 @@ pub struct Window {
     entries: Vec<Entry>,
     dialogs: Box<dyn Dialogs>,
     focus: Option<&'static str>,
+    toasts: Toasts<UiCommand>,
 }
 
 impl Window {
@@ -76,6 +78,7 @@ impl Window {
             entries: command::entries(),
             dialogs,
             focus: None,
+            toasts: Toasts::default(),
         })
     }
 
@@ -136,6 +139,7 @@ impl Window {
                     Drawer::Models => panels::models::show(ui, studio, &mut gui),
                 });
         }
+        let room = ui.available_rect_before_wrap();
         egui::CentralPanel::no_frame()
             .frame(Frame::new().fill(colours.bg_panel))
             .show(ui, |ui| match studio.view.workspace {
@@ -149,7 +153,7 @@ impl Window {
             Some(Overlay::Keys) => panels::keys::show(ui, studio, &mut gui),
             None => {}
         }
-        panels::toasts::show(&ctx, studio, &mut gui);
+        panels::toasts::show(&ctx, room, &mut self.toasts, studio, &mut gui);
         panels::drop::take(&ctx, &mut gui);
         self.focus = gui.focus;
         gui.commands
@@ -158,9 +162,6 @@ impl Window {
     fn ask_for_frames(&self, ctx: &Context) {
         if ctx.input(|input| !input.events.is_empty()) {
             ctx.request_repaint_after(AFTER_INPUT);
-        }
-        if let Some(at) = self.studio.house.log.next_expiry() {
-            ctx.request_repaint_after(at.saturating_duration_since(Instant::now()));
         }
     }
 }

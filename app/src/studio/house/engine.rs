@@ -118,11 +118,8 @@ impl House {
                     "The graphics device is back",
                     format!("Computing on {device}."),
                 );
-                let executor = if matches!(device.as_str(), "CPU") {
-                    "cpu"
-                } else {
-                    "gpu"
-                };
+                // Only graphics devices are ever lost.
+                let executor = "gpu";
                 self.engine = EngineState::Ready { executor, device };
             }
             Event::Stopped => {

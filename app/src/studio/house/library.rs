@@ -91,7 +91,7 @@ impl House {
     }
 
     pub(in crate::studio) fn restore(&mut self, restored: &Restored) {
-        self.opened = true;
+        let late = std::mem::replace(&mut self.opened, true);
         self.settings = Settings::read(&restored.settings);
         self.effect(Effect::Look);
         let mut tasks = restored.tasks.clone();
@@ -138,8 +138,10 @@ impl House {
                 Some(action),
             );
         }
-        self.start_engine();
-        self.look_for_models();
+        if !late {
+            self.start_engine();
+            self.look_for_models();
+        }
     }
 
     pub(in crate::studio) fn on_library(&mut self, event: LibraryEvent) {

@@ -187,7 +187,6 @@ impl House {
 
     pub(in crate::studio) fn tick(&mut self) {
         let now = Instant::now();
-        self.log.expire(now, None);
         if self
             .checkpoints_at
             .is_some_and(|last| now < last + CHECKPOINTS)
@@ -195,6 +194,10 @@ impl House {
             return;
         }
         self.checkpoints_at = Some(now);
+        self.save_checkpoints();
+    }
+
+    fn save_checkpoints(&mut self) {
         let mut kept = Vec::new();
         for task in self.queue.iter_mut() {
             if std::mem::take(&mut task.unsaved_checkpoint)
@@ -213,6 +216,7 @@ impl House {
     }
 
     pub(in crate::studio) fn close(&mut self, within: Duration) -> bool {
+        self.save_checkpoints();
         self.keeper.flush(within)
     }
 

@@ -1,0 +1,5 @@
+//! The real window, driven as a person would: what the shell does, over all panels.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod shell;
