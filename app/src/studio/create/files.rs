@@ -1,0 +1,148 @@
+//! Pictures out of the studio: saved under a name of the person's, or onto the clipboard. Files are read and written in the background.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use diptych_inference::engine::Picture;
+
+use crate::library::files::{self, Existing};
+use crate::studio::command::UiCommand;
+use crate::studio::create::CreateCommand;
+use crate::studio::effects::AskKind;
+use crate::studio::gallery::Item;
+use crate::studio::house::{House, Reply};
+use crate::studio::log::Level;
+
+/// Endings of other formats, in which a PNG must not be hidden.
+const OTHER_FORMATS: [&str; 9] = [
+    "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl",
+];
+
+/// Asks where to save a picture.
+pub fn ask(item: &Item, house: &mut House) {
+    let id = item.record.id;
+    let request = &item.record.request;
+    let name = files::name_of(&request.prompt, request.seed);
+    let kind = AskKind::SaveFile {
+        name: name.to_string_lossy().into_owned(),
+        what: "PNG picture",
+        endings: &["png"],
+    };
+    house.ask("Save the picture as", kind, move |path| {
+        UiCommand::Create(CreateCommand::SaveTo(id, path))
+    });
+}
+
+/// What a picture is copied from.
+#[derive(Clone)]
+enum Pixels {
+    Memory(Arc<Picture>),
+    File(PathBuf),
+}
+
+fn pixels(item: &Item) -> Pixels {
+    match &item.memory {
+        Some(picture) => Pixels::Memory(picture.clone()),
+        None => Pixels::File(item.record.path.clone()),
+    }
+}
+
+/// Saves a picture with everything that reproduces it.
+pub fn save(item: &Item, path: PathBuf, house: &mut House) {
+    let (pixels, record) = (pixels(item), item.record.clone());
+    in_background(house, "The picture was not saved", move |reply| {
+        let path = with_ending(path)?;
+        let bytes = match pixels {
+            Pixels::File(from) => std::fs::read(&from)
+                .map_err(|error| format!("{}: cannot be read: {error}", from.display()))?,
+            Pixels::Memory(picture) => files::encode(&picture, &record.request, record.steps_done)
+                .map_err(|error| error.to_string())?,
+        };
+        let written =
+            files::write(&path, &bytes, Existing::Replace).map_err(|error| error.to_string())?;
+        reply.notice(Level::Success, "Saved", written.display().to_string());
+        Ok(())
+    });
+}
+
+/// Copies a picture; its pixels come as [`CreateCommand::Copied`].
+pub fn copy(item: &Item, house: &mut House) {
+    let pixels = pixels(item);
+    in_background(house, "The picture was not copied", move |reply| {
+        let picture = match pixels {
+            Pixels::Memory(picture) => picture,
+            Pixels::File(path) => Arc::new(read(&path)?),
+        };
+        reply.command(UiCommand::Create(CreateCommand::Copied(picture)));
+        Ok(())
+    });
+}
+
+fn read(path: &Path) -> Result<Picture, String> {
+    let fault =
+        |error: &dyn std::fmt::Display| format!("{}: cannot be read: {error}", path.display());
+    let image = image::ImageReader::open(path)
+        .and_then(image::ImageReader::with_guessed_format)
+        .map_err(|error| fault(&error))?
+        .decode()
+        .map_err(|error| fault(&error))?
+        .into_rgb8();
+    Ok(Picture {
+        width: image.width(),
+        height: image.height(),
+        rgb: image.into_raw(),
+    })
+}
+
+/// Pictures are written as PNG; a name without ending gets one.
+fn with_ending(path: PathBuf) -> Result<PathBuf, String> {
+    let ending = path
+        .extension()
+        .map(|ending| ending.to_string_lossy().to_lowercase());
+    match ending.as_deref() {
+        Some("png") => Ok(path),
+        Some(other) if OTHER_FORMATS.contains(&other) => Err(format!(
+            "{}: pictures are written as PNG, not as {other}; choose a name that ends in .png",
+            path.display()
+        )),
+        _ => {
+            let mut name = path.into_os_string();
+            name.push(".png");
+            Ok(PathBuf::from(name))
+        }
+    }
+}
+
+fn in_background(
+    house: &mut House,
+    failure: &'static str,
+    work: impl FnOnce(&Reply) -> Result<(), String> + Send + 'static,
+) {
+    let reply = house.reply();
+    let spawned = std::thread::Builder::new()
+        .name("diptych-files".into())
+        .spawn(move || {
+            if let Err(reason) = work(&reply) {
+                reply.notice(Level::Error, failure, reason);
+            }
+        });
+    if let Err(error) = spawned {
+        let text = format!("the system gives no thread: {error}");
+        house.log.notify(Level::Error, failure, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_end_in_png() {
+        let name = |path: &str| with_ending(PathBuf::from(path));
+        assert_eq!(name("a/fox.png"), Ok("a/fox.png".into()));
+        assert_eq!(name("a/fox.PNG"), Ok("a/fox.PNG".into()));
+        assert_eq!(name("a/fox"), Ok("a/fox.png".into()));
+        assert_eq!(name("a/fox v1.5"), Ok("a/fox v1.5.png".into()));
+        assert!(name("a/fox.jpg").unwrap_err().contains(".png"));
+    }
+}
