@@ -2,8 +2,10 @@
 
 mod base;
 pub mod button;
+pub mod canvas;
 pub mod chip;
 pub mod combo;
+pub mod compare_view;
 pub mod drawer;
 pub mod empty;
 pub mod gallery;
@@ -12,6 +14,7 @@ pub mod key_hint;
 pub mod menu;
 pub mod modal;
 pub mod number;
+pub mod pictures;
 pub mod progress;
 pub mod prompt_editor;
 pub mod row;
@@ -19,6 +22,7 @@ pub mod section;
 pub mod segmented;
 pub mod split;
 pub mod text;
+pub mod thumbnails;
 pub mod toast;
 pub mod toggle;
 
