@@ -123,7 +123,7 @@ fn save(name: &str, image: &RgbaImage) {
 
 #[test]
 fn a_fine_checkerboard_is_even_grey_when_small() {
-    for zoom in [0.5, 0.45, 0.33, 0.25, 0.11] {
+    for zoom in [0.5, 0.45, 0.33, 0.25, 0.15] {
         let source = PictureSource::memory(&checkerboard(512));
         let mut state = State::new(Some(source));
         state.view = CanvasView {
