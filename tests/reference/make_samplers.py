@@ -14,13 +14,16 @@ import json
 import math
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import diffusers
 import numpy as np
+import scipy.stats
 import torch
 from safetensors.torch import save_file
 
+warnings.filterwarnings("ignore", module="torchsde")
 OUT = Path(__file__).parent / "samplers"
 SEED = 1234
 SHAPE = (1, 4, 3, 3)
@@ -239,6 +242,206 @@ def make_samplers():
     print(len(tensors), "tensors")
 
 
+NEW_KDIFFUSION = [
+    "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde", "lms", "uni_pc", "lcm",
+]
+NEW_CLASSES = {
+    "lms": diffusers.LMSDiscreteScheduler,
+    "uni_pc": diffusers.UniPCMultistepScheduler,
+    "lcm": diffusers.LCMScheduler,
+    "dpmpp_2m_sde": diffusers.DPMSolverMultistepScheduler,
+}
+SCHEDULES = ["normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform", "beta"]
+
+
+def k_sigmas(config, wrapped, steps, schedule):
+    """The schedules of AUTOMATIC1111 and ComfyUI, without the closing zero. Theirs are written out after
+    comfy/samplers.py (normal_scheduler with sgm, simple_scheduler, ddim_scheduler, beta_scheduler)."""
+    all_sigmas = wrapped.sigmas
+    if schedule == "normal":
+        return wrapped.get_sigmas(steps)[:-1]
+    if schedule == "karras":
+        return sampling.get_sigmas_karras(steps, wrapped.sigma_min, wrapped.sigma_max)[:-1]
+    if schedule == "exponential":
+        return sampling.get_sigmas_exponential(steps, float(wrapped.sigma_min), float(wrapped.sigma_max))[:-1]
+    if schedule == "sgm_uniform":
+        t = torch.linspace(len(all_sigmas) - 1, 0, steps + 1)[:-1]
+        return wrapped.t_to_sigma(t)
+    if schedule == "simple":
+        stride = len(all_sigmas) / steps
+        return torch.stack([all_sigmas[-(1 + int(i * stride))] for i in range(steps)])
+    if schedule == "ddim_uniform":
+        stride = max(len(all_sigmas) // steps, 1)
+        return torch.stack(list(all_sigmas[1::stride])[::-1])
+    total = len(all_sigmas) - 1
+    t = 1 - np.linspace(0, 1, steps, endpoint=False)
+    t = np.rint(scipy.stats.beta.ppf(t, 0.6, 0.6) * total).astype(int)
+    return torch.stack([all_sigmas[a] for i, a in enumerate(t) if i == 0 or a != t[i - 1]])
+
+
+DROPS_LAST = ["dpm_2", "dpm_2_ancestral", "dpmpp_3m_sde", "uni_pc"]
+
+
+def wrapped_of(config):
+    inner = KModel(alphas_of(config))
+    is_v = config.get("prediction_type") == "v_prediction"
+    return (external.CompVisVDenoiser if is_v else external.CompVisDenoiser)(inner, quantize=False), is_v
+
+
+def run_k(name, config, steps, schedule, init=None, strength=1.0, mask=None):
+    """k-diffusion's samplers on any schedule. With `init`, as AUTOMATIC1111's img2img: `int(min(strength, 0.999) * steps)`
+    and one more steps; with `mask` (1 is drawn anew) each prediction is mixed with what is kept."""
+    wrapped, is_v = wrapped_of(config)
+    drops = name in DROPS_LAST
+    sigmas = k_sigmas(config, wrapped, steps + drops, schedule)
+    sigmas = sampling.append_zero(sigmas[:-1] if drops else sigmas).float()
+    noise, generator = start()
+    x = noise * sigmas[0]
+    if init is not None:
+        n = len(sigmas) - 1
+        sigmas = sigmas[n - int(min(strength, 0.999) * n) - 1 :]
+        x = init + noise * sigmas[0]
+    denoiser = wrapped
+    if mask is not None:
+        denoiser = lambda x, sigma, **extra: wrapped(x, sigma, **extra) * mask + init * (1 - mask)
+    extra = {"extra_args": {"cond": None}} if is_v else {}
+    if name in ("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "lcm"):
+        extra["noise_sampler"] = lambda a, b: torch.randn(SHAPE, generator=generator)
+    if name in ("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde"):
+        least = sigmas[sigmas > 0].min()
+        extra["noise_sampler"] = sampling.BrownianTreeNoiseSampler(x, least, sigmas.max(), seed=[SEED])
+    seen = []
+    see = lambda d: seen.append(d["x"].clone())
+    if name == "lcm":
+        final = sample_lcm(denoiser, x, sigmas, see, extra["noise_sampler"], extra.get("extra_args", {}))
+    elif name == "uni_pc":
+        final = sample_unipc(denoiser, x, sigmas, see, extra.get("extra_args", {}))
+    else:
+        final = getattr(sampling, f"sample_{name}")(denoiser, x, sigmas, disable=True, callback=see, **extra)
+    if mask is not None:
+        final = final * mask + init * (1 - mask)
+    return torch.cat(seen[1:] + [final])
+
+
+def sample_lcm(model, x, sigmas, callback, noise_sampler, extra_args):
+    """ComfyUI's sample_lcm: the predicted picture, with fresh noise but at the end."""
+    for i in range(len(sigmas) - 1):
+        denoised = model(x, sigmas[i] * x.new_ones([x.shape[0]]), **extra_args)
+        callback({"x": x})
+        x = denoised
+        if sigmas[i + 1] > 0:
+            x = x + sigmas[i + 1] * noise_sampler(sigmas[i], sigmas[i + 1])
+    return x
+
+
+def sample_unipc(model, x, sigmas, callback, extra_args):
+    """ComfyUI's sample_unipc is the UniPC authors' code: bh1, order min(3, steps - 1), ending at 0.001. The same steps by
+    diffusers' scheduler, whose predictor and corrector are the same code too."""
+    steps = len(sigmas) - 1
+    scheduler = diffusers.UniPCMultistepScheduler(
+        solver_order=max(1, min(3, steps - 1)), solver_type="bh1", prediction_type="sample", lower_order_final=True
+    )
+    scheduler.set_timesteps(steps)
+    scheduler.sigmas = torch.cat([sigmas[:-1], torch.tensor([0.001])])
+    scheduler.set_begin_index(0)
+    x = x / (1 + sigmas[0] ** 2) ** 0.5
+    for i in range(steps):
+        exploding = x * (1 + scheduler.sigmas[i] ** 2) ** 0.5
+        callback({"x": exploding})
+        denoised = model(exploding, sigmas[i] * x.new_ones([x.shape[0]]), **extra_args)
+        x = scheduler.step(denoised, scheduler.timesteps[i], x).prev_sample
+    return x * (1 + 0.001**2) ** 0.5
+
+
+def run_d(name, config, steps, schedule, spacing=None, init=None, strength=1.0, mask=None):
+    """diffusers' schedulers. With `init`, as its img2img pipeline; with `mask` (1 is drawn anew) as its inpainting pipeline with a
+    U-Net of four channels."""
+    kwargs = dict(config)
+    if spacing is not None:
+        kwargs["timestep_spacing"] = spacing
+    if schedule != "normal":
+        kwargs[f"use_{schedule}_sigmas"] = True
+    if name == "dpmpp_2m_sde":
+        kwargs["algorithm_type"] = "sde-dpmsolver++"
+    scheduler = {**CLASSES, **NEW_CLASSES}[name].from_config(kwargs)
+    noise, generator = start()
+    scheduler.set_timesteps(steps)
+    timesteps, first = scheduler.timesteps, 0
+    latents = noise * scheduler.init_noise_sigma
+    if init is not None:
+        first = max(steps - min(int(steps * strength), steps), 0)
+        timesteps = timesteps[first:]
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(first)
+        latents = scheduler.add_noise(init, noise, timesteps[:1])
+    elif hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)
+    extra = {"generator": generator} if name in ("euler_ancestral", "dpmpp_2m_sde", "lcm") else {}
+    dumps = []
+    for i, t in enumerate(timesteps):
+        out = model(scheduler.scale_model_input(latents, t), t)
+        latents = scheduler.step(out, t, latents, **extra, return_dict=False)[0]
+        if mask is not None:
+            kept = init
+            if i < len(timesteps) - 1:
+                kept = scheduler.add_noise(init, noise, timesteps[i + 1 : i + 2])
+            latents = (1 - mask) * kept + mask * latents
+        dumps.append(latents.clone())
+    return torch.cat(dumps)
+
+
+def new_cases():
+    for schedule in SCHEDULES:
+        for name in NEW_KDIFFUSION + ["euler", "dpmpp_2m"]:
+            for steps in [4, 9] if schedule in ("normal", "karras", "ddim_uniform") else [6]:
+                yield "sd_eps", "kdiffusion", name, schedule, "none", steps
+    for config in ["sd_v", "zero_snr_v", "linear"]:
+        for name in NEW_KDIFFUSION:
+            if (config, name) == ("zero_snr_v", "dpm_2_ancestral"):
+                continue  # from a level of 4500 its first step goes down to one of which f32 knows two digits
+            for schedule in ["normal", "exponential"]:
+                yield config, "kdiffusion", name, schedule, "none", 7
+    for config in ["sd_eps", "sd_v"]:
+        for name in NEW_CLASSES:
+            schedules = ["normal"] if name == "lcm" else ["normal", "karras", "exponential", "beta"]
+            for schedule in schedules:
+                for spacing in SPACINGS if schedule == "normal" and name != "lcm" else ["none"]:
+                    yield config, "diffusers", name, schedule, spacing, 7
+        for name in ["euler", "dpmpp_2m"]:
+            for schedule in ["exponential", "beta"]:
+                yield config, "diffusers", name, schedule, "none", 7
+
+
+def make_more():
+    """Samplers and schedules beyond the first five, beginnings from a picture, and masks."""
+    tensors = {}
+    for config, convention, name, schedule, spacing, steps in new_cases():
+        values = CONFIGS[config]
+        if convention == "diffusers":
+            dumps = run_d(name, values, steps, schedule, None if spacing == "none" else spacing)
+        else:
+            dumps = run_k(name, values, steps, schedule)
+        key = "/".join(map(str, (config, convention, name, schedule, spacing, steps)))
+        assert torch.isfinite(dumps).all(), key
+        tensors[key] = dumps.reshape(-1, COUNT).contiguous()
+    init = torch.randn(SHAPE, generator=torch.Generator().manual_seed(77))
+    mask = torch.rand(1, 1, *SHAPE[2:], generator=torch.Generator().manual_seed(78)).expand(SHAPE).contiguous()
+    tensors["init"], tensors["mask"] = init.flatten(), mask.flatten()
+    for name in NEW_KDIFFUSION + ["euler", "euler_ancestral", "heun", "dpmpp_2m"]:
+        for strength in [0.3, 0.7, 1.0]:
+            for kind, m in [("init", None), ("mask", mask)]:
+                dumps = run_k(name, CONFIGS["sd_eps"], 8, "karras", init, strength, m)
+                tensors[f"{kind}/kdiffusion/{name}/{strength}"] = dumps.reshape(-1, COUNT).contiguous()
+    # Not LMS: begun in the middle, diffusers takes coefficients for derivatives that it does not have.
+    for name in ["euler", "euler_ancestral", "dpmpp_2m", "ddim", "uni_pc", "lcm", "dpmpp_2m_sde"]:
+        for strength in [0.3, 0.7, 1.0]:
+            for kind, m in [("init", None), ("mask", mask)]:
+                dumps = run_d(name, CONFIGS["sd_eps"], 8, "normal", None, init, strength, m)
+                tensors[f"{kind}/diffusers/{name}/{strength}"] = dumps.reshape(-1, COUNT).contiguous()
+    save_file(tensors, OUT / "more.safetensors")
+    print(len(tensors), "tensors of further samplers")
+
+
 def make_noise():
     draws = [
         [1], [15], [16], [17], [31], [32], [100], [4 * 8 * 8], [1, 1, 1], [15, 16, 15], [3, 17, 2, 100, 5], [700],
@@ -251,6 +454,16 @@ def make_noise():
             generator = torch.Generator().manual_seed(seed)
             values = torch.cat([torch.randn(size, generator=generator) for size in draw])
             tensors[f"{seed}:" + ",".join(map(str, draw))] = values
+    for seed, least, greatest, levels in [
+        (0, 0.0291675, 14.614642, [14.614642, 7.5, 3.0, 1.25, 0.5, 0.0291675]),
+        (1234, 0.1, 80.0, [80.0, 79.99, 20.0, 0.1]),
+        (2**40 + 5, 0.03, 4.0, [4.0, 1.0, 0.03]),
+    ]:
+        x = torch.zeros(1, 3, 4, 5)
+        tree = sampling.BrownianTreeNoiseSampler(x, torch.tensor(least), torch.tensor(greatest), seed=[seed])
+        for a, b in zip(levels, levels[1:]):
+            values = tree(torch.tensor(a), torch.tensor(b)).flatten()
+            tensors[f"brownian:{seed},{least},{greatest},{a},{b}"] = values.contiguous()
     save_file(tensors, OUT / "noise.safetensors")
 
 
@@ -258,3 +471,4 @@ if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     make_noise()
     make_samplers()
+    make_more()

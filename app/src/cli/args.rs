@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use diptych_inference::diffusion::{Convention, SamplerKind, ScheduleKind, Spacing};
+use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
 use diptych_inference::engine::DeviceChoice;
 use diptych_inference::text::prompt::PromptSyntax;
 
@@ -98,10 +98,11 @@ pub struct DrawArgs {
     /// Sampler steps
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub steps: Option<u32>,
-    /// Euler, Euler a, DPM++ 2M, DDIM or Heun; ComfyUI's names and 'DPM++ 2M Karras' are understood too
+    /// Euler, Euler a, Heun, DPM2, DPM2 a, DPM++ 2S a, DPM++ 2M, DPM++ SDE, DPM++ 2M SDE, DPM++ 3M SDE, LMS, DDIM, UniPC or
+    /// LCM; ComfyUI's names and 'DPM++ 2M Karras' are understood too
     #[arg(long, value_parser = sampler)]
     pub sampler: Option<(SamplerKind, Option<ScheduleKind>)>,
-    /// Normal or Karras
+    /// Normal, Karras, Exponential, SGM Uniform, Simple, DDIM or Beta; ComfyUI's names are understood too
     #[arg(long, value_parser = |name: &str| ScheduleKind::parse(name).map_err(|error| error.to_string()))]
     pub schedule: Option<ScheduleKind>,
     /// Whose conventions the sampler follows: kdiffusion (AUTOMATIC1111, ComfyUI) or diffusers
@@ -113,6 +114,21 @@ pub struct DrawArgs {
     /// Guidance scale; 1 is no guidance and twice as fast
     #[arg(short, long, value_parser = guidance, allow_negative_numbers = true)]
     pub guidance: Option<f32>,
+    /// How much of the spread that guidance adds is taken back, 0 to 1 (Lin et al. 2023)
+    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub guidance_rescale: f32,
+    /// Which of the text encoder's layers is the last: 1 is its own last, 2 the one before
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub clip_skip: u32,
+    /// Whose random numbers: cpu (torch's on the CPU; ComfyUI, diffusers) or philox (torch's on CUDA; AUTOMATIC1111)
+    #[arg(long, value_parser = |name: &str| NoiseSource::parse(name).map_err(|error| error.to_string()))]
+    pub noise_source: Option<NoiseSource>,
+    /// Another seed whose noise is mixed in; with --count each picture has the next one, and the first seed stays
+    #[arg(long, value_name = "SEED")]
+    pub variation_seed: Option<u64>,
+    /// How much of the other seed's noise is mixed in, 0 to 1
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub variation_strength: Option<f32>,
     /// What to keep out of the picture
     #[arg(
         short,

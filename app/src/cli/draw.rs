@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
-use diptych_inference::engine::{Event, ImageRequest, ModelRef, Outcome, Request};
+use diptych_inference::engine::{Event, ImageRequest, ModelRef, Outcome, Request, Variation};
 use diptych_inference::formats::detect::ModelInfo;
 use serde::Serialize;
 
@@ -135,9 +135,27 @@ fn request(
         convention,
         spacing: args.spacing.or(own_spacing),
         seed: args.seed.unwrap_or_else(super::new_seed),
+        noise_source: args.noise_source.unwrap_or_default(),
+        variation: variation(args)?,
+        guidance_rescale: args.guidance_rescale,
+        clip_skip: args.clip_skip,
         keep_latents: args.dump_latents.is_some(),
         ..ImageRequest::new(model, args.prompt.clone(), width, height)
     })
+}
+
+/// The other seed, where one is asked for.
+fn variation(args: &DrawArgs) -> Result<Option<Variation>> {
+    match (args.variation_seed, args.variation_strength) {
+        (None, None) => Ok(None),
+        (seed, Some(strength)) => Ok(Some(Variation {
+            seed: seed.unwrap_or_else(super::new_seed),
+            strength,
+        })),
+        (Some(_), None) => Err(CliError::Usage(
+            "--variation-seed does nothing without --variation-strength, such as 0.3".into(),
+        )),
+    }
 }
 
 /// The side of the squares that a model was trained on, as its configuration says: 512, 768, ...
@@ -157,7 +175,13 @@ impl Session<'_> {
     /// Draws and saves one of the pictures; `number` counts from 0.
     fn draw(&self, number: u32, first: &ImageRequest, progress: &mut Progress) -> Result<()> {
         let mut request = first.clone();
-        request.seed = first.seed.wrapping_add(u64::from(number));
+        // As AUTOMATIC1111 numbers them: variations of one seed, or else one seed after the other.
+        match &mut request.variation {
+            Some(variation) if variation.strength > 0.0 => {
+                variation.seed = variation.seed.wrapping_add(u64::from(number));
+            }
+            _ => request.seed = first.seed.wrapping_add(u64::from(number)),
+        }
         if let Some(noise) = self.noise.get(number as usize).or(self.noise.first()) {
             self.client
                 .send_blob(noise.blob.0.clone(), noise.data.clone())?;

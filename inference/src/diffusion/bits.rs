@@ -35,3 +35,40 @@ pub(crate) mod f32_vec_option {
         Ok(bits.map(|bits| bits.into_iter().map(f32::from_bits).collect()))
     }
 }
+
+/// Serde helper for a single `f32`.
+pub(crate) mod f32_one {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(value.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+        u32::deserialize(deserializer).map(f32::from_bits)
+    }
+}
+
+/// Serde helper for a list of buffers, like [`f32_vec`].
+pub(crate) mod f32_vecs {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(values: &[Vec<f32>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|buffer| {
+            buffer
+                .iter()
+                .map(|value| value.to_bits())
+                .collect::<Vec<_>>()
+        }))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Vec<f32>>, D::Error> {
+        let buffers = Vec::<Vec<u32>>::deserialize(deserializer)?;
+        Ok(buffers
+            .into_iter()
+            .map(|bits| bits.into_iter().map(f32::from_bits).collect())
+            .collect())
+    }
+}

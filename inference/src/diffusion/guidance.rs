@@ -14,9 +14,48 @@ pub fn guide(uncond: &[f32], cond: &[f32], scale: f32) -> Vec<f32> {
         .collect()
 }
 
+/// Brings a guided prediction back to the spread of the one for the prompt alone, and mixes it with the unchanged one by `share`
+/// (0 changes nothing, 1 is the whole correction).
+///
+/// Lin et al. (2023), "Common diffusion noise schedules and sample steps are flawed", section 3.4; diffusers'
+/// `rescale_noise_cfg`. One picture at a time.
+pub fn rescale(guided: &mut [f32], cond: &[f32], share: f32) {
+    let deviation = |values: &[f32]| {
+        let count = values.len().max(1) as f64;
+        let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+        let squares = values
+            .iter()
+            .map(|value| (f64::from(*value) - mean).powi(2));
+        (squares.sum::<f64>() / count).sqrt()
+    };
+    let ratio = deviation(cond) / deviation(guided);
+    if !ratio.is_finite() {
+        return;
+    }
+    let share = f64::from(share);
+    let factor = (share * ratio + (1.0 - share)) as f32;
+    guided.iter_mut().for_each(|value| *value *= factor);
+}
+
 #[cfg(test)]
 mod tests {
-    use super::guide;
+    use super::{guide, rescale};
+
+    #[test]
+    fn rescaling_restores_the_spread() {
+        let cond = [1.0f32, -1.0, 2.0, -2.0];
+        let mut guided = [5.0f32, -5.0, 10.0, -10.0];
+        rescale(&mut guided, &cond, 1.0);
+        for (got, want) in guided.iter().zip(cond) {
+            assert!((got - want).abs() < 1e-6);
+        }
+        let mut half = [5.0f32, -5.0, 10.0, -10.0];
+        rescale(&mut half, &cond, 0.5);
+        assert!((half[0] - 3.0).abs() < 1e-6);
+        let mut flat = [0.0f32; 4];
+        rescale(&mut flat, &cond, 1.0);
+        assert_eq!(flat, [0.0; 4]);
+    }
 
     #[test]
     fn follows_the_formula() {

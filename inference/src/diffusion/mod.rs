@@ -2,20 +2,26 @@
 //! both executors agree by construction.
 #![doc = include_str!("README.md")]
 
+mod beta;
 mod bits;
+mod brownian;
 mod error;
 mod guidance;
+mod levels;
 mod noise;
+mod philox;
 mod samplers;
 mod schedule;
 mod single;
+mod source;
 mod spec;
 mod table;
 
 pub use error::{DiffusionError, Result};
-pub use guidance::guide;
+pub use guidance::{guide, rescale};
 pub use noise::TorchCpuRng;
-pub use samplers::{Denoising, Eval, StepDone};
+pub use samplers::{Beginning, Denoising, Eval, Repaint, StepDone};
 pub use schedule::{BetaSchedule, PredictionType, SchedulerConfig, TrainingSchedule};
+pub use source::{NoiseRng, NoiseSource, vary};
 pub use spec::{Convention, SamplerKind, SamplerSpec, ScheduleKind, Spacing};
-pub use table::{LatentSpace, StepTable};
+pub use table::{LatentSpace, Midpoint, StepTable};

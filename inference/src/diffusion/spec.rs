@@ -20,9 +20,36 @@ pub enum SamplerKind {
     Ddim,
     /// Heun's method: two evaluations a step, one in the last (Karras et al. 2022).
     Heun,
+    /// DPM-Solver-2: the midpoint method in the logarithm of the noise level (Lu et al. 2022).
+    #[serde(rename = "DPM2")]
+    Dpm2,
+    /// The same with ancestral noise.
+    #[serde(rename = "DPM2 a")]
+    Dpm2Ancestral,
+    /// DPM-Solver++(2S) with ancestral noise: two evaluations a step.
+    #[serde(rename = "DPM++ 2S a")]
+    DpmPp2SAncestral,
+    /// DPM-Solver++ on the stochastic equation: two evaluations a step.
+    #[serde(rename = "DPM++ SDE")]
+    DpmPpSde,
+    /// DPM-Solver++(2M) on the stochastic equation, midpoint form.
+    #[serde(rename = "DPM++ 2M SDE")]
+    DpmPp2MSde,
+    /// The same of third order.
+    #[serde(rename = "DPM++ 3M SDE")]
+    DpmPp3MSde,
+    /// Linear multistep (Adams and Bashforth) of fourth order.
+    #[serde(rename = "LMS")]
+    Lms,
+    /// UniPC, a predictor with a corrector that costs no evaluation (Zhao et al. 2023).
+    #[serde(rename = "UniPC")]
+    UniPc,
+    /// Latent consistency models: the predicted picture with fresh noise (Luo et al. 2023).
+    #[serde(rename = "LCM")]
+    Lcm,
 }
 
-/// How noise levels are spread over the steps.
+/// How noise levels are spread over the steps. Serialised by A1111's labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ScheduleKind {
     /// Evenly over the training timesteps.
@@ -30,6 +57,18 @@ pub enum ScheduleKind {
     Normal,
     /// Evenly in the seventh root of sigma (Karras et al. 2022, equation 5, rho 7).
     Karras,
+    /// Evenly in the logarithm of sigma.
+    Exponential,
+    /// Evenly over the training timesteps, without the last: as Stability's generative models.
+    #[serde(rename = "SGM Uniform")]
+    SgmUniform,
+    /// Every `T/n`th of the model's own noise levels, from the noisiest on.
+    Simple,
+    /// Every `T/n`th from the second least on, as DDIM takes them.
+    #[serde(rename = "DDIM")]
+    DdimUniform,
+    /// By the quantiles of a beta distribution: more steps at both ends (Lee et al. 2024).
+    Beta,
 }
 
 /// Whose arithmetic is followed; see the table in this module's documentation.
@@ -57,12 +96,21 @@ pub enum Spacing {
 
 impl SamplerKind {
     /// All samplers, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 14] = [
         Self::Euler,
         Self::EulerAncestral,
         Self::DpmPp2M,
-        Self::Ddim,
+        Self::DpmPp2MSde,
+        Self::DpmPp3MSde,
+        Self::DpmPpSde,
+        Self::DpmPp2SAncestral,
         Self::Heun,
+        Self::Dpm2,
+        Self::Dpm2Ancestral,
+        Self::Lms,
+        Self::Ddim,
+        Self::UniPc,
+        Self::Lcm,
     ];
 
     /// The A1111 label, which is also what pictures' metadata say.
@@ -73,6 +121,15 @@ impl SamplerKind {
             Self::DpmPp2M => "DPM++ 2M",
             Self::Ddim => "DDIM",
             Self::Heun => "Heun",
+            Self::Dpm2 => "DPM2",
+            Self::Dpm2Ancestral => "DPM2 a",
+            Self::DpmPp2SAncestral => "DPM++ 2S a",
+            Self::DpmPpSde => "DPM++ SDE",
+            Self::DpmPp2MSde => "DPM++ 2M SDE",
+            Self::DpmPp3MSde => "DPM++ 3M SDE",
+            Self::Lms => "LMS",
+            Self::UniPc => "UniPC",
+            Self::Lcm => "LCM",
         }
     }
 
@@ -84,6 +141,15 @@ impl SamplerKind {
             Self::DpmPp2M => "dpmpp_2m",
             Self::Ddim => "ddim",
             Self::Heun => "heun",
+            Self::Dpm2 => "dpm_2",
+            Self::Dpm2Ancestral => "dpm_2_ancestral",
+            Self::DpmPp2SAncestral => "dpmpp_2s_ancestral",
+            Self::DpmPpSde => "dpmpp_sde",
+            Self::DpmPp2MSde => "dpmpp_2m_sde",
+            Self::DpmPp3MSde => "dpmpp_3m_sde",
+            Self::Lms => "lms",
+            Self::UniPc => "uni_pc",
+            Self::Lcm => "lcm",
         }
     }
 
@@ -94,16 +160,20 @@ impl SamplerKind {
     /// [`DiffusionError::UnknownName`] lists the known names.
     pub fn parse(name: &str) -> Result<(Self, Option<ScheduleKind>)> {
         let plain = normalised(name);
-        let (plain, schedule) = match plain.strip_suffix(" karras") {
-            Some(start) => (start, Some(ScheduleKind::Karras)),
-            None => (plain.as_str(), None),
-        };
-        let found = Self::ALL.into_iter().find(|kind| {
-            plain == normalised(kind.label())
-                || plain == normalised(kind.comfy_id())
-                || (*kind == Self::DpmPp2M && plain == "dpm++2m")
+        if let Some(kind) = Self::of_plain(&plain) {
+            return Ok((kind, None));
+        }
+        let joined = ScheduleKind::ALL.into_iter().find_map(|schedule| {
+            let names = [
+                normalised(schedule.label()),
+                normalised(schedule.comfy_id()),
+            ];
+            names.iter().find_map(|end| {
+                let start = plain.strip_suffix(end.as_str())?.strip_suffix(' ')?;
+                Some((Self::of_plain(start)?, Some(schedule)))
+            })
         });
-        found.map(|kind| (kind, schedule)).ok_or_else(|| {
+        joined.ok_or_else(|| {
             let names: Vec<String> = Self::ALL
                 .into_iter()
                 .map(|kind| format!("{} ({})", kind.label(), kind.comfy_id()))
@@ -112,31 +182,110 @@ impl SamplerKind {
         })
     }
 
+    /// By a name in lower case whose separators are single spaces.
+    fn of_plain(plain: &str) -> Option<Self> {
+        // ComfyUI's samplers that draw their noise on the GPU are the same methods.
+        let plain = plain.strip_suffix(" gpu").unwrap_or(plain);
+        let bare = |text: &str| text.replace([' ', '+'], "");
+        Self::ALL.into_iter().find(|kind| {
+            let (label, id) = (normalised(kind.label()), normalised(kind.comfy_id()));
+            let joined = plain.contains("++") && label.contains("++");
+            plain == label || plain == id || joined && bare(plain) == bare(&label)
+        })
+    }
+
     /// Whether fresh noise is drawn between steps.
     pub fn is_ancestral(self) -> bool {
-        self == Self::EulerAncestral
+        matches!(
+            self,
+            Self::EulerAncestral
+                | Self::Dpm2Ancestral
+                | Self::DpmPp2SAncestral
+                | Self::DpmPpSde
+                | Self::DpmPp2MSde
+                | Self::DpmPp3MSde
+                | Self::Lcm
+        )
+    }
+
+    /// The schedule that A1111's "Automatic" stands for with this sampler.
+    pub fn automatic_schedule(self) -> ScheduleKind {
+        match self {
+            Self::DpmPp2M
+            | Self::DpmPpSde
+            | Self::DpmPp2SAncestral
+            | Self::Dpm2
+            | Self::Dpm2Ancestral => ScheduleKind::Karras,
+            Self::DpmPp2MSde | Self::DpmPp3MSde => ScheduleKind::Exponential,
+            _ => ScheduleKind::Normal,
+        }
+    }
+
+    /// Whether the network is asked twice in every step but the last.
+    pub fn asks_twice(self) -> bool {
+        matches!(
+            self,
+            Self::Heun | Self::Dpm2 | Self::Dpm2Ancestral | Self::DpmPp2SAncestral | Self::DpmPpSde
+        )
     }
 }
 
 impl ScheduleKind {
-    /// The label shown and written into metadata.
+    /// All schedules, in the order in which they are shown.
+    pub const ALL: [Self; 7] = [
+        Self::Normal,
+        Self::Karras,
+        Self::Exponential,
+        Self::SgmUniform,
+        Self::Simple,
+        Self::DdimUniform,
+        Self::Beta,
+    ];
+
+    /// A1111's label, shown and written into metadata.
     pub fn label(self) -> &'static str {
         match self {
             Self::Normal => "Normal",
             Self::Karras => "Karras",
+            Self::Exponential => "Exponential",
+            Self::SgmUniform => "SGM Uniform",
+            Self::Simple => "Simple",
+            Self::DdimUniform => "DDIM",
+            Self::Beta => "Beta",
         }
     }
 
-    /// Reads a label in any letter case; A1111's `Uniform` is the normal schedule.
+    /// The ComfyUI id.
+    pub fn comfy_id(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Karras => "karras",
+            Self::Exponential => "exponential",
+            Self::SgmUniform => "sgm_uniform",
+            Self::Simple => "simple",
+            Self::DdimUniform => "ddim_uniform",
+            Self::Beta => "beta",
+        }
+    }
+
+    /// Reads an A1111 label or a ComfyUI id in any letter case; A1111's `Uniform` is the normal schedule.
     ///
     /// # Errors
     /// [`DiffusionError::UnknownName`] lists the known names.
     pub fn parse(name: &str) -> Result<Self> {
-        match normalised(name).as_str() {
-            "normal" | "uniform" => Ok(Self::Normal),
-            "karras" => Ok(Self::Karras),
-            _ => Err(unknown("schedule", name, "Normal (Uniform), Karras".into())),
-        }
+        let plain = normalised(name);
+        let found = Self::ALL.into_iter().find(|kind| {
+            plain == normalised(kind.label())
+                || plain == normalised(kind.comfy_id())
+                || *kind == Self::Normal && plain == "uniform"
+        });
+        found.ok_or_else(|| {
+            let names: Vec<String> = Self::ALL
+                .into_iter()
+                .map(|kind| format!("{} ({})", kind.label(), kind.comfy_id()))
+                .collect();
+            unknown("schedule", name, names.join(", "))
+        })
     }
 }
 
@@ -197,7 +346,7 @@ fn normalised(name: &str) -> String {
     words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-fn unknown(what: &'static str, given: &str, known: String) -> DiffusionError {
+pub(super) fn unknown(what: &'static str, given: &str, known: String) -> DiffusionError {
     // A name can come from a file; an endless one is not repeated in full.
     DiffusionError::UnknownName {
         what,
@@ -251,6 +400,22 @@ mod tests {
             ),
             ("ddim", SamplerKind::Ddim, None),
             ("heun", SamplerKind::Heun, None),
+            ("DPM++2M", SamplerKind::DpmPp2M, None),
+            ("dpmpp_2m_sde_gpu", SamplerKind::DpmPp2MSde, None),
+            (
+                "DPM++ 2M SDE Exponential",
+                SamplerKind::DpmPp2MSde,
+                Some(ScheduleKind::Exponential),
+            ),
+            (
+                "dpmpp_3m_sde sgm_uniform",
+                SamplerKind::DpmPp3MSde,
+                Some(ScheduleKind::SgmUniform),
+            ),
+            ("DPM2 a", SamplerKind::Dpm2Ancestral, None),
+            ("DPM2 Karras", SamplerKind::Dpm2, Some(ScheduleKind::Karras)),
+            ("uni_pc", SamplerKind::UniPc, None),
+            ("LMS Karras", SamplerKind::Lms, Some(ScheduleKind::Karras)),
         ];
         for (name, kind, schedule) in cases {
             assert_eq!(SamplerKind::parse(name), Ok((kind, schedule)), "{name}");
@@ -261,12 +426,21 @@ mod tests {
                 serde_json::to_string(&kind).unwrap(),
                 format!("\"{}\"", kind.label())
             );
+            assert_eq!(SamplerKind::parse(kind.comfy_id()), Ok((kind, None)));
+        }
+        for kind in ScheduleKind::ALL {
+            assert_eq!(ScheduleKind::parse(kind.label()), Ok(kind));
+            assert_eq!(ScheduleKind::parse(kind.comfy_id()), Ok(kind));
+            assert_eq!(
+                serde_json::to_string(&kind).unwrap(),
+                format!("\"{}\"", kind.label())
+            );
         }
     }
 
     #[test]
     fn unknown_names_are_answered_with_the_known_ones() {
-        for name in ["", "karras", "DPM++ 3M SDE", "Eulera", "euler\0"] {
+        for name in ["", "karras", "DPM++ 4M", "Eulera", "euler\0"] {
             let message = SamplerKind::parse(name).unwrap_err().to_string();
             assert!(
                 message.contains("DPM++ 2M (dpmpp_2m)") && message.contains("Euler a"),
@@ -274,7 +448,7 @@ mod tests {
             );
         }
         assert!(
-            ScheduleKind::parse("exponential")
+            ScheduleKind::parse("linear")
                 .unwrap_err()
                 .to_string()
                 .contains("Karras")
@@ -296,7 +470,7 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .len()
-                < 400
+                < 800
         );
     }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bits;
 use super::error::{DiffusionError, Result};
-use super::schedule::{BetaSchedule, PredictionType, TrainingSchedule, linspace_f32};
+use super::levels::{self, karras, leading, linspace_falling, linspace_falling_f64, trailing};
+use super::schedule::{BetaSchedule, PredictionType, TrainingSchedule};
 use super::spec::{Convention, SamplerKind, SamplerSpec, ScheduleKind, Spacing};
 
 /// In what form latents are held between steps. `x0` is the clean picture's latent, `noise` has unit variance.
@@ -16,7 +17,18 @@ pub enum LatentSpace {
     VariancePreserving,
 }
 
-/// The plan of one run. A noise level is a sigma, or for DDIM a cumulative alpha.
+/// A second question to the network within a step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Midpoint {
+    /// What the network is told.
+    #[serde(with = "bits::f32_one")]
+    pub timestep: f32,
+    /// Noise level at which it is asked.
+    #[serde(with = "bits::f32_one")]
+    pub level: f32,
+}
+
+/// The plan of one run. A noise level is a sigma, or for DDIM and diffusers' LCM a cumulative alpha.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepTable {
     /// The form of the latents.
@@ -30,6 +42,8 @@ pub struct StepTable {
     /// Noise level at which each step ends.
     #[serde(with = "bits::f32_vec")]
     pub next_levels: Vec<f32>,
+    /// The second question of each step, where there is one; as many as steps.
+    pub midpoints: Vec<Option<Midpoint>>,
     /// Factor from noise of unit variance to the first latents.
     pub initial_scale: f32,
 }
@@ -49,28 +63,44 @@ impl StepTable {
                 most,
             });
         }
-        if spec.sampler == SamplerKind::Ddim && spec.schedule == ScheduleKind::Karras {
+        if spec.sampler == SamplerKind::Ddim && spec.schedule != ScheduleKind::Normal {
             return Err(DiffusionError::Unsupported {
-                what: "DDIM with the Karras schedule".into(),
-                remedy: "use Euler with Karras, which is the same method in the sigma form, or DDIM with Normal",
+                what: format!("DDIM with the {} schedule", spec.schedule.label()),
+                remedy: "use Euler with this schedule, which is the same method in the sigma form, or DDIM with Normal",
             });
         }
-        let table = match (spec.convention, spec.sampler) {
+        let mut table = match (spec.convention, spec.sampler) {
             (Convention::KDiffusion, SamplerKind::Ddim) => ddim_compvis(spec, training),
             (Convention::KDiffusion, _) => kdiffusion(spec, training),
             (Convention::Diffusers, SamplerKind::Ddim) => ddim_diffusers(spec, training),
-            (Convention::Diffusers, SamplerKind::DpmPp2M) => dpm_diffusers(spec, training),
-            (Convention::Diffusers, _) => sigmas_diffusers(spec, training),
+            (Convention::Diffusers, SamplerKind::Lcm) => lcm_diffusers(spec, training),
+            (
+                Convention::Diffusers,
+                SamplerKind::DpmPp2M | SamplerKind::DpmPp2MSde | SamplerKind::UniPc,
+            ) => dpm_diffusers(spec, training),
+            (
+                Convention::Diffusers,
+                SamplerKind::Euler
+                | SamplerKind::EulerAncestral
+                | SamplerKind::Heun
+                | SamplerKind::Lms,
+            ) => sigmas_diffusers(spec, training),
+            (Convention::Diffusers, sampler) => Err(DiffusionError::Unsupported {
+                what: format!("{} in the diffusers convention", sampler.label()),
+                remedy: "diffusers has no such scheduler that gives the same picture twice; choose the kdiffusion convention",
+            }),
         }?;
+        table.midpoints = midpoints(spec.sampler, training, &table, spec.convention);
         let stands = table
             .levels
             .iter()
             .zip(&table.next_levels)
             .any(|(level, next)| next >= level);
-        if spec.sampler == SamplerKind::DpmPp2M && stands {
+        if divides_by_stride(spec.sampler) && stands {
             return Err(DiffusionError::Unsupported {
                 what: format!(
-                    "DPM++ 2M in {} steps, two of which start at one noise level,",
+                    "{} in {} steps, two of which start at one noise level,",
+                    spec.sampler.label(),
                     spec.steps
                 ),
                 remedy: "choose fewer steps, another spacing or the Karras schedule",
@@ -82,6 +112,35 @@ impl StepTable {
     /// Outer steps.
     pub fn steps(&self) -> usize {
         self.timesteps.len()
+    }
+
+    /// The same plan without its first `count` steps, for pictures that do not begin as pure noise.
+    pub(super) fn skip(&mut self, count: usize) {
+        let count = count.min(self.steps());
+        self.timesteps.drain(..count);
+        self.levels.drain(..count.min(self.levels.len()));
+        self.next_levels.drain(..count.min(self.next_levels.len()));
+        self.midpoints.drain(..count.min(self.midpoints.len()));
+    }
+
+    /// Whether noise levels are cumulative alphas rather than sigmas.
+    pub(super) fn holds_alphas(sampler: SamplerKind, space: LatentSpace) -> bool {
+        space == LatentSpace::VariancePreserving
+            && matches!(sampler, SamplerKind::Ddim | SamplerKind::Lcm)
+    }
+
+    /// Factors of the clean picture and of noise of unit variance in the latents at a noise level.
+    pub(super) fn signal_and_noise(&self, sampler: SamplerKind, level: f32) -> (f32, f32) {
+        match self.space {
+            LatentSpace::VarianceExploding => (1.0, level),
+            LatentSpace::VariancePreserving if Self::holds_alphas(sampler, self.space) => {
+                (level.sqrt(), (1.0 - level).sqrt())
+            }
+            LatentSpace::VariancePreserving => {
+                let signal = 1.0 / (level * level + 1.0).sqrt();
+                (signal, level * signal)
+            }
+        }
     }
 
     /// A table over noise levels sigma, the last step ending at zero.
@@ -97,9 +156,57 @@ impl StepTable {
             timesteps,
             levels,
             next_levels,
+            midpoints: Vec::new(),
             initial_scale,
         }
     }
+}
+
+/// Whether the method divides by the length of its steps, so that none may be of no length.
+fn divides_by_stride(sampler: SamplerKind) -> bool {
+    matches!(
+        sampler,
+        SamplerKind::DpmPp2M
+            | SamplerKind::DpmPp2MSde
+            | SamplerKind::DpmPp3MSde
+            | SamplerKind::Lms
+            | SamplerKind::UniPc
+    )
+}
+
+/// Where each step asks the network again: Heun at its end, the midpoint methods halfway in the logarithm of sigma, to the level
+/// that the step goes down to before noise is added.
+fn midpoints(
+    sampler: SamplerKind,
+    training: &TrainingSchedule,
+    table: &StepTable,
+    convention: Convention,
+) -> Vec<Option<Midpoint>> {
+    let sigmas = training.sigmas(convention);
+    let at = |level: f32| Midpoint {
+        timestep: sigmas.timestep(f64::from(level)) as f32,
+        level,
+    };
+    let halfway = |from: f32, to: f32| {
+        let logs = (f64::from(from).ln() as f32, f64::from(to).ln() as f32);
+        f64::from(logs.0 + 0.5 * (logs.1 - logs.0)).exp() as f32
+    };
+    let steps = table.levels.iter().zip(&table.next_levels).enumerate();
+    steps
+        .map(|(step, (&from, &to))| match sampler {
+            _ if to <= 0.0 => None,
+            SamplerKind::Heun => Some(Midpoint {
+                timestep: *table.timesteps.get(step + 1)?,
+                level: to,
+            }),
+            SamplerKind::Dpm2 | SamplerKind::DpmPpSde => Some(at(halfway(from, to))),
+            SamplerKind::Dpm2Ancestral | SamplerKind::DpmPp2SAncestral => {
+                let (down, _) = levels::ancestral(from, to);
+                (down > 0.0).then(|| at(halfway(from, down)))
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 /// The spacing in force: the request's, else the configuration's (diffusers only), else the program's own default.
@@ -117,66 +224,63 @@ fn spacing_of(spec: &SamplerSpec, training: &TrainingSchedule) -> Spacing {
 
 fn most_steps(spec: &SamplerSpec, training: &TrainingSchedule) -> usize {
     let all = training.train_steps();
+    if spec.convention == Convention::Diffusers && spec.sampler == SamplerKind::Lcm {
+        return LCM_STEPS.min(all);
+    }
     let one_short = spec.convention == Convention::Diffusers
-        && spec.sampler == SamplerKind::DpmPp2M
+        && matches!(
+            spec.sampler,
+            SamplerKind::DpmPp2M | SamplerKind::DpmPp2MSde | SamplerKind::UniPc
+        )
         && spec.schedule == ScheduleKind::Normal
         && spacing_of(spec, training) != Spacing::Trailing;
     // diffusers' DPM++ takes one timestep more than it uses; with none to spare, two steps would stand at one noise level.
+    let one_short =
+        one_short || spec.convention == Convention::KDiffusion && levels::drops_last(spec.sampler);
     if one_short { all - 1 } else { all }
 }
 
+/// Steps that latent consistency models are distilled with (`original_inference_steps`).
+const LCM_STEPS: usize = 50;
+
+/// k-diffusion's samplers over any of the schedules.
 fn kdiffusion(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<StepTable> {
     let table = training.sigmas(Convention::KDiffusion);
-    let levels: Vec<f32> = match spec.schedule {
-        ScheduleKind::Karras => {
-            let (least, greatest) = table.range();
-            karras(f64::from(least), f64::from(greatest), spec.steps)
-                .into_iter()
-                .map(|sigma| sigma as f32)
-                .collect()
-        }
-        ScheduleKind::Normal => {
-            let last = (training.train_steps() - 1) as f32;
-            let timesteps = match spacing_of(spec, training) {
-                Spacing::Linspace => linspace_f32(last, 0.0, spec.steps),
-                Spacing::Leading => leading(
-                    training.train_steps() / spec.steps,
-                    spec.steps,
-                    training.steps_offset(),
-                ),
-                Spacing::Trailing => trailing(training.train_steps(), spec.steps),
-            };
-            timesteps
-                .into_iter()
-                .map(|timestep| table.at_log(timestep))
-                .collect()
-        }
-    };
+    let levels = levels::of_schedule(spec, training, spacing_of(spec, training));
     let timesteps = levels
         .iter()
         .map(|sigma| table.timestep(f64::from(*sigma)) as f32)
         .collect();
     let scale = levels.first().copied().unwrap_or(1.0);
-    Ok(StepTable::of_sigmas(
-        LatentSpace::VarianceExploding,
-        timesteps,
-        levels,
-        scale,
-    ))
+    let mut table = StepTable::of_sigmas(LatentSpace::VarianceExploding, timesteps, levels, scale);
+    if let (SamplerKind::UniPc, Some(last)) = (spec.sampler, table.next_levels.last_mut()) {
+        // ComfyUI's UniPC ends where its logarithms still are finite.
+        *last = UNIPC_LAST;
+    }
+    Ok(table)
 }
 
-/// EulerDiscreteScheduler, EulerAncestralDiscreteScheduler and HeunDiscreteScheduler.
+/// Noise level at which ComfyUI's UniPC ends.
+const UNIPC_LAST: f32 = 0.001;
+
+/// EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler and LMSDiscreteScheduler.
 fn sigmas_diffusers(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<StepTable> {
-    if spec.sampler == SamplerKind::Heun && training.zero_snr() {
+    if matches!(spec.sampler, SamplerKind::Heun | SamplerKind::Lms) && training.zero_snr() {
         return Err(DiffusionError::Unsupported {
-            what: "Heun in the diffusers convention on a model with zero terminal SNR".into(),
-            remedy: "diffusers' Heun ignores rescale_betas_zero_snr; choose the kdiffusion convention or another sampler",
+            what: format!(
+                "{} in the diffusers convention on a model with zero terminal SNR",
+                spec.sampler.label()
+            ),
+            remedy: "diffusers' scheduler ignores rescale_betas_zero_snr; choose the kdiffusion convention or another sampler",
         });
     }
-    if spec.sampler == SamplerKind::EulerAncestral && spec.schedule == ScheduleKind::Karras {
+    if spec.sampler == SamplerKind::EulerAncestral && spec.schedule != ScheduleKind::Normal {
         // EulerAncestralDiscreteScheduler has no use_karras_sigmas: it drops the key and runs the normal schedule.
         return Err(DiffusionError::Unsupported {
-            what: "Euler a with the Karras schedule in the diffusers convention".into(),
+            what: format!(
+                "Euler a with the {} schedule in the diffusers convention",
+                spec.schedule.label()
+            ),
             remedy: "diffusers' scheduler has no such option; choose the kdiffusion convention or the Normal schedule",
         });
     }
@@ -192,13 +296,13 @@ fn sigmas_diffusers(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<S
         .iter()
         .map(|timestep| table.at_linear(*timestep))
         .collect();
-    if spec.schedule == ScheduleKind::Karras {
+    if spec.schedule != ScheduleKind::Normal {
         // Between the levels that the spacing reaches, not the model's.
         let (greatest, least) = (
             sigmas.first().copied().unwrap_or(1.0),
             sigmas.last().copied().unwrap_or(1.0),
         );
-        sigmas = karras(least, greatest, steps);
+        sigmas = levels::between_diffusers(spec, least, greatest)?;
         timesteps = sigmas
             .iter()
             .map(|sigma| table.timestep(*sigma) as f32)
@@ -219,29 +323,11 @@ fn sigmas_diffusers(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<S
     ))
 }
 
-/// DPMSolverMultistepScheduler.
+/// DPMSolverMultistepScheduler, also on the stochastic equation, and UniPCMultistepScheduler.
 fn dpm_diffusers(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<StepTable> {
     let (steps, all) = (spec.steps, training.train_steps());
     let table = training.sigmas(Convention::Diffusers);
     let (timesteps, levels) = match spec.schedule {
-        ScheduleKind::Karras => {
-            let (least, greatest) = table.range();
-            let sigmas = karras(f64::from(least), f64::from(greatest), steps);
-            let whole = |sigma: &f64| {
-                let timestep = table.timestep(*sigma);
-                // Rounded, except for the cosine betas, where it is cut off.
-                let cosine = training.beta_schedule() == Some(BetaSchedule::SquaredCosine);
-                if cosine {
-                    timestep.trunc() as f32
-                } else {
-                    timestep.round_ties_even() as f32
-                }
-            };
-            (
-                sigmas.iter().map(whole).collect(),
-                sigmas.iter().map(|sigma| *sigma as f32).collect(),
-            )
-        }
         ScheduleKind::Normal => {
             let mut timesteps: Vec<f32> = match spacing_of(spec, training) {
                 Spacing::Linspace => linspace_falling(all, steps + 1)
@@ -257,6 +343,34 @@ fn dpm_diffusers(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<Step
                 .map(|timestep| table.at_linear(*timestep) as f32)
                 .collect();
             (timesteps, levels)
+        }
+        ScheduleKind::Karras => {
+            let (least, greatest) = table.range();
+            let sigmas = karras(f64::from(least), f64::from(greatest), steps);
+            let whole = |sigma: &f64| {
+                let timestep = table.timestep(*sigma);
+                // Rounded, except for the cosine betas, where it is cut off.
+                let cosine = training.beta_schedule() == Some(BetaSchedule::SquaredCosine);
+                if cosine && spec.sampler != SamplerKind::UniPc {
+                    timestep.trunc() as f32
+                } else {
+                    timestep.round_ties_even() as f32
+                }
+            };
+            (
+                sigmas.iter().map(whole).collect(),
+                sigmas.iter().map(|sigma| *sigma as f32).collect(),
+            )
+        }
+        _ => {
+            let (least, greatest) = table.range();
+            let sigmas = levels::between_diffusers(spec, f64::from(least), f64::from(greatest))?;
+            // Cut off here, not rounded.
+            let whole = |sigma: &f64| table.timestep(*sigma).trunc() as f32;
+            (
+                sigmas.iter().map(whole).collect(),
+                sigmas.iter().map(|sigma| *sigma as f32).collect(),
+            )
         }
     };
     Ok(StepTable::of_sigmas(
@@ -310,6 +424,47 @@ fn ddim_diffusers(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<Ste
         timesteps,
         levels,
         next_levels,
+        midpoints: Vec::new(),
+        initial_scale: 1.0,
+    })
+}
+
+/// LCMScheduler: of the timesteps that the model was distilled with, evenly as many as there are steps.
+fn lcm_diffusers(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<StepTable> {
+    if spec.schedule != ScheduleKind::Normal || spec.spacing.is_some() {
+        return Err(DiffusionError::Unsupported {
+            what: "LCM in the diffusers convention with a schedule or spacing of your choice"
+                .into(),
+            remedy: "it has timesteps of its own; choose Normal without a spacing, or the kdiffusion convention",
+        });
+    }
+    let (steps, all) = (spec.steps, training.train_steps());
+    let original = LCM_STEPS.min(all);
+    let stride = all / original;
+    let timesteps: Vec<f32> = (0..steps)
+        .map(|step| {
+            // numpy's linspace without its end, cut off, counted from the noisiest.
+            let index = (step as f64 * (original as f64 / steps as f64)) as usize;
+            ((original - index.min(original - 1)) * stride - 1) as f32
+        })
+        .collect();
+    let alphas = training.alphas_cumprod();
+    let level = |timestep: &f32| alphas.get(*timestep as usize).copied().unwrap_or(1.0);
+    let levels: Vec<f32> = timesteps.iter().map(level).collect();
+    if training.prediction() == PredictionType::Epsilon && levels.contains(&0.0) {
+        return Err(DiffusionError::Unsupported {
+            what: "LCM on a noise-predicting model from a timestep of zero signal".into(),
+            remedy: "noise prediction says nothing about the picture there; choose the kdiffusion convention",
+        });
+    }
+    let last = levels.last().copied();
+    let next_levels = levels.iter().skip(1).copied().chain(last).collect();
+    Ok(StepTable {
+        space: LatentSpace::VariancePreserving,
+        timesteps,
+        levels,
+        next_levels,
+        midpoints: Vec::new(),
         initial_scale: 1.0,
     })
 }
@@ -349,217 +504,11 @@ fn ddim_compvis(spec: &SamplerSpec, training: &TrainingSchedule) -> Result<StepT
         timesteps,
         levels,
         next_levels,
+        midpoints: Vec::new(),
         initial_scale: 1.0,
     })
 }
 
-/// Karras et al. (2022), equation 5, rho 7, falling from `greatest` to `least`; without the closing zero.
-fn karras(least: f64, greatest: f64, steps: usize) -> Vec<f64> {
-    let (low, high) = (least.powf(1.0 / 7.0), greatest.powf(1.0 / 7.0));
-    let ramp = |index: usize| {
-        if steps < 2 {
-            0.0
-        } else {
-            index as f64 / (steps - 1) as f64
-        }
-    };
-    (0..steps)
-        .map(|index| (high + ramp(index) * (low - high)).powi(7))
-        .collect()
-}
-
-/// numpy's `linspace(0, all - 1, count)` reversed. A single point lies at 0, as numpy has it.
-fn linspace_falling_f64(all: usize, count: usize) -> impl Iterator<Item = f64> {
-    let last = (all - 1) as f64;
-    let step = if count < 2 {
-        0.0
-    } else {
-        last / (count - 1) as f64
-    };
-    (0..count).rev().map(move |index| {
-        if count > 1 && index == count - 1 {
-            last
-        } else {
-            index as f64 * step
-        }
-    })
-}
-
-fn linspace_falling(all: usize, count: usize) -> Vec<f32> {
-    linspace_falling_f64(all, count)
-        .map(|timestep| timestep as f32)
-        .collect()
-}
-
-fn leading(stride: usize, count: usize, offset: usize) -> Vec<f32> {
-    (0..count)
-        .rev()
-        .map(|index| (index * stride + offset) as f32)
-        .collect()
-}
-
-/// numpy's `arange(all, 0, -all / count)`, rounded, less one; exactly `count` of them, where numpy's rounding of the stride
-/// sometimes makes one more.
-fn trailing(all: usize, count: usize) -> Vec<f32> {
-    let start = all as f64;
-    let step = (start - start / count as f64) - start;
-    (0..count)
-        .map(|index| ((start + index as f64 * step).round_ties_even() - 1.0).max(0.0) as f32)
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::schedule::SchedulerConfig;
-    use super::*;
-
-    fn spec(sampler: SamplerKind, convention: Convention, steps: usize) -> SamplerSpec {
-        SamplerSpec {
-            sampler,
-            schedule: ScheduleKind::Normal,
-            convention,
-            spacing: None,
-            steps,
-        }
-    }
-
-    fn stable_diffusion() -> TrainingSchedule {
-        TrainingSchedule::new(&SchedulerConfig::stable_diffusion(PredictionType::Epsilon)).unwrap()
-    }
-
-    #[test]
-    fn well_known_values_of_stable_diffusion() {
-        let training = stable_diffusion();
-        let table = StepTable::new(
-            &spec(SamplerKind::Euler, Convention::KDiffusion, 20),
-            &training,
-        )
-        .unwrap();
-        assert!(
-            (table.levels[0] - 14.6146).abs() < 1e-3,
-            "{}",
-            table.levels[0]
-        );
-        assert!(
-            (table.levels[19] - 0.0292).abs() < 1e-4,
-            "{}",
-            table.levels[19]
-        );
-        assert_eq!(table.next_levels[19], 0.0);
-        assert_eq!(table.initial_scale, table.levels[0]);
-        let table = StepTable::new(
-            &spec(SamplerKind::Ddim, Convention::KDiffusion, 20),
-            &training,
-        )
-        .unwrap();
-        assert_eq!((table.timesteps[0], table.timesteps[19]), (951.0, 1.0));
-        assert_eq!(table.next_levels[19], training.alphas_cumprod()[0]);
-    }
-
-    #[test]
-    fn absurd_step_counts_are_refused_by_name() {
-        let training = stable_diffusion();
-        for convention in [Convention::KDiffusion, Convention::Diffusers] {
-            for sampler in SamplerKind::ALL {
-                for steps in [0, 1001, 1_000_000, usize::MAX] {
-                    let error =
-                        StepTable::new(&spec(sampler, convention, steps), &training).unwrap_err();
-                    assert!(matches!(error, DiffusionError::Steps { .. }), "{error}");
-                    assert!(error.to_string().contains("choose 1 to"), "{error}");
-                }
-            }
-        }
-    }
-
-    /// Every step count gives as many steps, finite levels that never rise, and timesteps within the model.
-    #[test]
-    fn every_step_count_gives_a_usable_table() {
-        let training = stable_diffusion();
-        let mut made = 0;
-        for convention in [Convention::KDiffusion, Convention::Diffusers] {
-            for sampler in SamplerKind::ALL {
-                for schedule in [ScheduleKind::Normal, ScheduleKind::Karras] {
-                    for spacing in [Spacing::Leading, Spacing::Linspace, Spacing::Trailing] {
-                        for steps in (1..=130).chain([233, 334, 499, 500, 501, 998, 999, 1000]) {
-                            let spec = SamplerSpec {
-                                sampler,
-                                schedule,
-                                convention,
-                                spacing: Some(spacing),
-                                steps,
-                            };
-                            let table = match StepTable::new(&spec, &training) {
-                                Ok(table) => table,
-                                Err(error) => {
-                                    assert!(!error.to_string().is_empty());
-                                    continue;
-                                }
-                            };
-                            made += 1;
-                            assert_eq!(table.timesteps.len(), steps, "{spec:?}");
-                            assert_eq!(
-                                (table.levels.len(), table.next_levels.len()),
-                                (steps, steps),
-                                "{spec:?}"
-                            );
-                            assert!(
-                                table.timesteps.iter().all(|t| (0.0..=1000.0).contains(t)),
-                                "{spec:?}"
-                            );
-                            let rising = sampler == SamplerKind::Ddim;
-                            for (level, next) in table.levels.iter().zip(&table.next_levels) {
-                                assert!(level.is_finite() && *level > 0.0, "{spec:?}");
-                                let falls = if rising { next >= level } else { next <= level };
-                                assert!(falls, "{spec:?}: {level} to {next}");
-                                if sampler == SamplerKind::DpmPp2M {
-                                    assert!(
-                                        next < level,
-                                        "{spec:?}: {level} to {next} would divide by zero"
-                                    );
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        assert!(made > 5000, "only {made} tables could be made");
-    }
-
-    #[test]
-    fn what_diffusers_lacks_is_refused_by_name() {
-        let training = stable_diffusion();
-        let karras = |sampler| SamplerSpec {
-            schedule: ScheduleKind::Karras,
-            ..spec(sampler, Convention::Diffusers, 10)
-        };
-        for sampler in [SamplerKind::Ddim, SamplerKind::EulerAncestral] {
-            let error = StepTable::new(&karras(sampler), &training)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains("Karras") && error.contains("not possible"),
-                "{error}"
-            );
-        }
-        let config = SchedulerConfig {
-            rescale_betas_zero_snr: Some(true),
-            ..SchedulerConfig::stable_diffusion(PredictionType::Epsilon)
-        };
-        let training = TrainingSchedule::new(&config).unwrap();
-        for (sampler, spacing) in [
-            (SamplerKind::Heun, Spacing::Trailing),
-            (SamplerKind::Ddim, Spacing::Trailing),
-        ] {
-            let spec = SamplerSpec {
-                spacing: Some(spacing),
-                ..spec(sampler, Convention::Diffusers, 10)
-            };
-            let error = StepTable::new(&spec, &training).unwrap_err();
-            assert!(
-                matches!(error, DiffusionError::Unsupported { .. }),
-                "{error}"
-            );
-        }
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

@@ -22,7 +22,7 @@ pub use protocol::{
     TokenEvent,
 };
 pub use registry::{Registry, RegistryError};
-pub use request::{BlobRef, ChatPrompt, ChatRequest, ImageRequest, ModelRef, Request};
+pub use request::{BlobRef, ChatPrompt, ChatRequest, ImageRequest, ModelRef, Request, Variation};
 
 use serde::{Deserialize, Serialize};
 

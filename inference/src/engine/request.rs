@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diffusion::{Convention, SamplerKind, ScheduleKind, Spacing};
+use crate::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
 use crate::text::prompt::PromptSyntax;
 use crate::text::sampling::SamplingParams;
 use crate::text::template::ChatMessage;
@@ -32,6 +32,15 @@ impl ModelRef {
 /// Refers to data sent apart from the request, by the SHA-256 of its bytes in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlobRef(pub String);
+
+/// A second seed whose noise is mixed into that of the first.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variation {
+    /// Seed of the other noise.
+    pub seed: u64,
+    /// From 0 (the first seed's noise alone) to 1 (the other's).
+    pub strength: f32,
+}
 
 /// A picture to draw from words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +75,19 @@ pub struct ImageRequest {
     pub spacing: Option<Spacing>,
     /// Seed of the noise, as torch's CPU generator understands it.
     pub seed: u64,
+    /// Whose random numbers the noise is made of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub noise_source: NoiseSource,
+    /// Another seed mixed into the first noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variation: Option<Variation>,
+    /// How much of the spread that guidance adds is taken back (Lin et al. 2023): 0, nothing, to 1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guidance_rescale: f32,
+    /// Which of the text encoder's layers is the last, counted from its end as AUTOMATIC1111 does: 1 is the one that the model was
+    /// trained with, 2 the one before it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub clip_skip: u32,
     /// Noise to start from in place of the seed's: f32, unit variance, `[4, h, w]` in the model's latent shape. Noise
     /// that the sampler itself draws then starts at draw 0 of the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +98,18 @@ pub struct ImageRequest {
     /// Whether to send previews while drawing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preview: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(value: &u32) -> bool {
+    *value == 1
 }
 
 impl ImageRequest {
@@ -98,6 +132,10 @@ impl ImageRequest {
             convention: Convention::default(),
             spacing: None,
             seed: 0,
+            noise_source: NoiseSource::default(),
+            variation: None,
+            guidance_rescale: 0.0,
+            clip_skip: 1,
             noise: None,
             keep_latents: false,
             preview: false,

@@ -11,7 +11,7 @@ use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
 use super::store::PlanKey;
 use super::{CHECKPOINT_VERSION, Checkpoint, Context, Pipeline, Progress};
-use crate::diffusion::{Denoising, SamplerSpec, TorchCpuRng, guide};
+use crate::diffusion::{Beginning, Denoising, NoiseRng, SamplerSpec, guide, rescale, vary};
 use crate::engine::{Event, ImageRequest, Outcome, Picture, Request};
 use crate::graph::HostTensor;
 
@@ -130,23 +130,28 @@ impl ImageJob {
                 request.guidance
             )));
         }
+        check_settings(request)?;
         let shape = self.latent_shape(model)?;
         let elements: usize = shape.iter().product();
-        let mut rng = TorchCpuRng::new(request.seed);
-        let noise = match &request.noise {
-            None => rng.randn(elements),
-            Some(blob) => {
-                let given = context.store.blob(blob)?;
-                let [c, h, w] = shape;
-                if given.shape != [1, c, h, w] && given.shape != shape {
-                    return Err(JobError::Request(format!(
-                        "the given noise has shape {:?}; a picture of {}x{} with this model needs [1, {c}, {h}, {w}]",
-                        given.shape, request.width, request.height
-                    )));
-                }
-                given.as_f32().to_vec()
+        let source = request.noise_source;
+        let mut beginning = Beginning::of_seed(source, request.seed, elements);
+        if let Some(variation) = request.variation.filter(|v| v.strength != 0.0) {
+            let other = source.draw(variation.seed, elements);
+            let [_, h, w] = shape;
+            beginning.noise = vary(&beginning.noise, &other, variation.strength, h, w);
+        }
+        if let Some(blob) = &request.noise {
+            let given = context.store.blob(blob)?;
+            let [c, h, w] = shape;
+            if given.shape != [1, c, h, w] && given.shape != shape {
+                return Err(JobError::Request(format!(
+                    "the given noise has shape {:?}; a picture of {}x{} with this model needs [1, {c}, {h}, {w}]",
+                    given.shape, request.width, request.height
+                )));
             }
-        };
+            beginning.noise = given.as_f32().to_vec();
+            beginning.rng = NoiseRng::new(source, request.seed);
+        }
         let spec = SamplerSpec {
             sampler: request.sampler,
             schedule: request.schedule,
@@ -154,7 +159,7 @@ impl ImageJob {
             spacing: request.spacing,
             steps: request.steps as usize,
         };
-        Ok(Denoising::new(&spec, model.training(), noise, rng)?)
+        Ok(Denoising::new(&spec, model.training(), beginning)?)
     }
 
     /// The prompts' embeddings.
@@ -202,7 +207,13 @@ impl ImageJob {
             .map(HostTensor::into_f32)
             .unwrap_or_default();
         Ok(match prediction.split_at_checked(c * h * w) {
-            Some((without, with)) if batch == 2 => guide(without, with, self.request.guidance),
+            Some((without, with)) if batch == 2 => {
+                let mut guided = guide(without, with, self.request.guidance);
+                if self.request.guidance_rescale > 0.0 {
+                    rescale(&mut guided, with, self.request.guidance_rescale);
+                }
+                guided
+            }
             _ => prediction,
         })
     }
@@ -402,6 +413,28 @@ impl Pipeline for ImageJob {
             }
         }
     }
+}
+
+/// Refuses settings that no model can be drawn with.
+fn check_settings(request: &ImageRequest) -> Result<(), JobError> {
+    let share = |name: &str, value: f32| {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(());
+        }
+        Err(JobError::Request(format!(
+            "a {name} of {value} cannot be used; it goes from 0 to 1"
+        )))
+    };
+    share("guidance rescale", request.guidance_rescale)?;
+    if let Some(variation) = &request.variation {
+        share("variation strength", variation.strength)?;
+    }
+    if request.clip_skip == 0 {
+        return Err(JobError::Request(
+            "a CLIP skip of 0 cannot be used; 1 takes all layers of the text encoder, 2 all but the last".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// -1..1 to 0..255, as diffusers rounds.

@@ -97,7 +97,7 @@ struct Checkpoint {
     image: image::ImageCheckpoint,
 }
 
-const CHECKPOINT_VERSION: u32 = 1;
+const CHECKPOINT_VERSION: u32 = 2;
 
 /// Makes a job of the checkpoint of an earlier one; the flag tells whether it is a chat.
 ///

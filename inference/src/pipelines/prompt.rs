@@ -69,13 +69,13 @@ fn encode_chunks(
 ) -> Result<Vec<f32>, JobError> {
     let encoder = model.text_encoder();
     let mut joined = Vec::new();
+    let skipped = request.clip_skip.saturating_sub(1) as usize;
     for chunk in &chunks.chunks {
         let length = chunk.ids.len();
-        let plan = context
-            .store
-            .plan(&request.model.name, PlanKey::Encode(1, length), || {
-                Ok(encoder.graph(1, length, 0)?)
-            })?;
+        let key = PlanKey::Encode(1, length, skipped);
+        let plan = context.store.plan(&request.model.name, key, || {
+            Ok(encoder.graph(1, length, skipped)?)
+        })?;
         let vocabulary = encoder.config().vocab_size as u32;
         if let Some(id) = chunk.ids.iter().find(|&&id| id >= vocabulary) {
             return Err(JobError::Request(format!(

@@ -20,8 +20,8 @@ const PLANS_PER_KIND: usize = 3;
 /// For what a model's plan was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlanKey {
-    /// Text encoder: batch, length.
-    Encode(usize, usize),
+    /// Text encoder: batch, length, layers left out at the end.
+    Encode(usize, usize, usize),
     /// U-Net: batch, height, width, context length.
     Denoise(usize, usize, usize, usize),
     /// VAE decoder: height, width.

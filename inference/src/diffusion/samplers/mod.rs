@@ -2,19 +2,27 @@
 //!
 //! Nothing here calls a model, so the engine may pause, branch or store a run between any two predictions.
 
+mod state;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod unipc;
 
 use serde::{Deserialize, Serialize};
 
 use super::bits;
+use super::brownian::BrownianPath;
 use super::error::{DiffusionError, Result};
-use super::noise::TorchCpuRng;
+use super::levels::ancestral;
 use super::schedule::{PredictionType, TrainingSchedule};
-use super::spec::{SamplerKind, SamplerSpec};
-use super::table::{LatentSpace, StepTable};
+use super::source::{NoiseRng, NoiseSource};
+use super::spec::{Convention, SamplerKind, SamplerSpec};
+use super::table::{LatentSpace, Midpoint, StepTable};
+use state::StoredDenoising;
 use steps::{Prediction, Stride};
+
+/// Derivatives that linear multistep looks back upon.
+const LMS_ORDER: usize = 4;
 
 /// One question to the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,21 +36,80 @@ pub struct Eval {
 /// What an answer of the network led to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepDone {
-    /// False only after the first of Heun's two evaluations.
+    /// False only after the first of two evaluations of one step.
     pub outer_step_finished: bool,
     /// The clean picture's latents as predicted from here, before the VAE factor; for previews.
     pub denoised: Vec<f32>,
 }
 
-/// Between Heun's two evaluations.
+/// Which parts of a picture are drawn anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct HeunHalf {
-    /// Where the Euler step led.
+pub struct Repaint {
+    /// For each value of the latents: 1 is drawn anew, 0 is kept, anything between is mixed.
+    #[serde(with = "bits::f32_vec")]
+    pub mask: Vec<f32>,
+    /// The latents to keep, in the network's scale.
+    #[serde(with = "bits::f32_vec")]
+    pub init: Vec<f32>,
+    /// The noise that the run began with, of unit variance.
+    #[serde(with = "bits::f32_vec")]
+    pub noise: Vec<f32>,
+}
+
+/// How a run begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Noise of unit variance in the order and size of the latents (NCHW); scaled here as the convention wants.
+    pub noise: Vec<f32>,
+    /// Draws the noise of later steps: as the initial draw left it, or fresh if the noise came from elsewhere.
+    pub rng: NoiseRng,
+    /// Seed and source of samplers whose noise is a path over noise levels.
+    pub seed: (u64, NoiseSource),
+    /// Latents to begin from rather than from nothing, and how much of the way is gone anew: above 0 up to 1.
+    pub init: Option<(Vec<f32>, f32)>,
+    /// Which parts are drawn anew; all if there is none.
+    pub mask: Option<Vec<f32>>,
+}
+
+impl Beginning {
+    /// From nothing but a seed's noise; `count` values of latents.
+    pub fn of_seed(source: NoiseSource, seed: u64, count: usize) -> Self {
+        let mut rng = NoiseRng::new(source, seed);
+        Self {
+            noise: rng.randn(count),
+            rng,
+            seed: (seed, source),
+            init: None,
+            mask: None,
+        }
+    }
+}
+
+/// Between two evaluations of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Half {
+    /// The latents that the network is asked about.
     #[serde(with = "bits::f32_vec")]
     ahead: Vec<f32>,
-    /// The derivative at the step's start.
+    /// What the first evaluation gave: for Heun the derivative, else the predicted picture.
     #[serde(with = "bits::f32_vec")]
-    derivative: Vec<f32>,
+    first: Vec<f32>,
+}
+
+/// Noise that samplers add on their way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct StepNoise {
+    rng: NoiseRng,
+    path: Option<BrownianPath>,
+}
+
+impl StepNoise {
+    fn between(&mut self, from: f32, to: f32, count: usize) -> Vec<f32> {
+        match &self.path {
+            Some(path) => path.noise(from, to, count),
+            None => self.rng.randn(count),
+        }
+    }
 }
 
 /// A picture being denoised. Serialisable at any moment; restored, it goes on to the very same latents.
@@ -52,163 +119,117 @@ struct HeunHalf {
 #[serde(try_from = "StoredDenoising", into = "StoredDenoising")]
 pub struct Denoising {
     sampler: SamplerKind,
+    convention: Convention,
     prediction: PredictionType,
     table: StepTable,
-    rng: TorchCpuRng,
+    noise: StepNoise,
     /// Outer steps done.
     done: usize,
     latents: Vec<f32>,
-    /// The picture as predicted last; DPM++ 2M also steps by it.
+    /// The picture as predicted last.
     denoised: Option<Vec<f32>>,
-    half: Option<HeunHalf>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredDenoising {
-    sampler: SamplerKind,
-    prediction: PredictionType,
-    table: StepTable,
-    rng: TorchCpuRng,
-    done: usize,
-    #[serde(with = "bits::f32_vec")]
-    latents: Vec<f32>,
-    #[serde(with = "bits::f32_vec_option")]
-    denoised: Option<Vec<f32>>,
-    half: Option<HeunHalf>,
-}
-
-impl From<Denoising> for StoredDenoising {
-    fn from(run: Denoising) -> Self {
-        let Denoising {
-            sampler,
-            prediction,
-            table,
-            rng,
-            done,
-            latents,
-            denoised,
-            half,
-        } = run;
-        Self {
-            sampler,
-            prediction,
-            table,
-            rng,
-            done,
-            latents,
-            denoised,
-            half,
-        }
-    }
-}
-
-impl TryFrom<StoredDenoising> for Denoising {
-    type Error = DiffusionError;
-
-    fn try_from(stored: StoredDenoising) -> Result<Self> {
-        let StoredDenoising {
-            sampler,
-            prediction,
-            table,
-            rng,
-            done,
-            latents,
-            denoised,
-            half,
-        } = stored;
-        let (steps, count) = (table.timesteps.len(), latents.len());
-        if steps == 0
-            || table.levels.len() != steps
-            || table.next_levels.len() != steps
-            || done > steps
-        {
-            return Err(DiffusionError::DamagedState(
-                "its steps do not fit its table",
-            ));
-        }
-        let half_fits = half
-            .as_ref()
-            .is_none_or(|half| half.ahead.len() == count && half.derivative.len() == count);
-        if !half_fits
-            || denoised
-                .as_ref()
-                .is_some_and(|denoised| denoised.len() != count)
-        {
-            return Err(DiffusionError::DamagedState("its buffers differ in length"));
-        }
-        if half.is_some() && (sampler != SamplerKind::Heun || done + 1 >= steps) {
-            return Err(DiffusionError::DamagedState(
-                "it stands in the middle of a step that has no middle",
-            ));
-        }
-        if sampler == SamplerKind::DpmPp2M && done > 0 && denoised.is_none() {
-            return Err(DiffusionError::DamagedState(
-                "it lacks the prediction that its next step needs",
-            ));
-        }
-        Ok(Self {
-            sampler,
-            prediction,
-            table,
-            rng,
-            done,
-            latents,
-            denoised,
-            half,
-        })
-    }
+    half: Option<Half>,
+    /// What multistep methods keep of earlier steps, the latest first: predicted pictures, for LMS derivatives; UniPC
+    /// keeps its corrected latents before them.
+    kept: Vec<Vec<f32>>,
+    repaint: Option<Repaint>,
 }
 
 impl Denoising {
-    /// Starts a picture from nothing but noise.
-    ///
-    /// `noise` has unit variance and the order and size of the latents (NCHW); it is scaled here as the convention wants.
-    /// `rng` gives the noise of ancestral samplers: pass the generator as the initial draw left it, or a fresh one if the
-    /// noise came from elsewhere. Each image of a batch has a generator of its own.
+    /// Starts a picture.
     ///
     /// # Errors
-    /// As [`StepTable::new`].
+    /// As [`StepTable::new`]; a strength that leaves no step to do; buffers of different lengths.
     pub fn new(
         spec: &SamplerSpec,
         training: &TrainingSchedule,
-        noise: Vec<f32>,
-        rng: TorchCpuRng,
+        beginning: Beginning,
     ) -> Result<Self> {
-        let table = StepTable::new(spec, training)?;
-        let mut latents = noise;
-        for value in &mut latents {
-            *value *= table.initial_scale;
+        let mut table = StepTable::new(spec, training)?;
+        let Beginning {
+            noise,
+            rng,
+            seed,
+            init,
+            mask,
+        } = beginning;
+        let count = noise.len();
+        let others = [
+            (
+                "the latents to begin from",
+                init.as_ref().map(|(l, _)| l.len()),
+            ),
+            ("the mask", mask.as_ref().map(Vec::len)),
+        ];
+        for (what, length) in others {
+            if let Some(got) = length.filter(|length| *length != count) {
+                return Err(DiffusionError::Length {
+                    what,
+                    got,
+                    want: count,
+                });
+            }
         }
-        let prediction = training.prediction();
+        let mut latents = noise.clone();
+        if let Some((init, strength)) = &init {
+            let skipped = first_step(spec.convention, table.steps(), *strength)?;
+            table.skip(skipped);
+            let level = table.levels.first().copied().unwrap_or(0.0);
+            let (signal, spread) = table.signal_and_noise(spec.sampler, level);
+            for (x, init) in latents.iter_mut().zip(init) {
+                *x = signal * init + spread * *x;
+            }
+        } else {
+            for value in &mut latents {
+                *value *= table.initial_scale;
+            }
+        }
+        let stochastic = matches!(
+            spec.sampler,
+            SamplerKind::DpmPpSde | SamplerKind::DpmPp2MSde | SamplerKind::DpmPp3MSde
+        );
+        let path = (stochastic && spec.convention == Convention::KDiffusion).then(|| {
+            let positive = table.levels.iter().chain(&table.next_levels).copied();
+            let least = positive
+                .filter(|level| *level > 0.0)
+                .fold(f32::MAX, f32::min);
+            let greatest = table.levels.iter().copied().fold(0.0, f32::max);
+            BrownianPath::new(seed.0, seed.1, least, greatest)
+        });
+        let repaint = match (mask, init) {
+            (Some(mask), Some((init, _))) => Some(Repaint { mask, init, noise }),
+            _ => None,
+        };
         Ok(Self {
             sampler: spec.sampler,
-            prediction,
+            convention: spec.convention,
+            prediction: training.prediction(),
             table,
-            rng,
+            noise: StepNoise { rng, path },
             done: 0,
             latents,
             denoised: None,
             half: None,
+            kept: Vec::new(),
+            repaint,
         })
     }
 
     /// What the network must see now; nothing when all steps are done.
     pub fn next_eval(&self) -> Option<Eval> {
-        let (latents, stride) = match &self.half {
-            Some(half) => (&half.ahead, self.stride(self.done + 1)?),
-            None => (&self.latents, self.stride(self.done)?),
+        let stride = self.stride(self.done)?;
+        let (latents, level, timestep) = match (&self.half, self.midpoint()) {
+            (Some(half), Some(middle)) => (&half.ahead, middle.level, middle.timestep),
+            _ => (&self.latents, stride.from, stride.timestep),
         };
         let input = match self.table.space {
             LatentSpace::VarianceExploding => {
-                let scale = (stride.from * stride.from + 1.0).sqrt();
+                let scale = (level * level + 1.0).sqrt();
                 latents.iter().map(|value| value / scale).collect()
             }
             LatentSpace::VariancePreserving => latents.clone(),
         };
-        Some(Eval {
-            input,
-            timestep: stride.timestep,
-        })
+        Some(Eval { input, timestep })
     }
 
     /// Takes the network's raw prediction (epsilon or v, after guidance) for the last [`Self::next_eval`], and steps.
@@ -240,48 +261,20 @@ impl Denoising {
                 value: *value,
             });
         }
-        let prediction = Prediction {
+        let network = Prediction {
             kind: self.prediction,
             values: model_output,
         };
-        let (denoised, finished) = match self.sampler {
-            SamplerKind::Euler => {
-                let denoised = prediction.denoise_exploding(&self.latents, stride.from);
-                steps::euler(&mut self.latents, &denoised, stride.from, stride.to);
-                (denoised, true)
-            }
-            SamplerKind::EulerAncestral => {
-                let denoised = prediction.denoise_exploding(&self.latents, stride.from);
-                steps::euler_ancestral(&mut self.latents, &denoised, stride, &mut self.rng);
-                (denoised, true)
-            }
-            SamplerKind::Heun => self.give_heun(&prediction, stride),
-            SamplerKind::DpmPp2M => {
-                let denoised = match self.table.space {
-                    LatentSpace::VarianceExploding => {
-                        prediction.denoise_exploding(&self.latents, stride.from)
-                    }
-                    LatentSpace::VariancePreserving => {
-                        prediction.denoise_preserving_sigma(&self.latents, stride.from)
-                    }
-                };
-                let before = self.done.checked_sub(1).and_then(|step| self.stride(step));
-                let history = before
-                    .zip(self.denoised.as_deref())
-                    .map(|(stride, old)| (stride.from, old));
-                steps::dpmpp_2m(
-                    &mut self.latents,
-                    &denoised,
-                    stride,
-                    history,
-                    self.table.space,
-                );
-                (denoised, true)
-            }
-            SamplerKind::Ddim => (steps::ddim(&mut self.latents, &prediction, stride), true),
+        let denoised = self.denoise(&network, stride);
+        let finished = if self.sampler.asks_twice() {
+            self.step_in_halves(&denoised, stride)
+        } else {
+            self.step_at_once(&denoised, &network, stride);
+            true
         };
         if finished {
             self.done += 1;
+            self.keep_unmasked(stride);
         }
         self.denoised = Some(denoised.clone());
         Ok(StepDone {
@@ -290,28 +283,253 @@ impl Denoising {
         })
     }
 
-    fn give_heun(&mut self, prediction: &Prediction<'_>, stride: Stride) -> (Vec<f32>, bool) {
-        if let Some(half) = self.half.take() {
-            let denoised = prediction.denoise_exploding(&half.ahead, stride.to);
-            let second = steps::derivative(&half.ahead, &denoised, stride.to);
-            let length = stride.to - stride.from;
-            for ((value, first), second) in
-                self.latents.iter_mut().zip(&half.derivative).zip(second)
+    /// The clean latents that the network predicts, with what is to be kept of a picture put back.
+    fn denoise(&self, network: &Prediction<'_>, stride: Stride) -> Vec<f32> {
+        let (latents, level) = match (&self.half, self.midpoint()) {
+            (Some(half), Some(middle)) => (&half.ahead, middle.level),
+            _ => (&self.latents, stride.from),
+        };
+        let mut denoised = match self.table.space {
+            LatentSpace::VarianceExploding => network.denoise_exploding(latents, level),
+            LatentSpace::VariancePreserving
+                if StepTable::holds_alphas(self.sampler, self.table.space) =>
             {
-                *value += (first + second) / 2.0 * length;
+                network.denoise_preserving_alpha(latents, level)
             }
-            return (denoised, true);
+            LatentSpace::VariancePreserving => network.denoise_preserving_sigma(latents, level),
+        };
+        // AUTOMATIC1111 mixes what is kept into every prediction, diffusers into the latents after each step.
+        if let (Some(repaint), Convention::KDiffusion) = (&self.repaint, self.convention) {
+            repaint.mix(&mut denoised, &repaint.init);
         }
-        let denoised = prediction.denoise_exploding(&self.latents, stride.from);
-        if stride.to == 0.0 || self.done + 1 >= self.total_steps() {
-            steps::euler(&mut self.latents, &denoised, stride.from, stride.to);
-            return (denoised, true);
+        denoised
+    }
+
+    /// Puts back what is kept of a picture after a step.
+    fn keep_unmasked(&mut self, stride: Stride) {
+        let Some(repaint) = &self.repaint else {
+            return;
+        };
+        let last = self.done >= self.table.steps();
+        if last {
+            repaint.mix(&mut self.latents, &repaint.init);
+        } else if self.convention == Convention::Diffusers {
+            let next = self.table.levels.get(self.done).copied();
+            let level = next.unwrap_or(stride.to);
+            let (signal, spread) = self.table.signal_and_noise(self.sampler, level);
+            let noisy: Vec<f32> = repaint
+                .init
+                .iter()
+                .zip(&repaint.noise)
+                .map(|(init, noise)| signal * init + spread * noise)
+                .collect();
+            repaint.mix(&mut self.latents, &noisy);
         }
-        let derivative = steps::derivative(&self.latents, &denoised, stride.from);
-        let mut ahead = self.latents.clone();
-        steps::euler(&mut ahead, &denoised, stride.from, stride.to);
-        self.half = Some(HeunHalf { ahead, derivative });
-        (denoised, false)
+    }
+
+    /// Methods that ask the network twice. Gives whether the step is done.
+    fn step_in_halves(&mut self, denoised: &[f32], stride: Stride) -> bool {
+        let (from, to, count) = (stride.from, stride.to, denoised.len());
+        let Some(middle) = self.midpoint() else {
+            steps::euler(&mut self.latents, denoised, from, to);
+            return true;
+        };
+        let Some(half) = self.half.take() else {
+            let mut ahead = self.latents.clone();
+            let first = match self.sampler {
+                SamplerKind::Heun => {
+                    steps::euler(&mut ahead, denoised, from, to);
+                    steps::derivative(&self.latents, denoised, from)
+                }
+                SamplerKind::DpmPp2SAncestral => {
+                    steps::dpm_step(&mut ahead, denoised, from, middle.level);
+                    denoised.to_vec()
+                }
+                SamplerKind::DpmPpSde => {
+                    let noise = self.noise.between(from, middle.level, count);
+                    steps::sde_half(&mut ahead, denoised, from, middle.level, &noise);
+                    denoised.to_vec()
+                }
+                _ => {
+                    steps::euler(&mut ahead, denoised, from, middle.level);
+                    denoised.to_vec()
+                }
+            };
+            self.half = Some(Half { ahead, first });
+            return false;
+        };
+        match self.sampler {
+            SamplerKind::Heun => {
+                let second = steps::derivative(&half.ahead, denoised, middle.level);
+                let length = to - from;
+                for ((x, first), second) in self.latents.iter_mut().zip(&half.first).zip(second) {
+                    *x += (first + second) / 2.0 * length;
+                }
+            }
+            SamplerKind::DpmPp2SAncestral => {
+                let (down, up) = ancestral(from, to);
+                steps::dpm_step(&mut self.latents, denoised, from, down);
+                let noise = self.noise.between(from, to, count);
+                steps::add(&mut self.latents, &noise, f64::from(up));
+            }
+            SamplerKind::DpmPpSde => {
+                // With r = 1/2 the first prediction drops out of the mixture.
+                let noise = self.noise.between(from, to, count);
+                steps::sde_half(&mut self.latents, denoised, from, to, &noise);
+            }
+            SamplerKind::Dpm2Ancestral => {
+                let (down, up) = ancestral(from, to);
+                let slope = steps::derivative(&half.ahead, denoised, middle.level);
+                steps::add(&mut self.latents, &slope, f64::from(down - from));
+                let noise = self.noise.between(from, to, count);
+                steps::add(&mut self.latents, &noise, f64::from(up));
+            }
+            _ => {
+                let slope = steps::derivative(&half.ahead, denoised, middle.level);
+                steps::add(&mut self.latents, &slope, f64::from(to - from));
+            }
+        }
+        true
+    }
+
+    /// Methods that ask the network once.
+    fn step_at_once(&mut self, denoised: &[f32], network: &Prediction<'_>, stride: Stride) {
+        let (from, to, count) = (stride.from, stride.to, denoised.len());
+        let space = self.table.space;
+        let before = |back: usize| {
+            let step = self.done.checked_sub(back)?;
+            self.table.levels.get(step).copied()
+        };
+        let (level1, level2) = (before(1), before(2));
+        match self.sampler {
+            SamplerKind::EulerAncestral => {
+                let (down, up) = ancestral(from, to);
+                steps::euler(&mut self.latents, denoised, from, down);
+                if to > 0.0 {
+                    let noise = self.noise.between(from, to, count);
+                    steps::add(&mut self.latents, &noise, f64::from(up));
+                }
+            }
+            SamplerKind::DpmPp2M => {
+                let history = level1.zip(self.kept.first().map(Vec::as_slice));
+                steps::dpmpp_2m(&mut self.latents, denoised, stride, history, space);
+                self.keep(denoised.to_vec(), 1);
+            }
+            SamplerKind::DpmPp2MSde => {
+                let history = level1.zip(self.kept.first().map(Vec::as_slice));
+                let noise = self.noise.between(from, to, count);
+                steps::dpmpp_2m_sde(&mut self.latents, denoised, stride, history, &noise, space);
+                self.keep(denoised.to_vec(), 1);
+            }
+            SamplerKind::DpmPp3MSde => {
+                let history: Vec<(f32, &[f32])> = [level1, level2]
+                    .into_iter()
+                    .zip(&self.kept)
+                    .filter_map(|(level, picture)| Some((level?, picture.as_slice())))
+                    .collect();
+                let noise = self.noise.between(from, to, count);
+                steps::dpmpp_3m_sde(&mut self.latents, denoised, stride, &history, &noise);
+                self.keep(denoised.to_vec(), 2);
+            }
+            SamplerKind::Lms => {
+                self.keep(steps::derivative(&self.latents, denoised, from), LMS_ORDER);
+                let derivatives: Vec<&[f32]> = self.kept.iter().map(Vec::as_slice).collect();
+                let levels: Vec<f32> = (0..derivatives.len()).filter_map(before_of(self)).collect();
+                steps::lms(&mut self.latents, &derivatives, &levels, to);
+            }
+            SamplerKind::Ddim => {
+                let said = (self.repaint.is_none() || self.convention == Convention::Diffusers)
+                    .then_some(network);
+                steps::ddim(&mut self.latents, denoised, said, stride);
+            }
+            SamplerKind::UniPc => self.step_unipc(denoised, stride),
+            SamplerKind::Lcm => self.step_lcm(denoised, stride),
+            _ => steps::euler(&mut self.latents, denoised, from, to),
+        }
+    }
+
+    /// UniPC: the step before is corrected by what the network now says, then the next one is predicted.
+    fn step_unipc(&mut self, denoised: &[f32], stride: Stride) {
+        let total = self.table.steps();
+        let variant = match self.convention {
+            Convention::KDiffusion => unipc::Variant {
+                order: total.saturating_sub(1).clamp(1, 3),
+                exponential: false,
+            },
+            Convention::Diffusers => unipc::Variant {
+                order: 2,
+                exponential: true,
+            },
+        };
+        // Orders grow with the history and fall towards the end.
+        let order = |step: usize| variant.order.min(total - step).min(step + 1);
+        let scale = |level: f32| match self.table.space {
+            LatentSpace::VarianceExploding => 1.0,
+            LatentSpace::VariancePreserving => steps::signal_and_noise(f64::from(level)).0 as f32,
+        };
+        let signal = scale(stride.from);
+        let mut latents: Vec<f32> = self.latents.iter().map(|x| x / signal).collect();
+        if let (Some(step), Some((corrected, pictures))) =
+            (self.done.checked_sub(1), self.kept.split_first())
+        {
+            let levels: Vec<f32> = (1..=pictures.len()).filter_map(before_of(self)).collect();
+            let known = unipc::Known {
+                levels: &levels,
+                pictures: pictures.iter().map(Vec::as_slice).collect(),
+            };
+            latents = unipc::step(
+                corrected,
+                &known,
+                stride.from,
+                Some(denoised),
+                order(step),
+                variant,
+            );
+        }
+        let mut pictures: Vec<Vec<f32>> = vec![denoised.to_vec()];
+        pictures.extend(self.kept.iter().skip(1).take(variant.order - 1).cloned());
+        let levels: Vec<f32> = (0..pictures.len()).filter_map(before_of(self)).collect();
+        let known = unipc::Known {
+            levels: &levels,
+            pictures: pictures.iter().map(Vec::as_slice).collect(),
+        };
+        let next = unipc::step(&latents, &known, stride.to, None, order(self.done), variant);
+        let signal = scale(stride.to);
+        self.latents = next.into_iter().map(|x| x * signal).collect();
+        self.kept = std::iter::once(latents).chain(pictures).collect();
+    }
+
+    /// Latent consistency: the predicted picture, with fresh noise but in the last step.
+    fn step_lcm(&mut self, denoised: &[f32], stride: Stride) {
+        let last = self.done + 1 >= self.table.steps();
+        let mut picture = denoised.to_vec();
+        let (mut signal, mut spread) = (1.0, stride.to);
+        if self.table.space == LatentSpace::VariancePreserving {
+            // The boundary condition: nothing is changed where there is no noise (sigma_data 0.5, timesteps times ten).
+            let time = f64::from(stride.timestep) * 10.0;
+            let skip = 0.25 / (time * time + 0.25);
+            let out = time / (time * time + 0.25).sqrt();
+            steps::blend(&mut picture, out, &self.latents, skip);
+            signal = stride.to.sqrt();
+            spread = (1.0 - stride.to).sqrt();
+        }
+        if !last && stride.to > 0.0 {
+            let noise = self.noise.between(stride.from, stride.to, picture.len());
+            for (x, noise) in picture.iter_mut().zip(noise) {
+                *x = signal * *x + spread * noise;
+            }
+        }
+        self.latents = picture;
+    }
+
+    /// Puts a buffer before those that are kept, and lets the oldest go.
+    fn keep(&mut self, buffer: Vec<f32>, most: usize) {
+        self.kept.insert(0, buffer);
+        self.kept.truncate(most);
+    }
+
+    fn midpoint(&self) -> Option<Midpoint> {
+        self.table.midpoints.get(self.done).copied().flatten()
     }
 
     fn stride(&self, step: usize) -> Option<Stride> {
@@ -356,18 +574,63 @@ impl Denoising {
         self.table.steps()
     }
 
-    /// Questions to the network in all: one per outer step, for Heun two except in the last.
+    /// Questions to the network in all.
     pub fn total_evals(&self) -> usize {
-        let steps = self.total_steps();
-        if self.sampler == SamplerKind::Heun {
-            (2 * steps).saturating_sub(1)
-        } else {
-            steps
-        }
+        let twice = self.table.midpoints.iter().flatten().count();
+        self.total_steps() + twice
     }
 
     /// Whether all steps are done.
     pub fn is_finished(&self) -> bool {
         self.done >= self.total_steps()
+    }
+}
+
+/// The level at which the step `back` before the present one began.
+fn before_of(run: &Denoising) -> impl Fn(usize) -> Option<f32> + '_ {
+    move |back| {
+        let step = run.done.checked_sub(back)?;
+        run.table.levels.get(step).copied()
+    }
+}
+
+impl Repaint {
+    /// Keeps `latents` where the mask is 1 and takes `kept` where it is 0.
+    fn mix(&self, latents: &mut [f32], kept: &[f32]) {
+        for ((x, mask), kept) in latents.iter_mut().zip(&self.mask).zip(kept) {
+            *x = *x * mask + kept * (1.0 - mask);
+        }
+    }
+}
+
+/// How many of the steps are left out where a picture is begun from: all but a share `strength` of them.
+///
+/// AUTOMATIC1111 (`setup_img2img_steps`) does one step more than that share and takes strengths above 0.999 as that; diffusers
+/// (`get_timesteps`) does as many as the share, rounded down.
+fn first_step(convention: Convention, steps: usize, strength: f32) -> Result<usize> {
+    let wrong = |what: String, remedy| Err(DiffusionError::Unsupported { what, remedy });
+    if !(strength > 0.0 && strength <= 1.0) {
+        return wrong(
+            format!("a strength of {strength}"),
+            "it must be above 0 and up to 1",
+        );
+    }
+    // The decimal number that was meant: 0.7 of ten steps are seven.
+    let strength: f64 = strength.to_string().parse().unwrap_or(1.0);
+    match convention {
+        Convention::KDiffusion => {
+            let anew = (strength.min(0.999) * steps as f64) as usize;
+            Ok(steps.saturating_sub(anew + 1))
+        }
+        Convention::Diffusers => {
+            let anew = ((steps as f64 * strength) as usize).min(steps);
+            if anew == 0 {
+                return wrong(
+                    format!("a strength of {strength} in {steps} steps"),
+                    "not one step would be done: choose more steps or a higher strength",
+                );
+            }
+            Ok(steps - anew)
+        }
     }
 }
