@@ -17,12 +17,8 @@ use super::*;
 
 fn request(prompt: &str, seed: u64) -> ImageRequest {
     ImageRequest {
-        model: ModelRef::named("sketch"),
-        prompt: prompt.into(),
         negative_prompt: "blurry".into(),
         prompt_syntax: PromptSyntax::default(),
-        width: 8,
-        height: 4,
         steps: 12,
         guidance: 7.3,
         sampler: SamplerKind::DpmPp2M,
@@ -30,9 +26,7 @@ fn request(prompt: &str, seed: u64) -> ImageRequest {
         convention: Convention::default(),
         spacing: None,
         seed,
-        noise: None,
-        keep_latents: false,
-        preview: false,
+        ..ImageRequest::new(ModelRef::named("sketch"), prompt, 8, 4)
     }
 }
 

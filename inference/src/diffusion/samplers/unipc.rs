@@ -48,18 +48,18 @@ fn solve(ratios: &[f64], sides: &[f64]) -> Vec<f64> {
         })
         .collect();
     for column in 0..n {
+        // Rows and columns are of one small matrix that is made above.
         let pivot = (column..n)
             .max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()))
             .unwrap_or(column);
         rows.swap(column, pivot);
-        for row in 0..n {
-            if row == column {
-                continue;
-            }
-            let factor = rows[row][column] / rows[column][column];
-            for at in column..=n {
-                let part = rows[column][at] * factor;
-                rows[row][at] -= part;
+        let leading = rows[column].clone();
+        for (place, row) in rows.iter_mut().enumerate() {
+            let factor = row[column] / leading[column];
+            if place != column {
+                for (value, leading) in row.iter_mut().zip(&leading) {
+                    *value -= leading * factor;
+                }
             }
         }
     }
