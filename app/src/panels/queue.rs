@@ -68,7 +68,7 @@ fn bar_contents(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         } else {
             "Show the queue"
         })
-        .keys(keys.as_deref().unwrap_or_default());
+        .shortcut(keys.as_deref().unwrap_or_default());
     if ui.add(fold).clicked() {
         gui.send(AppCommand::ToggleQueue);
     }
@@ -311,7 +311,8 @@ fn row(ui: &mut Ui, task: &Task, index: usize, count: usize, gui: &mut Gui<'_>) 
         if ui.add(up).clicked() {
             to = Some(index.saturating_sub(1));
         }
-        ui.add_space(tokens.size.gap_s);
+        ui.spacing_mut().item_spacing.x = tokens.size.gap_s;
+        ui.add_space(tokens.size.gap_xs);
         ui.label(
             egui::RichText::new(detail(task))
                 .color(colour)
@@ -325,7 +326,7 @@ fn row(ui: &mut Ui, task: &Task, index: usize, count: usize, gui: &mut Gui<'_>) 
                     .paused(!live),
             );
         }
-        let room = ui.available_width() - tokens.size.gap_s;
+        let room = ui.available_width() - tokens.size.gap_l;
         if room > 40.0 {
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 elided(ui, title.clone(), room, tokens.text);

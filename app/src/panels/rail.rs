@@ -102,7 +102,7 @@ fn tab(
         egui::pos2(rect.center().x, rect.top() + 19.0),
         egui::Vec2::splat(size.icon_l),
     );
-    let tint = if chosen { colours.accent } else { colour };
+    let tint = if chosen { colours.accent_text } else { colour };
     theme::paint_icon(ui.painter(), at.center(), size.icon_l, icon, tint);
     if marked {
         ui.painter()
