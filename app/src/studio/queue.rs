@@ -124,8 +124,8 @@ pub struct Task {
     pub(super) job: Option<JobId>,
     /// What the engine needs to go on with it.
     pub(super) checkpoint: Option<Arc<[u8]>>,
-    /// Whether the checkpoint is to be given to the library.
-    pub(super) unsaved_checkpoint: bool,
+    /// If the checkpoint is to be given to the library: steps done in it, and in all.
+    pub(super) unsaved_checkpoint: Option<(u32, u32)>,
 }
 
 impl Task {
@@ -183,7 +183,7 @@ impl Task {
             }
             Event::Checkpoint { bytes, .. } => {
                 self.checkpoint = Some(bytes.clone());
-                self.unsaved_checkpoint = true;
+                self.unsaved_checkpoint = Some((self.progress.done, self.progress.total));
             }
             _ => {}
         }
@@ -345,7 +345,7 @@ mod tests {
             position,
             job: job.map(JobId),
             checkpoint: None,
-            unsaved_checkpoint: false,
+            unsaved_checkpoint: None,
         }
     }
 

@@ -36,7 +36,10 @@ fn tour(name: &str, size: [f32; 2], theme: egui::Theme) {
     };
     for workspace in Workspace::ALL {
         apply(&mut bench, AppCommand::Show(workspace).into());
-        shoot(&mut bench, &format!("{}-empty", workspace.label().to_lowercase()));
+        shoot(
+            &mut bench,
+            &format!("{}-empty", workspace.label().to_lowercase()),
+        );
     }
     apply(&mut bench, AppCommand::Show(Workspace::Create).into());
     bench.type_into("Prompt", "a red fox, flat style");
@@ -56,7 +59,11 @@ fn tour(name: &str, size: [f32; 2], theme: egui::Theme) {
     shoot(&mut bench, "library");
     apply(&mut bench, AppCommand::Show(Workspace::Create).into());
     for drawer in [Drawer::Settings, Drawer::Log, Drawer::Models] {
-        bench.harness.state_mut().studio_mut().set_drawer(Some(drawer));
+        bench
+            .harness
+            .state_mut()
+            .studio_mut()
+            .set_drawer(Some(drawer));
         shoot(&mut bench, &format!("{drawer:?}").to_lowercase());
     }
     bench.harness.state_mut().studio_mut().set_drawer(None);

@@ -26,7 +26,7 @@ impl House {
             position: self.queue.last_position(),
             job: None,
             checkpoint: None,
-            unsaved_checkpoint: false,
+            unsaved_checkpoint: None,
         };
         self.queue.push(task);
         if front {

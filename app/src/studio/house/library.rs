@@ -122,7 +122,7 @@ impl House {
                 position: task.position,
                 job: None,
                 checkpoint: task.checkpoint.map(Arc::from),
-                unsaved_checkpoint: false,
+                unsaved_checkpoint: None,
             });
         }
         if left > 0 {

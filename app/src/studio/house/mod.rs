@@ -200,10 +200,9 @@ impl House {
     fn save_checkpoints(&mut self) {
         let mut kept = Vec::new();
         for task in self.queue.iter_mut() {
-            if std::mem::take(&mut task.unsaved_checkpoint)
+            if let Some(progress) = task.unsaved_checkpoint.take()
                 && let Some(bytes) = &task.checkpoint
             {
-                let progress = (task.progress.done, task.progress.total);
                 kept.push((task.head.id, bytes.clone(), progress));
             }
         }
