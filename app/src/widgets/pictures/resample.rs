@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_fine_checkerboard_becomes_the_grey_of_its_light() {
-        let size = [37, 26];
+        let size = [37usize, 26];
         let pixels = (0..size[0] * size[1])
             .map(|i| {
                 grey(if (i % size[0] + i / size[0]).is_multiple_of(2) {
