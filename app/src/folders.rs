@@ -14,7 +14,9 @@ pub enum FolderError {
     #[error("{}: there is no such folder; --assets names the folder that holds 'models'", .0.display())]
     NotThere(PathBuf),
     /// The platform tells no data folder.
-    #[error("this system tells no folder for data ({0}); name one with --data-dir")]
+    #[error(
+        "this system tells no folder for data ({0}); name one with --data-dir or DIPTYCH_DATA_DIR"
+    )]
     NoData(String),
 }
 
@@ -64,13 +66,20 @@ pub fn assets(given: Option<&Path>) -> Result<PathBuf, FolderError> {
     }
 }
 
-/// The person's data: the folder given, else the platform's data folder for this program.
+/// Names the folder of the person's data where no option does.
+pub const DATA_VARIABLE: &str = "DIPTYCH_DATA_DIR";
+
+/// The person's data: the folder given, else the one that `DIPTYCH_DATA_DIR` names, else the platform's data folder for
+/// this program.
 ///
 /// # Errors
 /// If the platform tells none.
 pub fn data(given: Option<&Path>) -> Result<PathBuf, FolderError> {
     if let Some(given) = given {
         return Ok(given.to_owned());
+    }
+    if let Some(named) = std::env::var_os(DATA_VARIABLE).filter(|name| !name.is_empty()) {
+        return Ok(PathBuf::from(named));
     }
     let base =
         etcetera::choose_base_strategy().map_err(|error| FolderError::NoData(error.to_string()))?;

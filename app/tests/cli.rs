@@ -9,6 +9,8 @@ mod support;
 mod bad_files;
 #[path = "cli/draw.rs"]
 mod draw;
+#[path = "cli/library.rs"]
+mod library;
 #[path = "cli/look.rs"]
 mod look;
 #[path = "cli/text.rs"]

@@ -30,7 +30,7 @@ pub struct Global {
     /// What computes: the best GPU or else the CPU, any GPU and no other, or the CPU
     #[arg(long, global = true, value_enum, default_value_t = Device::Auto, value_name = "DEVICE")]
     pub device: Device,
-    /// Folder of your data (default: the system's place for them)
+    /// Folder of your data (default: DIPTYCH_DATA_DIR, else the system's place for them)
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Folder of the program's own models and data (default: beside the program)
@@ -79,6 +79,10 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// Tell how a picture was made
     Inspect(InspectArgs),
+    /// List the pictures and conversations of your library
+    History(HistoryArgs),
+    /// List the jobs that are not done, of all windows and commands
+    Queue(QueueArgs),
 }
 
 /// `diptych draw`.
@@ -153,6 +157,9 @@ pub struct DrawArgs {
     /// Write the latents after every step to this safetensors file (keys 'step_00', 'step_01', ...)
     #[arg(long, value_name = "FILE")]
     pub dump_latents: Option<PathBuf>,
+    /// Leave these pictures out of the history
+    #[arg(long)]
+    pub no_history: bool,
     /// Print a line of JSON for each picture, rather than its path
     #[arg(long)]
     pub json: bool,
@@ -310,6 +317,34 @@ pub struct DoctorArgs {
 pub struct InspectArgs {
     /// PNG, JPEG or WebP file
     pub picture: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `diptych history`.
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    /// Conversations rather than pictures
+    #[arg(long, conflicts_with = "favourites")]
+    pub chats: bool,
+    /// Only so many, the latest first (default: 30, with --json all)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Only those with all these words
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub search: Option<String>,
+    /// Only marked pictures
+    #[arg(long, alias = "favorites")]
+    pub favourites: bool,
+    /// Print JSON: everything that is known
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `diptych queue`.
+#[derive(Clone, Debug, Args)]
+pub struct QueueArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,

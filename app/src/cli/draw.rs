@@ -14,6 +14,7 @@ use super::interrupt::Interrupts;
 use super::noise::{self, Dump, Noise};
 use super::out;
 use super::progress::Progress;
+use super::record::Recorder;
 use super::save::{self, Existing};
 use crate::defaults::{self, Defaults};
 
@@ -77,10 +78,20 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         )));
     }
     let request = request(args, &defaults, model, &info)?;
-    let session = Session {
+    let jobs = (0..args.count).map(|number| {
+        let request = request_of(&request, number);
+        let file = file_of(args, &request, number);
+        (request, file)
+    });
+    let recorder = match args.no_history {
+        true => Recorder::none(),
+        false => Recorder::start(global, jobs),
+    };
+    let mut session = Session {
         args,
         client: &client,
         noise: noise.unwrap_or_default(),
+        recorder,
     };
     for number in 0..args.count {
         progress.begin(number + 1, args.count);
@@ -165,23 +176,38 @@ fn native_side(info: &ModelInfo) -> Option<u32> {
     (width == height && NATIVE_SIDES.contains(&side)).then_some(side)
 }
 
+/// The request for one of several pictures; `number` counts from 0. As AUTOMATIC1111 numbers them: variations of one seed,
+/// or else one seed after the other.
+fn request_of(first: &ImageRequest, number: u32) -> ImageRequest {
+    let mut request = first.clone();
+    match &mut request.variation {
+        Some(variation) if variation.strength > 0.0 => {
+            variation.seed = variation.seed.wrapping_add(u64::from(number));
+        }
+        _ => request.seed = first.seed.wrapping_add(u64::from(number)),
+    }
+    request
+}
+
+/// The file that one of several pictures goes to, unless there is one of this name that is to stay.
+fn file_of(args: &DrawArgs, request: &ImageRequest, number: u32) -> PathBuf {
+    match &args.out {
+        Some(out) => save::numbered(out, number + 1),
+        None => save::name_of(&request.prompt, request.seed),
+    }
+}
+
 struct Session<'a> {
     args: &'a DrawArgs,
     client: &'a Client,
     noise: Vec<Noise>,
+    recorder: Recorder,
 }
 
 impl Session<'_> {
     /// Draws and saves one of the pictures; `number` counts from 0.
-    fn draw(&self, number: u32, first: &ImageRequest, progress: &mut Progress) -> Result<()> {
-        let mut request = first.clone();
-        // As AUTOMATIC1111 numbers them: variations of one seed, or else one seed after the other.
-        match &mut request.variation {
-            Some(variation) if variation.strength > 0.0 => {
-                variation.seed = variation.seed.wrapping_add(u64::from(number));
-            }
-            _ => request.seed = first.seed.wrapping_add(u64::from(number)),
-        }
+    fn draw(&mut self, number: u32, first: &ImageRequest, progress: &mut Progress) -> Result<()> {
+        let mut request = request_of(first, number);
         if let Some(noise) = self.noise.get(number as usize).or(self.noise.first()) {
             self.client
                 .send_blob(noise.blob.0.clone(), noise.data.clone())?;
@@ -189,9 +215,12 @@ impl Session<'_> {
         }
         let mut dump = Dump::default();
         let mut done = 0;
+        let recorder = &mut self.recorder;
+        recorder.begin(number);
         let ending = self.client.run(Request::Image(request), |event| {
-            if let Event::Step { index, .. } = event {
+            if let Event::Step { index, total, .. } = event {
                 done = *index;
+                recorder.step(*index, *total);
             }
             dump.watch(event);
             progress.watch(event);
@@ -212,7 +241,7 @@ impl Session<'_> {
     }
 
     fn save(
-        &self,
+        &mut self,
         number: u32,
         outcome: Outcome,
         cancelled_at: Option<u32>,
@@ -237,11 +266,15 @@ impl Session<'_> {
         // What was sent along is no part of what makes the picture.
         request.keep_latents = false;
         let bytes = save::encode(&picture, &request, cancelled_at)?;
-        let (path, existing) = match &self.args.out {
-            Some(out) => (save::numbered(out, number + 1), Existing::Replace),
-            None => (save::name_of(&request.prompt, request.seed), Existing::Keep),
+        let existing = match self.args.out {
+            Some(_) => Existing::Replace,
+            None => Existing::Keep,
         };
+        let path = file_of(self.args, &request, number);
         let path = save::write(&path, &bytes, existing)?;
+        // Before the path is told: what is told is kept.
+        self.recorder
+            .keep(number, &picture, &request, cancelled_at, seconds, &path);
         let latents: Option<PathBuf> = match &self.args.dump_latents {
             Some(latents) => Some(dump.write(&save::numbered(latents, number + 1))?),
             None => None,

@@ -8,14 +8,18 @@ pub mod client;
 mod doctor;
 mod draw;
 pub mod error;
+mod history;
 mod inspect;
 pub mod interrupt;
 mod models;
 mod noise;
 mod out;
 mod progress;
+mod queue;
+mod record;
 mod save;
 mod studio;
+mod table;
 mod talk;
 mod tokenize;
 
@@ -36,6 +40,7 @@ const ABOUT: &str = "\
   diptych chat \"how would you draw a storm?\"            talk with a model
   diptych complete \"Once upon a time\"                   continue a text
   diptych inspect fox.png                               how a picture was made
+  diptych history                                       what you made
   diptych models                                        the models on this machine
   diptych doctor                                        check this machine
 
@@ -90,6 +95,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Models(args)) => models::run(&global, &args),
         Some(Verb::Doctor(args)) => doctor::run(&global, &args),
         Some(Verb::Inspect(args)) => inspect::run(&args),
+        Some(Verb::History(args)) => history::run(&global, &args),
+        Some(Verb::Queue(args)) => queue::run(&global, &args),
     }
 }
 

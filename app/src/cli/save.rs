@@ -1,75 +1,17 @@
-//! Pictures to disk: with everything that reproduces them inside, and only named once they are safely there.
+//! The files that a person names: checked before any work, then written whole or not at all.
 
-use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use diptych_inference::diffusion::Convention;
-use diptych_inference::engine::{ImageRequest, Picture, Request};
-use diptych_inference::formats::metadata::{PictureInfo, REQUEST_KEY, a1111};
-use diptych_inference::formats::picture::{ai_disclosure, encode_png};
+use diptych_inference::engine::{ImageRequest, Picture};
 
 use super::error::{CliError, Result};
+use crate::library::files;
+pub use crate::library::files::{Existing, name_of, numbered};
 
 /// Endings of other formats, in which a PNG must not be hidden.
 const OTHER_FORMATS: [&str; 9] = [
     "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl",
 ];
-/// Names that are tried before giving up.
-const MOST_NAMES: u32 = 100_000;
-/// Most characters of the prompt in a name.
-const NAME_LENGTH: usize = 48;
-
-/// How a picture is told about in AUTOMATIC1111's words. `steps_done` is given for a picture that was cancelled.
-pub fn picture_info(
-    request: &ImageRequest,
-    picture: &Picture,
-    steps_done: Option<u32>,
-) -> PictureInfo {
-    let mut info = PictureInfo {
-        software: Some("Diptych".into()),
-        prompt: Some(request.prompt.clone()),
-        negative_prompt: Some(request.negative_prompt.clone()),
-        seed: Some(request.seed),
-        steps: Some(request.steps),
-        sampler: Some(request.sampler.label().into()),
-        schedule: Some(request.schedule.label().into()),
-        cfg_scale: shortest(request.guidance),
-        width: Some(picture.width),
-        height: Some(picture.height),
-        model: Some(request.model.name.clone()),
-        model_hash: request.model.hash.clone(),
-        ..PictureInfo::default()
-    };
-    let mut extra = |key: &str, value: String| info.extra.insert(key.into(), value);
-    extra("RNG", request.noise_source.a1111_name().into());
-    if let Some(variation) = request.variation.filter(|v| v.strength != 0.0) {
-        extra("Variation seed", variation.seed.to_string());
-        extra("Variation seed strength", variation.strength.to_string());
-    }
-    if request.guidance_rescale != 0.0 {
-        extra("CFG Rescale", request.guidance_rescale.to_string());
-    }
-    if request.clip_skip != 1 {
-        extra("Clip skip", request.clip_skip.to_string());
-    }
-    extra("Version", format!("Diptych {}", env!("CARGO_PKG_VERSION")));
-    if request.convention != Convention::default() {
-        extra("Convention", request.convention.label().into());
-    }
-    if let Some(spacing) = request.spacing {
-        extra("Spacing", spacing.label().into());
-    }
-    if let Some(done) = steps_done {
-        extra("Steps done", done.to_string());
-    }
-    info
-}
-
-/// The decimal number that was meant: 7.3 rather than 7.300000190734863.
-fn shortest(value: f32) -> Option<f64> {
-    value.to_string().parse().ok()
-}
 
 /// A picture as a PNG file with the request that reproduces it.
 ///
@@ -80,16 +22,15 @@ pub fn encode(
     request: &ImageRequest,
     steps_done: Option<u32>,
 ) -> Result<Vec<u8>> {
-    let own = serde_json::to_string(&Request::Image(request.clone())).map_err(CliError::failed)?;
-    let texts = [
-        (
-            "parameters".to_owned(),
-            a1111::write(&picture_info(request, picture, steps_done)),
-        ),
-        (REQUEST_KEY.to_owned(), own),
-        ai_disclosure(),
-    ];
-    encode_png(&picture.rgb, picture.width, picture.height, &texts).map_err(CliError::failed)
+    files::encode(picture, request, steps_done).map_err(CliError::failed)
+}
+
+/// Writes a file whole or not at all, and gives its name once it is safely on the disk.
+///
+/// # Errors
+/// Whatever the disk says; no half file is left behind.
+pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<PathBuf> {
+    files::write(path, bytes, existing).map_err(CliError::failed)
 }
 
 /// Checks a name for pictures before any work is done for it.
@@ -136,7 +77,7 @@ pub fn check_file_target(path: &Path) -> Result<()> {
         }
         _ => {}
     }
-    let folder = folder_of(path);
+    let folder = files::folder_of(path);
     if !folder.is_dir() {
         return Err(CliError::Failed(format!(
             "{}: there is no folder {}",
@@ -147,171 +88,10 @@ pub fn check_file_target(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
-
-/// `fox.png` for the first, `fox-2.png` for the second.
-pub fn numbered(path: &Path, number: u32) -> PathBuf {
-    if number <= 1 {
-        return path.to_owned();
-    }
-    let mut name: OsString = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!("-{number}"));
-    if let Some(ending) = path.extension() {
-        name.push(".");
-        name.push(ending);
-    }
-    path.with_file_name(name)
-}
-
-/// A name of prompt and seed: `a-red-fox-flat-style-1234.png`.
-pub fn name_of(prompt: &str, seed: u64) -> PathBuf {
-    let mut name = String::new();
-    for c in prompt.chars().flat_map(char::to_lowercase) {
-        match c.is_alphanumeric() {
-            true => name.push(c),
-            false if !name.is_empty() && !name.ends_with('-') => name.push('-'),
-            false => {}
-        }
-        if name.chars().count() >= NAME_LENGTH {
-            break;
-        }
-    }
-    let words = name.trim_end_matches('-');
-    PathBuf::from(format!(
-        "{}-{seed}.png",
-        if words.is_empty() { "picture" } else { words }
-    ))
-}
-
-/// Whether a file of the same name is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// It is replaced.
-    Replace,
-    /// Another number is put to the name.
-    Keep,
-}
-
-/// Writes a file whole or not at all, and gives its name once it is safely on the disk.
-///
-/// # Errors
-/// Whatever the disk says; no half file is left behind.
-pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<PathBuf> {
-    let fault = |error: std::io::Error| CliError::at(path, "write", error);
-    // A link is followed, so that what it leads to is replaced rather than the link.
-    let target = match existing {
-        Existing::Replace => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
-        Existing::Keep => path.to_owned(),
-    };
-    let folder = folder_of(&target);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".diptych-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // As any new file: the umask takes away what the person does not want.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(fault)?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(fault)?;
-    let written = match existing {
-        Existing::Replace => {
-            file.persist(&target).map_err(|error| fault(error.error))?;
-            path.to_owned()
-        }
-        Existing::Keep => persist_beside(file, path)?,
-    };
-    if let Err(error) = sync_folder(folder) {
-        // Some network file systems refuse this; the file itself is there.
-        tracing::warn!(
-            "{}: the folder could not be synchronised: {error}",
-            folder.display()
-        );
-    }
-    Ok(written)
-}
-
-fn persist_beside(mut file: tempfile::NamedTempFile, path: &Path) -> Result<PathBuf> {
-    for number in 1..=MOST_NAMES {
-        let name = numbered(path, number);
-        match file.persist_noclobber(&name) {
-            Ok(_) => return Ok(name),
-            Err(refused) if refused.error.kind() == std::io::ErrorKind::AlreadyExists => {
-                file = refused.file;
-            }
-            Err(refused) => return Err(CliError::at(&name, "write", refused.error)),
-        }
-    }
-    Err(CliError::Failed(format!(
-        "{}: there are {MOST_NAMES} files of this name already",
-        path.display()
-    )))
-}
-
-/// Makes the new name itself survive a crash. Where folders cannot be opened (Windows) the file system sees to it.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix) {
-        std::fs::File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_of_prompts_are_names_of_files() {
-        assert_eq!(
-            name_of("A red fox, flat style", 12),
-            Path::new("a-red-fox-flat-style-12.png")
-        );
-        assert_eq!(
-            name_of("../../etc/passwd", 1),
-            Path::new("etc-passwd-1.png")
-        );
-        assert_eq!(name_of("???", 0), Path::new("picture-0.png"));
-        assert_eq!(name_of("лиса", 3), Path::new("лиса-3.png"));
-        assert!(name_of(&"x".repeat(5000), 7).as_os_str().len() < 80);
-    }
-
-    #[test]
-    fn numbers_go_before_the_ending() {
-        assert_eq!(numbered(Path::new("a/fox.png"), 1), Path::new("a/fox.png"));
-        assert_eq!(
-            numbered(Path::new("a/fox.png"), 3),
-            Path::new("a/fox-3.png")
-        );
-        assert_eq!(numbered(Path::new("fox"), 2), Path::new("fox-2"));
-    }
-
-    #[test]
-    fn files_are_replaced_or_kept_as_asked_and_nothing_else_is_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
-        assert_eq!(write(&path, b"1", Existing::Keep).unwrap(), path);
-        let second = write(&path, b"2", Existing::Keep).unwrap();
-        assert_eq!(second, folder.path().join("a-2.png"));
-        write(&path, b"3", Existing::Replace).unwrap();
-        assert_eq!(
-            (
-                std::fs::read(&path).unwrap(),
-                std::fs::read(&second).unwrap()
-            ),
-            (b"3".to_vec(), b"2".to_vec())
-        );
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-        assert!(write(&folder.path().join("no/a.png"), b"", Existing::Replace).is_err());
-    }
-
-    #[cfg(unix)]
     #[test]
     fn links_are_followed_and_devices_refused() {
         let folder = tempfile::tempdir().unwrap();

@@ -46,7 +46,17 @@ pub fn picture_info(
         ..PictureInfo::default()
     };
     let mut extra = |key: &str, value: String| info.extra.insert(key.into(), value);
-    extra("RNG", "CPU".into());
+    extra("RNG", request.noise_source.a1111_name().into());
+    if let Some(variation) = request.variation.filter(|v| v.strength != 0.0) {
+        extra("Variation seed", variation.seed.to_string());
+        extra("Variation seed strength", variation.strength.to_string());
+    }
+    if request.guidance_rescale != 0.0 {
+        extra("CFG Rescale", request.guidance_rescale.to_string());
+    }
+    if request.clip_skip != 1 {
+        extra("Clip skip", request.clip_skip.to_string());
+    }
     extra("Version", format!("Diptych {}", env!("CARGO_PKG_VERSION")));
     if request.convention != Convention::default() {
         extra("Convention", request.convention.label().into());

@@ -387,7 +387,9 @@ impl Worker {
         let begun = Instant::now();
         library.begin_batch();
         while let Some(mut item) = items.pop_front() {
-            match attempt(&mut item.op, library) {
+            let result = attempt(&mut item.op, library);
+            library.end_step(matches!(result, Ok(Ok(_))));
+            match result {
                 Ok(Ok(event)) => {
                     done.push(item);
                     events.extend(event);

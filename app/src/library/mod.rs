@@ -52,6 +52,8 @@ pub struct Library {
     /// What a person is to be told.
     notices: Vec<String>,
     batch: Batch,
+    /// Whether the step of the batch that is being done has changed something.
+    in_step: bool,
     /// The index file as it was when it was opened.
     identity: Option<index::Identity>,
     /// Held by those libraries that are read from a copy.
@@ -97,6 +99,7 @@ impl Library {
             written: HashMap::new(),
             notices,
             batch: Batch::Off,
+            in_step: false,
             _copy: None,
         };
         if fresh {
@@ -123,6 +126,7 @@ impl Library {
             written: HashMap::new(),
             notices: Vec::new(),
             batch: Batch::Off,
+            in_step: false,
             identity: None,
             _copy: copy,
         })
@@ -184,6 +188,14 @@ impl Library {
         rows.collect::<rusqlite::Result<Vec<T>>>().map_err(fault)
     }
 
+    /// Does several things whole or not at all, and waits for the disk once.
+    ///
+    /// # Errors
+    /// The first failure; then none of them was done.
+    pub fn together<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.atomically(work)
+    }
+
     /// Does several things whole or not at all: as a transaction, or as a part of the batch that is open.
     fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.lock.is_none() {
@@ -191,18 +203,16 @@ impl Library {
         }
         self.check_place()?;
         match self.batch {
-            Batch::Begun if self.db.is_autocommit() => {
-                // SQLite itself has rolled back what came before in this batch.
-                return Err(LibraryError::Disk {
-                    path: self.index_path(),
-                    reason: "a transaction was rolled back".into(),
-                });
-            }
+            Batch::Begun if self.db.is_autocommit() => return Err(self.rolled_back()),
             Batch::Ready => {
                 self.sql("BEGIN IMMEDIATE")?;
                 self.batch = Batch::Begun;
             }
             _ => {}
+        }
+        if self.batch == Batch::Begun && !self.in_step {
+            self.sql("SAVEPOINT step")?;
+            self.in_step = true;
         }
         let alone = self.db.is_autocommit();
         self.sql(if alone {
@@ -231,12 +241,32 @@ impl Library {
         self.batch = Batch::Ready;
     }
 
+    /// Ends a step of the batch, which is whole or not at all.
+    fn end_step(&mut self, well: bool) {
+        let changed = std::mem::take(&mut self.in_step);
+        // SQLite may have rolled back everything; the next change, or the commit, will find out.
+        if changed && !self.db.is_autocommit() {
+            let end = match well {
+                true => "RELEASE step",
+                false => "ROLLBACK TO step; RELEASE step",
+            };
+            if let Err(error) = self.sql(end) {
+                tracing::warn!("{error}");
+                self.abandon_batch();
+                self.batch = Batch::Begun;
+            }
+        }
+    }
+
     /// # Errors
     /// If nothing of the batch was kept.
     fn commit_batch(&mut self) -> Result<()> {
         let batch = std::mem::replace(&mut self.batch, Batch::Off);
         if batch != Batch::Begun {
             return Ok(());
+        }
+        if self.db.is_autocommit() {
+            return Err(self.rolled_back());
         }
         let committed = self.sql("COMMIT");
         if committed.is_err() {
@@ -245,9 +275,18 @@ impl Library {
         committed
     }
 
+    /// SQLite itself has rolled back what came before in a batch.
+    fn rolled_back(&self) -> LibraryError {
+        LibraryError::Disk {
+            path: self.index_path(),
+            reason: "a transaction was rolled back".into(),
+        }
+    }
+
     /// Forgets the changes of the batch.
     fn abandon_batch(&mut self) {
         self.batch = Batch::Off;
+        self.in_step = false;
         if !self.db.is_autocommit() {
             let _ = self.db.execute_batch("ROLLBACK");
         }

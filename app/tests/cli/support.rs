@@ -19,12 +19,15 @@ pub struct Run {
 /// The program with a folder of its own to work in and no models of other programs in sight.
 pub struct Studio {
     pub folder: tempfile::TempDir,
+    /// Where its library is.
+    pub data: tempfile::TempDir,
 }
 
 impl Studio {
     pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            data: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -53,6 +56,7 @@ impl Studio {
         ] {
             command.env(variable, &nowhere);
         }
+        command.env("DIPTYCH_DATA_DIR", self.data.path());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -5,7 +5,8 @@ use crate::support::{Studio, tiny};
 #[cfg(target_os = "linux")]
 #[test]
 fn without_a_display_it_says_what_else_it_can_do() {
-    let mut command = Studio::new().command(&[]);
+    let studio = Studio::new();
+    let mut command = studio.command(&[]);
     command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
     command.env_remove("WAYLAND_SOCKET");
     let run = command.output().unwrap();
