@@ -35,6 +35,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 const OFFER: Duration = Duration::from_millis(20);
 
 /// What the library tells. Everything it tells as kept is on the disk.
+#[allow(clippy::large_enum_variant, reason = "few of them exist at a time")]
 #[derive(Clone, Debug)]
 pub enum LibraryEvent {
     /// The library is open; what there was. The first event, unless there is trouble.
