@@ -1,11 +1,299 @@
 //! The drawer "What happened".
 
-use egui::Ui;
+use egui::{Align, Label, Layout, RichText, ScrollArea, Ui};
 
 use super::Gui;
 use crate::studio::Studio;
+use crate::studio::command::AppCommand;
+use crate::studio::effects::Effect;
+use crate::studio::log::{Level, Line};
+use crate::theme::{self, Icon, Tokens};
+use crate::widgets::button::{Button, IconButton};
+use crate::widgets::chip::Chip;
+use crate::widgets::empty::EmptyState;
+use crate::widgets::input::TextField;
+use crate::widgets::section::drawer_header;
+use crate::widgets::text;
+
+/// Lines that are drawn; older ones come with a button.
+const LINES: usize = 150;
+
+/// What the drawer remembers between frames.
+#[derive(Clone)]
+struct Shown {
+    search: String,
+    levels: [bool; 3],
+    lines: usize,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            search: String::new(),
+            levels: [true; 3],
+            lines: LINES,
+        }
+    }
+}
+
+/// Good news and notes are one level here.
+fn level_index(level: Level) -> usize {
+    match level {
+        Level::Error => 0,
+        Level::Warning => 1,
+        Level::Success | Level::Info => 2,
+    }
+}
+
+fn look(level: Level, t: &Tokens) -> (Icon, egui::Color32, &'static str) {
+    match level {
+        Level::Error => (Icon::Error, t.danger_text, "Error"),
+        Level::Warning => (Icon::Warning, t.warning, "Warning"),
+        Level::Success => (Icon::Success, t.success, "Done"),
+        Level::Info => (Icon::Info, t.text_faint, "Note"),
+    }
+}
+
+impl Shown {
+    fn holds(&self, line: &Line) -> bool {
+        let on = self.levels.get(level_index(line.level));
+        let search = self.search.trim().to_lowercase();
+        on.copied().unwrap_or(true)
+            && (search.is_empty()
+                || line.title.to_lowercase().contains(&search)
+                || line.text.to_lowercase().contains(&search))
+    }
+}
+
+/// A line as it is copied.
+fn plain(line: &Line) -> String {
+    let level = match line.level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Success | Level::Info => "note",
+    };
+    let mut words = format!("{} {level}: {}", clock(line.at), line.title);
+    if !line.text.is_empty() {
+        words.push_str(". ");
+        words.push_str(&line.text);
+    }
+    words
+}
+
+/// Date and time of day, UTC: what is copied goes to people elsewhere.
+fn clock(at: i64) -> String {
+    let secs = at.div_euclid(1000);
+    let (days, rest) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": civil_from_days.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02} UTC")
+}
+
+/// How long ago, in a person's words.
+fn ago(now: i64, at: i64) -> String {
+    let secs = (now - at).max(0) / 1000;
+    match secs {
+        0..=44 => "Just now".to_owned(),
+        45..=3569 => format!("{} min ago", (secs + 30) / 60),
+        3570..=86_399 => format!("{} h ago", (secs + 1800) / 3600),
+        _ => format!("{} d ago", secs / 86_400),
+    }
+}
 
 /// Shows the drawer's contents.
-pub fn show(ui: &mut Ui, _studio: &mut Studio, _gui: &mut Gui<'_>) {
-    ui.heading("What happened");
+pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
+    let id = ui.make_persistent_id("log drawer");
+    let mut shown: Shown = ui.data(|data| data.get_temp(id)).unwrap_or_default();
+    let mut clear = false;
+    let mut copy = None;
+    let none = studio.house.log.lines().len() == 0;
+    let closed = drawer_header(ui, "What happened", |ui| {
+        let reason = none.then_some("Nothing has happened yet");
+        let wipe = IconButton::new(Icon::Trash, "Clear the log")
+            .small()
+            .unless(reason);
+        clear = ui.add(wipe).clicked();
+        let all = IconButton::new(Icon::Copy, "Copy all lines shown")
+            .small()
+            .unless(reason);
+        if ui.add(all).clicked() {
+            let lines = studio.house.log.lines().filter(|line| shown.holds(line));
+            copy = Some(lines.map(plain).collect::<Vec<_>>().join("\n"));
+        }
+    });
+    if closed {
+        gui.send(AppCommand::CloseDrawer);
+    }
+    ui.add(TextField::search("Search the log", &mut shown.search));
+    let mut counts = [0_usize; 3];
+    for line in studio.house.log.lines() {
+        if let Some(count) = counts.get_mut(level_index(line.level)) {
+            *count += 1;
+        }
+    }
+    ui.horizontal_wrapped(|ui| {
+        let names = ["Errors", "Warnings", "Notes"];
+        for ((name, count), on) in names.into_iter().zip(counts).zip(&mut shown.levels) {
+            let text = format!("{name} {count}");
+            if ui.add(Chip::new(&text).selected(*on)).clicked() {
+                *on = !*on;
+            }
+        }
+    });
+    ui.add_space(gui.tokens.size.gap_xs);
+    let now = crate::library::records::now();
+    let lines: Vec<&Line> = studio
+        .house
+        .log
+        .lines()
+        .rev()
+        .filter(|line| shown.holds(line))
+        .collect();
+    if lines.is_empty() {
+        if none {
+            EmptyState::new(
+                Icon::Log,
+                "Nothing has happened yet",
+                "News and trouble will be listed here.",
+            )
+            .show(ui);
+        } else {
+            EmptyState::new(
+                Icon::Filter,
+                "Nothing matches",
+                "Try other words, or show more kinds of lines.",
+            )
+            .show(ui);
+        }
+    } else {
+        let more = lines.len() > shown.lines;
+        ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            ui.spacing_mut().item_spacing.y = 0.0;
+            for line in lines.iter().take(shown.lines) {
+                if row(ui, gui, line, now) {
+                    copy = Some(plain(line));
+                }
+            }
+            if more {
+                ui.add_space(gui.tokens.size.gap_s);
+                if ui
+                    .add(Button::quiet("Show older lines").full_width())
+                    .clicked()
+                {
+                    shown.lines += LINES;
+                }
+            }
+        });
+        // "3 min ago" grows old.
+        ui.ctx()
+            .request_repaint_after(std::time::Duration::from_secs(30));
+    }
+    if let Some(text) = copy {
+        studio.house.effect(Effect::CopyText(text));
+    }
+    if clear {
+        studio.house.log.clear();
+    }
+    ui.data_mut(|data| data.insert_temp(id, shown));
+}
+
+/// One line; answers whether it is to be copied.
+fn row(ui: &mut Ui, gui: &Gui<'_>, line: &Line, now: i64) -> bool {
+    let t = &gui.tokens;
+    let (icon, colour, _) = look(line.level, t);
+    let mut copy = false;
+    let frame = egui::Frame::new().inner_margin(egui::Margin::symmetric(0, 8));
+    let shown = frame.show(ui, |ui| {
+        ui.set_width(ui.available_width());
+        ui.horizontal_top(|ui| {
+            ui.spacing_mut().item_spacing.x = 10.0;
+            theme::icon_tinted(ui, icon, t.size.icon_s, colour);
+            ui.vertical(|ui| {
+                ui.spacing_mut().item_spacing.y = 3.0;
+                ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
+                    ui.spacing_mut().item_spacing.x = 6.0;
+                    let name = format!("Copy: {}", line.title);
+                    let button = IconButton::new(Icon::Copy, &name).small();
+                    let top = ui.cursor();
+                    let place = egui::Rect::from_min_size(
+                        egui::pos2(top.right() - t.size.control_s, top.top() - 4.0),
+                        egui::Vec2::splat(t.size.control_s),
+                    );
+                    ui.add_space(t.size.control_s);
+                    copy = ui.put(place, button).clicked();
+                    text::caption(ui, &ago(now, line.at)).on_hover_text(clock(line.at));
+                    ui.with_layout(Layout::top_down(Align::Min), |ui| {
+                        let font = theme::medium(ui.ctx(), t.size.font_body);
+                        let title = RichText::new(&line.title).font(font).color(t.text);
+                        ui.add(Label::new(title).wrap());
+                    });
+                });
+                if !line.text.is_empty() {
+                    let words = RichText::new(&line.text).color(t.text_muted);
+                    ui.add(Label::new(words).wrap().selectable(true));
+                }
+            });
+        });
+    });
+    let under = shown.response.rect;
+    let stroke = egui::Stroke::new(1.0, t.stroke);
+    ui.painter()
+        .hline(under.x_range(), under.bottom() - 0.5, stroke);
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_words() {
+        assert_eq!(clock(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(clock(951_827_696_000), "2000-02-29 12:34:56 UTC");
+        assert_eq!(clock(1_767_225_599_999), "2025-12-31 23:59:59 UTC");
+        assert_eq!(clock(-1), "1969-12-31 23:59:59 UTC");
+        assert_eq!(ago(10_000, 0), "Just now");
+        assert_eq!(ago(60_000, 0), "1 min ago");
+        assert_eq!(ago(3_600_000, 0), "1 h ago");
+        assert_eq!(ago(0, 60_000), "Just now", "clocks are set back");
+        assert_eq!(ago(200_000_000, 0), "2 d ago");
+    }
+
+    #[test]
+    fn lines_are_found_by_level_and_words() {
+        let line = Line {
+            number: 1,
+            at: 0,
+            level: Level::Error,
+            title: "The model cannot be loaded".into(),
+            text: "Download it again.".into(),
+        };
+        let mut shown = Shown::default();
+        assert!(shown.holds(&line));
+        shown.search = " DOWNLOAD ".into();
+        assert!(shown.holds(&line));
+        shown.search = "upload".into();
+        assert!(!shown.holds(&line));
+        shown = Shown::default();
+        shown.levels = [false, true, true];
+        assert!(!shown.holds(&line));
+        assert_eq!(
+            plain(&line),
+            "1970-01-01 00:00:00 UTC error: The model cannot be loaded. Download it again."
+        );
+    }
 }

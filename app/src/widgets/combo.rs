@@ -111,7 +111,7 @@ impl<'a> Combo<'a> {
             let t = theme::tokens(ui.ctx());
             ui.spacing_mut().item_spacing.y = t.size.gap_xs;
             if self.label_shown {
-                text::label(ui, self.label);
+                text::field_label(ui, self.label);
             }
             let response = self.button(ui);
             let popup_id = Popup::default_response_id(&response);

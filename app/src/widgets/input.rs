@@ -136,7 +136,7 @@ impl Widget for TextField<'_> {
         let show = |ui: &mut Ui| {
             ui.spacing_mut().item_spacing.y = t.size.gap_xs;
             if self.label_shown {
-                text::label(ui, self.label);
+                text::field_label(ui, self.label);
             }
             let (_, rect) = ui.allocate_space(Vec2::new(width, t.size.control_m));
             let focused = ui.memory(|memory| memory.has_focus(id));
@@ -267,7 +267,7 @@ impl Widget for TextArea<'_> {
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = t.size.gap_xs;
             if self.label_shown {
-                text::label(ui, self.label);
+                text::field_label(ui, self.label);
             }
             let ground = ui.painter().add(egui::Shape::Noop);
             let font = theme::regular(t.size.font_body + 0.5);

@@ -451,13 +451,12 @@ impl NumberField<'_> {
             };
             let clipped = painter.with_clip_rect(painter.clip_rect().intersect(filled));
             clipped.rect_filled(rect, t.corner_m(), fill);
-            // The handle: a line in the accent, clear of the rounded ends.
-            let x = filled.max.x.clamp(rect.left() + 3.0, rect.right() - 3.0);
-            let handle = Rect::from_center_size(
-                egui::pos2(x, rect.center().y),
-                Vec2::new(2.0, rect.height() - 12.0),
-            );
-            painter.rect_filled(handle, 1.0, if held { t.accent_text } else { t.accent });
+            // A line along the lower edge, where it crosses neither label nor number.
+            let mut under = filled;
+            under.min.y = rect.bottom() - 2.5;
+            let accent = mix(t.accent, t.accent_text, if held { 1.0 } else { 0.4 * over });
+            let clipped = painter.with_clip_rect(painter.clip_rect().intersect(under));
+            clipped.rect_filled(rect, t.corner_m(), accent);
         }
         let line = mix(t.stroke_strong, t.stroke_control, 0.6 * over);
         painter.rect_stroke(

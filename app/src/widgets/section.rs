@@ -61,11 +61,7 @@ impl<'a> Section<'a> {
             );
         }
         state
-            .show_body_unindented(ui, |ui| {
-                let inner = content(ui);
-                ui.add_space(t.size.gap_s);
-                inner
-            })
+            .show_body_unindented(ui, content)
             .map(|shown| shown.inner)
     }
 }
@@ -128,4 +124,22 @@ pub fn divider(ui: &mut Ui) {
     let line = Stroke::new(1.0, t.stroke);
     ui.painter()
         .hline(rect.x_range(), rect.center().y.round() + 0.5, line);
+}
+
+/// Head of a drawer: its title, actions at the right, and a cross. Answers whether the cross was pressed.
+pub fn drawer_header(ui: &mut Ui, title: &str, actions: impl FnOnce(&mut Ui)) -> bool {
+    let t = theme::tokens(ui.ctx());
+    let mut closed = false;
+    ui.horizontal(|ui| {
+        super::text::heading(ui, title);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = 2.0;
+            let name = format!("Close {}", title.to_lowercase());
+            let close = super::button::IconButton::new(Icon::Close, &name).small();
+            closed = ui.add(close).clicked();
+            actions(ui);
+        });
+    });
+    ui.add_space(t.size.gap_xs);
+    closed
 }

@@ -37,13 +37,22 @@ pub fn muted(ui: &mut Ui, text: &str) -> Response {
     ui.add(Label::new(RichText::new(text).color(t.text_muted)))
 }
 
-/// Label above a field.
+/// Heading of a group of fields or rows.
 pub fn label(ui: &mut Ui, text: &str) -> Response {
     let t = theme::tokens(ui.ctx());
     let font = theme::medium(ui.ctx(), t.size.font_caption + 0.5);
     ui.add(Label::new(
         RichText::new(text).font(font).color(t.text_muted),
     ))
+}
+
+/// Label above a field. It is painted only: the field itself carries the name, and is to be met once by screen readers.
+pub(super) fn field_label(ui: &mut Ui, text: &str) {
+    let t = theme::tokens(ui.ctx());
+    let font = theme::medium(ui.ctx(), t.size.font_caption + 0.5);
+    let galley = super::base::line_within(ui, text, font, ui.available_width());
+    let (rect, _) = ui.allocate_exact_size(galley.size(), egui::Sense::hover());
+    ui.painter().galley(rect.min, galley, t.text_muted);
 }
 
 /// Small text: units, times, counts.

@@ -269,8 +269,9 @@ fn card<A>(ui: &mut Ui, toast: &Toast<A>, count: u32, width: f32) -> Option<Card
         ui.set_width(width - 2.0 * t.size.gap_m);
         let top = ui.cursor().min;
         ui.horizontal_top(|ui| {
-            ui.spacing_mut().item_spacing.x = 10.0;
-            ui.add_space(t.size.icon_m + 10.0 - 10.0);
+            ui.spacing_mut().item_spacing.x = 0.0;
+            // The icon is painted into this room below.
+            ui.add_space(t.size.icon_m + 10.0);
             ui.vertical(|ui| {
                 ui.set_width(width - 2.0 * t.size.gap_m - t.size.icon_m - 10.0 - 30.0);
                 ui.spacing_mut().item_spacing.y = 3.0;
