@@ -151,6 +151,20 @@ impl Library {
         })
     }
 
+    /// Deletes messages.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn delete_messages(&mut self, ids: &[MessageId]) -> Result<()> {
+        self.atomically(|library| {
+            for id in ids {
+                library.run("DELETE FROM message_words WHERE rowid = ?1", [id.0])?;
+                library.run("DELETE FROM messages WHERE id = ?1", [id.0])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Messages and titles that hold all words of a text, in any script and case, also as parts of words. Conversations
     /// changed last come first; of each at most one title and several messages.
     ///

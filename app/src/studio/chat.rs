@@ -1,53 +1,437 @@
 //! Conversations with a model.
+//!
+//! Each conversation is a tree of messages ([`tree`]); several may be answered at once ([`answers`]). A conversation comes
+//! into being with its first message: until then only its settings exist.
 
-use diptych_inference::engine::Event;
+pub mod answers;
+mod changes;
+mod commands;
+pub mod list;
+pub mod talk;
+pub mod tree;
+pub mod words;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use diptych_inference::engine::{Event, ModelRef};
+use serde::{Deserialize, Serialize};
 
 use super::command::Entry;
+use super::drafts::draft;
 use super::house::House;
+use super::keys::{Chord, Place};
+use super::models::Model;
 use super::queue::TaskHead;
-use crate::library::Restored;
 use crate::library::keeper::LibraryEvent;
+use crate::library::records::{Conversation, ConversationId, MessageId};
+use crate::library::{Found, Restored};
+use crate::theme::Icon;
+use answers::{Writing, keep_conversation};
+use changes::{Change, Changes};
+use talk::{Loaded, Talk, settings_of};
+use tree::{Step, Tree};
+
+const DRAFT: &str = "chat";
+/// Before the number of a conversation in the key of its unsent text; see also [`NEW`].
+const COMPOSER: &str = "chat:";
+/// In place of a number: the text of a conversation that is not begun.
+const NEW: &str = "new";
+/// Settings are given to the library this often while they are being changed.
+const KEEP: Duration = Duration::from_millis(400);
+
+/// A message that is being worded anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Editing {
+    /// The message.
+    pub message: MessageId,
+    /// Its new words.
+    pub text: String,
+}
+
+/// A conversation that is being renamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renaming {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its new name.
+    pub title: String,
+}
+
+/// What of the workspace is shown beside the messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    current: Option<ConversationId>,
+    fresh: Option<Box<Conversation>>,
+    settings_open: bool,
+    list_open: bool,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            current: None,
+            fresh: None,
+            settings_open: false,
+            list_open: true,
+        }
+    }
+}
 
 /// Conversations.
-#[derive(Debug, Default)]
-pub struct Chat {}
+#[derive(Debug)]
+pub struct Chat {
+    talks: Vec<Talk>,
+    current: Option<ConversationId>,
+    /// Settings of the conversation that is not begun; `None` are the model's own.
+    fresh: Option<Box<Conversation>>,
+    composers: HashMap<Option<ConversationId>, String>,
+    /// Composers that the library knows of, so that emptied ones are told.
+    told: BTreeSet<Option<ConversationId>>,
+    /// What the list is searched for.
+    pub search: String,
+    looked_up: String,
+    found: Vec<Found>,
+    /// The message that is being worded anew.
+    pub editing: Option<Editing>,
+    /// The conversation that is being renamed.
+    pub renaming: Option<Renaming>,
+    /// Whether the settings of the conversation are shown.
+    pub settings_open: bool,
+    /// Whether the list of conversations is shown.
+    pub list_open: bool,
+    /// A message that the page is to go to; taken by the panel.
+    pub reveal: Option<MessageId>,
+    /// Grows when the page is to go to its end: something was sent.
+    pub to_end: u64,
+    writing: Vec<Writing>,
+    changes: Changes,
+    kept_at: Option<Instant>,
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        Self {
+            talks: Vec::new(),
+            current: None,
+            fresh: None,
+            composers: HashMap::new(),
+            told: BTreeSet::new(),
+            search: String::new(),
+            looked_up: String::new(),
+            found: Vec::new(),
+            editing: None,
+            renaming: None,
+            settings_open: false,
+            list_open: true,
+            reveal: None,
+            to_end: 0,
+            writing: Vec::new(),
+            changes: Changes::default(),
+            kept_at: None,
+        }
+    }
+}
 
 /// What a person wants in Chat.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChatCommand {
     /// Begin a conversation.
     New,
+    /// Show a conversation.
+    Open(ConversationId),
+    /// Show a message that a search found.
+    Reveal(ConversationId, MessageId),
+    /// Send what is in the composer.
+    Send,
+    /// Begin a conversation with these words.
+    Ask(String),
+    /// Stop the answer that is being written; the words so far are kept.
+    Stop,
+    /// Write another answer; the old one is kept.
+    Regenerate(MessageId),
+    /// Write another answer in place of the last one shown.
+    RegenerateLast,
+    /// Go on with an answer that was cut off.
+    Continue(MessageId),
+    /// Show the wording before or after a message.
+    Step(MessageId, Step),
+    /// The same for the last message shown that has several wordings.
+    StepLast(Step),
+    /// Word a message anew.
+    BeginEdit(MessageId),
+    /// Send the new wording; the old one is kept.
+    ConfirmEdit,
+    /// Leave the message as it is.
+    CancelEdit,
+    /// Delete a message and all that follow it.
+    DeleteMessage(MessageId),
+    /// Delete a conversation.
+    Delete(ConversationId),
+    /// Take back the deletion of a conversation or of messages, by the number of what was deleted.
+    Undelete(i64),
+    /// Rename a conversation.
+    BeginRename(ConversationId),
+    /// Take the new name.
+    ConfirmRename,
+    /// Leave the name as it is.
+    CancelRename,
+    /// Keep a conversation at the top of the list, or no longer.
+    Pin(ConversationId),
+    /// Copy a message.
+    Copy(MessageId),
+    /// Take a text as the prompt in Create, and go there.
+    ToCreate(String),
+    /// Choose the model; `None` is the studio's own choice.
+    SetModel(Option<ModelRef>),
+    /// Show or hide the settings of the conversation.
+    ToggleSettings,
+    /// Show or hide the list of conversations.
+    ToggleList,
+    /// Take the model's own settings.
+    ResetSettings,
 }
 
 impl Chat {
-    pub(super) fn restore(&mut self, _restored: &Restored, _house: &mut House) {}
+    /// A conversation.
+    pub fn talk(&self, id: ConversationId) -> Option<&Talk> {
+        self.talks.iter().find(|talk| talk.id() == id)
+    }
+
+    pub(super) fn talk_mut(&mut self, id: ConversationId) -> Option<&mut Talk> {
+        self.talks.iter_mut().find(|talk| talk.id() == id)
+    }
+
+    /// The conversation that is shown; `None` is one that is not begun.
+    pub fn shown(&self) -> Option<&Talk> {
+        self.talk(self.current?)
+    }
+
+    /// Unsent text of the conversation that is shown.
+    pub fn composer(&mut self) -> &mut String {
+        self.composers.entry(self.current).or_default()
+    }
+
+    fn unsent(&self) -> &str {
+        self.composers
+            .get(&self.current)
+            .map_or("", |text| text.trim())
+    }
+
+    /// Settings of the conversation that is shown, or of the one that will be begun.
+    pub fn settings(&self, house: &House) -> Conversation {
+        match (self.shown(), &self.fresh) {
+            (Some(talk), _) => talk.conversation.clone(),
+            (None, Some(fresh)) => (**fresh).clone(),
+            (None, None) => settings_of(house.shelf.chatting().next()),
+        }
+    }
+
+    /// Changes them; [`Chat::undo`] takes it back.
+    pub fn set_settings(&mut self, settings: Conversation) {
+        match self.current {
+            Some(id) => {
+                let Some(talk) = self.talk_mut(id) else {
+                    return;
+                };
+                let before = std::mem::replace(&mut talk.conversation, settings);
+                let change = Change::Settings(Some(id), Some(Box::new(before)));
+                self.changes.push(change);
+            }
+            None => {
+                let before = self.fresh.replace(Box::new(settings));
+                self.changes.push(Change::Settings(None, before));
+            }
+        }
+    }
+
+    /// The model that answers with these settings.
+    pub fn model_of<'a>(&self, settings: &Conversation, house: &'a House) -> Option<&'a Model> {
+        match &settings.model {
+            Some(model) => house.shelf.find(model).filter(|model| model.chats()),
+            None => house.shelf.chatting().next(),
+        }
+    }
+
+    /// Has the messages of a conversation read.
+    fn load(&mut self, id: ConversationId, house: &House) {
+        let Some(talk) = self.talk_mut(id).filter(|talk| talk.loaded == Loaded::No) else {
+            return;
+        };
+        talk.loaded = Loaded::Asked;
+        house.look_up("the conversation", move |library| {
+            Ok(Some(LibraryEvent::Messages {
+                conversation: id,
+                messages: library.messages(id)?,
+            }))
+        });
+    }
+
+    pub(super) fn restore(&mut self, restored: &Restored, house: &mut House) {
+        // What was begun before the library could be read stays.
+        for conversation in &restored.conversations {
+            if self.talk(conversation.id).is_none() {
+                self.talks.push(Talk::of_library(conversation.clone()));
+            }
+        }
+        for (key, text) in &restored.drafts {
+            let of = match key.strip_prefix(COMPOSER) {
+                Some(NEW) => None,
+                Some(number) => match number.parse() {
+                    Ok(number) => Some(ConversationId(number)),
+                    Err(_) => continue,
+                },
+                None => continue,
+            };
+            self.told.insert(of);
+            let known = of.is_none_or(|id| self.talk(id).is_some());
+            if known && !text.is_empty() {
+                self.composers.entry(of).or_insert_with(|| text.clone());
+            }
+        }
+        let kept: Option<Kept> = restored
+            .drafts
+            .get(DRAFT)
+            .and_then(|text| serde_json::from_str(text).ok());
+        if let Some(kept) = kept {
+            self.fresh = kept.fresh;
+            self.settings_open = kept.settings_open;
+            self.list_open = kept.list_open;
+            if self.current.is_none() {
+                self.current = kept.current.filter(|&id| self.talk(id).is_some());
+            }
+        }
+        if let Some(id) = self.current {
+            self.load(id, house);
+        }
+    }
 
     pub(super) fn drafts(&self) -> Vec<(String, String)> {
-        Vec::new()
+        let kept = Kept {
+            current: self.current,
+            fresh: self.fresh.clone(),
+            settings_open: self.settings_open,
+            list_open: self.list_open,
+        };
+        let mut drafts: Vec<(String, String)> = draft(DRAFT, &kept).into_iter().collect();
+        let key = |of: &Option<ConversationId>| match of {
+            Some(id) => format!("{COMPOSER}{id}"),
+            None => format!("{COMPOSER}{NEW}"),
+        };
+        for (of, text) in &self.composers {
+            drafts.push((key(of), text.clone()));
+        }
+        for of in self
+            .told
+            .iter()
+            .filter(|of| !self.composers.contains_key(of))
+        {
+            drafts.push((key(of), String::new()));
+        }
+        drafts
     }
 
-    pub(super) fn apply(&mut self, _command: ChatCommand, _house: &mut House) {}
-
-    pub(super) fn available(&self, _command: &ChatCommand, _house: &House) -> Result<(), String> {
-        Ok(())
+    pub(super) fn undo(&mut self, back: bool, house: &mut House) {
+        self.turn(back, house);
     }
-
-    pub(super) fn undo(&mut self, _back: bool, _house: &mut House) {}
 
     /// Called before each frame.
-    pub(super) fn tick(&mut self, _house: &mut House) {}
+    pub(super) fn tick(&mut self, house: &mut House) {
+        self.look_up(house);
+        self.keep_writing(false, house);
+        let now = Instant::now();
+        if self.kept_at.is_none_or(|at| now >= at + KEEP) {
+            self.kept_at = Some(now);
+            self.keep_all(house);
+        }
+    }
+
+    fn keep_all(&mut self, house: &House) {
+        for talk in &mut self.talks {
+            keep_conversation(talk, house);
+        }
+    }
 
     /// The window closes: hand over what is half done.
-    pub(super) fn close(&mut self, _house: &mut House) {}
+    pub(super) fn close(&mut self, house: &mut House) {
+        self.keep_writing(true, house);
+        self.keep_all(house);
+    }
 
-    pub(super) fn on_event(&mut self, _head: &TaskHead, _event: &Event, _house: &mut House) {}
+    pub(super) fn on_event(&mut self, head: &TaskHead, event: &Event, house: &mut House) {
+        self.hear(head, event, house);
+    }
 
-    pub(super) fn on_discarded(&mut self, _head: &TaskHead, _house: &mut House) {}
+    pub(super) fn on_discarded(&mut self, head: &TaskHead, house: &mut House) {
+        self.discarded(head, house);
+    }
 
-    pub(super) fn on_library(&mut self, _event: &LibraryEvent, _house: &mut House) {}
+    pub(super) fn on_library(&mut self, event: &LibraryEvent, house: &mut House) {
+        match event {
+            LibraryEvent::Messages {
+                conversation,
+                messages,
+            } => {
+                if self.take_deleted(*conversation, messages) {
+                    return;
+                }
+                let Some(talk) = self
+                    .talk_mut(*conversation)
+                    .filter(|talk| talk.loaded != Loaded::Yes)
+                else {
+                    return;
+                };
+                talk.tree = Tree::new(messages.clone(), talk.conversation.leaf);
+                talk.loaded = Loaded::Yes;
+                self.settle_all(*conversation, house);
+                if let (Some(id), Some(talk)) = (self.reveal, self.talk_mut(*conversation)) {
+                    talk.tree.reveal(id);
+                }
+            }
+            LibraryEvent::Found { text, found } => self.take_found(text, found),
+            _ => {}
+        }
+    }
 }
 
 /// Commands of Chat in the palette.
 pub fn entries() -> Vec<Entry> {
-    Vec::new()
+    use egui::Key;
+    vec![
+        Entry::new(ChatCommand::New, "New conversation", Icon::Plus)
+            .key(Place::Chat, Chord::ctrl(Key::N)),
+        Entry::new(ChatCommand::Stop, "Stop the answer", Icon::Stop)
+            .key(Place::Chat, Chord::plain(Key::Escape)),
+        Entry::new(
+            ChatCommand::RegenerateLast,
+            "Write another answer",
+            Icon::Refresh,
+        )
+        .key(Place::Chat, Chord::ctrl(Key::R)),
+        Entry::new(
+            ChatCommand::StepLast(Step::Left),
+            "Previous answer",
+            Icon::ArrowLeft,
+        )
+        .key(Place::Chat, Chord::plain(Key::ArrowLeft)),
+        Entry::new(
+            ChatCommand::StepLast(Step::Right),
+            "Next answer",
+            Icon::ArrowRight,
+        )
+        .key(Place::Chat, Chord::plain(Key::ArrowRight)),
+        Entry::new(
+            ChatCommand::ToggleSettings,
+            "Show or hide the conversation's settings",
+            Icon::Settings,
+        )
+        .key(Place::Chat, Chord::ctrl(Key::Period)),
+        Entry::new(
+            ChatCommand::ToggleList,
+            "Show or hide the conversations",
+            Icon::Sidebar,
+        )
+        .key(Place::Chat, Chord::ctrl(Key::B)),
+    ]
 }

@@ -1,0 +1,454 @@
+//! Answers that are being written: what the engine says goes into their messages, and from there into the library.
+
+use std::time::{Duration, Instant};
+
+use diptych_inference::engine::{ChatPrompt, ChatRequest, Event, FinishReason, Outcome, Request};
+
+use super::Chat;
+use super::talk::{Loaded, Talk};
+use crate::library::records::{
+    AnswerInfo, ConversationId, Message, MessageId, MessageState, Role, Target, TaskId, now,
+};
+use crate::studio::command::QueueCommand;
+use crate::studio::house::House;
+use crate::studio::queue::TaskHead;
+
+/// A message that is being written is given to the library this often.
+const KEEP: Duration = Duration::from_millis(450);
+
+/// How an answer ended.
+#[derive(Clone, Debug)]
+struct End {
+    state: MessageState,
+    text: Option<String>,
+    info: Option<AnswerInfo>,
+}
+
+/// An answer that is being written.
+#[derive(Clone, Debug)]
+pub struct Writing {
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The message that it is written into.
+    pub message: MessageId,
+    /// The job.
+    pub task: TaskId,
+    /// What this run has written.
+    buffer: String,
+    /// What was there already, if the same answer is written again in order to go on with it.
+    before: String,
+    /// Whether the message has words that the library has not.
+    unsaved: bool,
+    kept: Instant,
+    end: Option<End>,
+}
+
+impl Writing {
+    fn new(conversation: ConversationId, message: MessageId, task: TaskId, before: String) -> Self {
+        Self {
+            conversation,
+            message,
+            task,
+            buffer: String::new(),
+            before,
+            unsaved: false,
+            kept: Instant::now(),
+            end: None,
+        }
+    }
+}
+
+/// Has the library keep a message.
+pub(super) fn keep_message(message: &Message, house: &House) {
+    let message = message.clone();
+    house.save("the conversation", move |library| {
+        library.put_message(&message)?;
+        Ok(None)
+    });
+}
+
+/// Has the library keep a conversation's record, if it changed.
+pub(super) fn keep_conversation(talk: &mut Talk, house: &House) {
+    if talk.kept.as_ref() == Some(&talk.conversation) {
+        return;
+    }
+    let conversation = talk.conversation.clone();
+    talk.kept = Some(conversation.clone());
+    house.save("the conversation", move |library| {
+        library.put_conversation(&conversation)?;
+        Ok(None)
+    });
+}
+
+impl Chat {
+    /// The answer that is being written into a message.
+    pub fn writing(&self, message: MessageId) -> Option<&Writing> {
+        self.writing.iter().find(|one| one.message == message)
+    }
+
+    /// Whether an answer of a conversation is being written.
+    pub fn is_writing(&self, conversation: ConversationId) -> bool {
+        self.writing
+            .iter()
+            .any(|one| one.conversation == conversation && one.end.is_none())
+    }
+
+    /// The request that writes an answer into a message that is in the tree.
+    fn request(
+        &self,
+        id: ConversationId,
+        message: MessageId,
+        house: &House,
+    ) -> Option<ChatRequest> {
+        let talk = self.talk(id)?;
+        let settings = &talk.conversation;
+        let model = self.model_of(settings, house)?.model.clone()?;
+        let seed = talk.tree.get(message)?.info.as_ref()?.seed;
+        Some(ChatRequest {
+            model,
+            prompt: ChatPrompt::Messages(talk.tree.prompt(&settings.system, message)),
+            sampling: settings.sampling.clone(),
+            seed,
+            max_tokens: settings.max_tokens,
+            time: now() / 1000,
+            stop: Vec::new(),
+        })
+    }
+
+    /// Has an answer written into a message that is in the tree. Locked seeds: the first answer has the seed itself, and
+    /// each sibling the next.
+    pub(super) fn write(
+        &mut self,
+        id: ConversationId,
+        message: MessageId,
+        again: bool,
+        house: &mut House,
+    ) {
+        let locked = self.talk(id).and_then(|talk| talk.conversation.seed);
+        let Some(talk) = self.talk_mut(id) else {
+            return;
+        };
+        let place = talk.tree.place(message).index as u64;
+        let Some(answer) = talk.tree.get_mut(message) else {
+            return;
+        };
+        let before = answer.text.clone();
+        let info = answer.info.get_or_insert_default();
+        if !again {
+            let seed = match locked {
+                Some(seed) => seed.wrapping_add(place),
+                None => crate::cli::new_seed(),
+            };
+            *info = AnswerInfo {
+                seed,
+                ..AnswerInfo::default()
+            };
+        }
+        info.failure = None;
+        info.reason = None;
+        answer.state = MessageState::Writing;
+        let Some(request) = self.request(id, message, house) else {
+            self.fail(
+                id,
+                message,
+                "No model can answer; add a chat model (GGUF) in Models.",
+                house,
+            );
+            return;
+        };
+        let model = request.model.clone();
+        let target = Target::Answer {
+            conversation: id,
+            message,
+        };
+        if let Some(talk) = self.talk_mut(id) {
+            talk.touch();
+            if let Some(answer) = talk.tree.get_mut(message) {
+                answer.info.get_or_insert_default().model = Some(model);
+                keep_message(answer, house);
+            }
+            talk.conversation.leaf = talk.tree.leaf();
+            keep_conversation(talk, house);
+        }
+        let task = house.submit(Request::Chat(request), target, false);
+        self.writing.push(Writing::new(id, message, task, before));
+    }
+
+    fn fail(&mut self, id: ConversationId, message: MessageId, cause: &str, house: &House) {
+        if let Some(answer) = self
+            .talk_mut(id)
+            .and_then(|talk| talk.tree.get_mut(message))
+        {
+            answer.state = MessageState::Failed;
+            answer.info.get_or_insert_default().failure = Some(cause.to_owned());
+            keep_message(answer, house);
+        }
+    }
+
+    /// Ends what is being written in a conversation; the words so far are kept.
+    pub(super) fn stop(&self, id: ConversationId, house: &mut House) {
+        for writing in self.writing.iter().filter(|one| one.conversation == id) {
+            house.command(QueueCommand::Cancel(writing.task));
+        }
+    }
+
+    /// Takes in what the engine says.
+    pub(super) fn hear(&mut self, head: &TaskHead, event: &Event, house: &mut House) {
+        let Target::Answer {
+            conversation,
+            message,
+        } = head.target
+        else {
+            return;
+        };
+        let index = match self.writing.iter().position(|one| one.task == head.id) {
+            Some(index) => index,
+            None => {
+                // A job that an earlier run of the program left, and that goes on now.
+                let told = matches!(
+                    event,
+                    Event::Tokens { .. } | Event::Finished { .. } | Event::Failed { .. }
+                );
+                if !told {
+                    return;
+                }
+                self.load(conversation, house);
+                let old = self
+                    .talk(conversation)
+                    .and_then(|talk| talk.tree.get(message));
+                let before = old.map(|old| old.text.clone()).unwrap_or_default();
+                self.writing
+                    .push(Writing::new(conversation, message, head.id, before));
+                self.writing.len() - 1
+            }
+        };
+        let Some(writing) = self.writing.get_mut(index) else {
+            return;
+        };
+        match event {
+            Event::Tokens { tokens, .. } => {
+                for token in tokens {
+                    writing.buffer.push_str(&token.text);
+                }
+                writing.unsaved = true;
+            }
+            Event::TextTail { text, .. } => {
+                writing.buffer.push_str(text);
+                writing.unsaved = true;
+            }
+            Event::Finished { outcome, .. } => writing.end = end_of(outcome, MessageState::Done),
+            Event::Cancelled { partial, .. } => {
+                let told = partial
+                    .as_ref()
+                    .and_then(|outcome| end_of(outcome, MessageState::Stopped));
+                writing.end = told.or(Some(End {
+                    state: MessageState::Stopped,
+                    text: None,
+                    info: None,
+                }));
+            }
+            Event::Failed { failure, .. } => {
+                writing.end = Some(End {
+                    state: MessageState::Failed,
+                    text: None,
+                    info: Some(AnswerInfo {
+                        failure: Some(failure.message.clone()),
+                        ..AnswerInfo::default()
+                    }),
+                });
+                // The message itself offers to try again.
+                house.command(QueueCommand::Cancel(head.id));
+            }
+            _ => return,
+        }
+        self.settle(index, house);
+    }
+
+    /// A job that never came to the engine was thrown away.
+    pub(super) fn discarded(&mut self, head: &TaskHead, house: &mut House) {
+        let Some(index) = self.writing.iter().position(|one| one.task == head.id) else {
+            return;
+        };
+        if let Some(writing) = self.writing.get_mut(index)
+            && writing.end.is_none()
+        {
+            writing.end = Some(End {
+                state: MessageState::Stopped,
+                text: None,
+                info: None,
+            });
+        }
+        self.settle(index, house);
+    }
+
+    /// Brings what was written into the message, if its conversation is loaded.
+    fn settle(&mut self, index: usize, house: &mut House) {
+        let Some(writing) = self.writing.get(index).cloned() else {
+            return;
+        };
+        let mut writing = writing;
+        let Some(talk) = self
+            .talks
+            .iter_mut()
+            .find(|talk| talk.id() == writing.conversation)
+        else {
+            // Deleted meanwhile.
+            self.writing.remove(index);
+            return;
+        };
+        if talk.loaded != Loaded::Yes {
+            return;
+        }
+        let text = match writing.end.as_ref().and_then(|end| end.text.as_ref()) {
+            Some(text) => text.as_str(),
+            None => writing.buffer.as_str(),
+        };
+        let diverges = !writing.before.starts_with(text) && !text.starts_with(&writing.before);
+        if diverges {
+            writing.message = part(talk, writing.message, &writing.before, house);
+            writing.before.clear();
+        }
+        let whole = writing
+            .end
+            .as_ref()
+            .is_some_and(|end| end.state == MessageState::Done);
+        if let Some(answer) = talk.tree.get_mut(writing.message) {
+            if whole || text.len() >= writing.before.len() {
+                text.clone_into(&mut answer.text);
+            }
+            answer.state = MessageState::Writing;
+            if let Some(end) = &writing.end {
+                answer.state = end.state;
+                let old = answer.info.take().unwrap_or_default();
+                answer.info = Some(told(old, end.info.as_ref()));
+                keep_message(answer, house);
+            }
+        }
+        if writing.end.is_some() {
+            talk.touch();
+            keep_conversation(talk, house);
+            self.writing.remove(index);
+        } else if let Some(slot) = self.writing.get_mut(index) {
+            *slot = writing;
+        }
+    }
+
+    /// Gives the library what was written since.
+    pub(super) fn keep_writing(&mut self, at_once: bool, house: &House) {
+        let now = Instant::now();
+        let talks = &self.talks;
+        for writing in &mut self.writing {
+            if !writing.unsaved || (!at_once && now < writing.kept + KEEP) {
+                continue;
+            }
+            let message = talks
+                .iter()
+                .find(|talk| talk.id() == writing.conversation)
+                .and_then(|talk| talk.tree.get(writing.message));
+            if let Some(message) = message {
+                keep_message(message, house);
+                writing.unsaved = false;
+                writing.kept = now;
+            }
+        }
+    }
+
+    /// Messages were loaded: brings in what was heard of them meanwhile.
+    pub(super) fn settle_all(&mut self, id: ConversationId, house: &mut House) {
+        for index in (0..self.writing.len()).rev() {
+            let of_it = |one: &Writing| one.conversation == id;
+            if self.writing.get(index).is_some_and(of_it) {
+                if let Some(talk) = self.talk(id)
+                    && let Some(writing) = self.writing.get(index)
+                    && writing.before.is_empty()
+                    && let Some(old) = talk.tree.get(writing.message)
+                {
+                    let before = old.text.clone();
+                    if let Some(writing) = self.writing.get_mut(index) {
+                        writing.before = before;
+                    }
+                }
+                self.settle(index, house);
+            }
+        }
+    }
+}
+
+/// The same answer turned out differently (another device, other settings): what was there stays, and the new words go
+/// into a sibling.
+fn part(talk: &mut Talk, message: MessageId, before: &str, house: &House) -> MessageId {
+    let shown = talk.tree.leaf();
+    let Some(sibling) = talk.tree.regenerate(message) else {
+        return message;
+    };
+    let info = talk.tree.get(message).and_then(|old| old.info.clone());
+    if let Some(old) = talk.tree.get_mut(message) {
+        before.clone_into(&mut old.text);
+        old.state = MessageState::Stopped;
+        keep_message(old, house);
+    }
+    if let Some(new) = talk.tree.get_mut(sibling) {
+        new.info = info;
+        keep_message(new, house);
+    }
+    if shown != Some(message) {
+        talk.tree.show(shown);
+    }
+    talk.conversation.leaf = talk.tree.leaf();
+    keep_conversation(talk, house);
+    sibling
+}
+
+fn end_of(outcome: &Outcome, whole: MessageState) -> Option<End> {
+    let Outcome::Chat {
+        text,
+        reason,
+        prompt_tokens,
+        cached_tokens,
+        tokens,
+        context_length,
+        first_token_seconds,
+        decode_seconds,
+    } = outcome
+    else {
+        return None;
+    };
+    let state = match reason {
+        FinishReason::Cancelled => MessageState::Stopped,
+        _ => whole,
+    };
+    Some(End {
+        state,
+        text: Some(text.clone()),
+        info: Some(AnswerInfo {
+            prompt_tokens: *prompt_tokens,
+            cached_tokens: *cached_tokens,
+            tokens: *tokens,
+            context_length: *context_length,
+            first_token_seconds: *first_token_seconds,
+            decode_seconds: *decode_seconds,
+            reason: Some(*reason),
+            ..AnswerInfo::default()
+        }),
+    })
+}
+
+/// What is known of an answer: model and seed from its beginning, the rest from its end.
+fn told(old: AnswerInfo, end: Option<&AnswerInfo>) -> AnswerInfo {
+    match end {
+        Some(end) => AnswerInfo {
+            model: old.model,
+            seed: old.seed,
+            ..end.clone()
+        },
+        None => old,
+    }
+}
+
+/// Whether an answer may be gone on with: it was cut off.
+pub fn can_continue(message: &Message) -> bool {
+    let reason = message.info.as_ref().and_then(|info| info.reason);
+    message.role == Role::Assistant
+        && (message.state == MessageState::Stopped
+            || (message.state == MessageState::Done && reason == Some(FinishReason::Length)))
+}

@@ -1,0 +1,396 @@
+//! What each command of Chat does.
+
+use super::answers::{keep_conversation, keep_message};
+use super::changes::Change;
+use super::talk::{Talk, settings_of};
+use super::tree::{self, Step};
+use super::{Chat, ChatCommand, Editing, Renaming};
+use crate::library::records::{Conversation, ConversationId, MessageId, MessageState, Role};
+use crate::studio::command::AppCommand;
+use crate::studio::create::CreateCommand;
+use crate::studio::effects::{Effect, focus};
+use crate::studio::house::House;
+use crate::studio::log::Level;
+use crate::studio::view::Workspace;
+
+/// Longest title that a person may give, in characters.
+const LONGEST_TITLE: usize = 200;
+
+impl Chat {
+    pub(in crate::studio) fn apply(&mut self, command: ChatCommand, house: &mut House) {
+        match command {
+            ChatCommand::New => {
+                self.open(None, house);
+                house.effect(Effect::Focus(focus::COMPOSER));
+            }
+            ChatCommand::Open(id) => {
+                self.open(Some(id), house);
+                house.effect(Effect::Focus(focus::COMPOSER));
+            }
+            ChatCommand::Reveal(id, message) => {
+                self.open(Some(id), house);
+                self.reveal = Some(message);
+                if let Some(talk) = self.talk_mut(id)
+                    && talk.tree.reveal(message)
+                {
+                    talk.conversation.leaf = talk.tree.leaf();
+                }
+            }
+            ChatCommand::Send => {
+                if self.available(&ChatCommand::Send, house).is_ok() {
+                    let text = std::mem::take(self.composer());
+                    self.say(text.trim(), house);
+                }
+            }
+            ChatCommand::Ask(text) => {
+                self.open(None, house);
+                self.say(&text, house);
+            }
+            ChatCommand::Stop => {
+                if let Some(id) = self.current {
+                    self.stop(id, house);
+                }
+            }
+            ChatCommand::Regenerate(message) => self.regenerate(message, house),
+            ChatCommand::RegenerateLast => {
+                if let Some(answer) = self.last_answer() {
+                    self.regenerate(answer, house);
+                }
+            }
+            ChatCommand::Continue(message) => self.go_on(message, house),
+            ChatCommand::Step(message, step) => self.step(message, step, house),
+            ChatCommand::StepLast(step) => {
+                if let Some(message) = self.last_with_siblings() {
+                    self.step(message, step, house);
+                }
+            }
+            ChatCommand::BeginEdit(message) => {
+                let text = self.shown().and_then(|talk| talk.tree.get(message));
+                self.editing = text.map(|old| Editing {
+                    message,
+                    text: old.text.clone(),
+                });
+            }
+            ChatCommand::ConfirmEdit => self.confirm_edit(house),
+            ChatCommand::CancelEdit => self.editing = None,
+            ChatCommand::DeleteMessage(message) => self.delete_message(message, house),
+            ChatCommand::Delete(id) => self.delete_conversation(id, house),
+            ChatCommand::Undelete(number) => self.undelete(number, house),
+            ChatCommand::BeginRename(id) => {
+                self.renaming = self.talk(id).map(|talk| Renaming {
+                    conversation: id,
+                    title: talk.conversation.title.clone(),
+                });
+            }
+            ChatCommand::ConfirmRename => self.confirm_rename(house),
+            ChatCommand::CancelRename => self.renaming = None,
+            ChatCommand::Pin(id) => {
+                if let Some(talk) = self.talk_mut(id) {
+                    talk.conversation.pinned = !talk.conversation.pinned;
+                    keep_conversation(talk, house);
+                }
+            }
+            ChatCommand::Copy(message) => {
+                if let Some(message) = self.shown().and_then(|talk| talk.tree.get(message)) {
+                    house.effect(Effect::CopyText(message.text.clone()));
+                }
+            }
+            ChatCommand::ToCreate(text) => {
+                house.command(CreateCommand::TakePrompt(text.trim().to_owned()));
+                house.command(AppCommand::Show(Workspace::Create));
+                house.effect(Effect::Focus(focus::PROMPT));
+            }
+            ChatCommand::SetModel(model) => {
+                let now = self.settings(house);
+                let own = settings_of(self.model_of(&now, house));
+                let untouched = own
+                    == Conversation {
+                        model: None,
+                        ..now.clone()
+                    };
+                let settings = Conversation { model, ..now };
+                let settings = match self.model_of(&settings, house) {
+                    // Nothing was changed yet: the new model's own settings.
+                    Some(found) if self.current.is_none() && untouched => Conversation {
+                        model: settings.model,
+                        ..settings_of(Some(found))
+                    },
+                    _ => settings,
+                };
+                self.set_settings(settings);
+            }
+            ChatCommand::ToggleSettings => self.settings_open = !self.settings_open,
+            ChatCommand::ToggleList => self.list_open = !self.list_open,
+            ChatCommand::ResetSettings => {
+                let now = self.settings(house);
+                let own = settings_of(self.model_of(&now, house));
+                self.set_settings(Conversation {
+                    system: own.system,
+                    sampling: own.sampling,
+                    max_tokens: own.max_tokens,
+                    seed: None,
+                    ..now
+                });
+            }
+        }
+    }
+
+    pub(in crate::studio) fn available(
+        &self,
+        command: &ChatCommand,
+        house: &House,
+    ) -> Result<(), String> {
+        let busy = self.current.is_some_and(|id| self.is_writing(id));
+        match command {
+            ChatCommand::Send if self.unsent().is_empty() => {
+                Err("Write something first".to_owned())
+            }
+            ChatCommand::Send | ChatCommand::RegenerateLast | ChatCommand::ConfirmEdit if busy => {
+                Err("An answer is being written; stop it first".to_owned())
+            }
+            ChatCommand::Send | ChatCommand::Ask(_) => self.can_answer(house),
+            ChatCommand::Stop if !busy => Err("Nothing is being written".to_owned()),
+            ChatCommand::RegenerateLast if self.last_answer().is_none() => {
+                Err("There is no answer yet".to_owned())
+            }
+            ChatCommand::StepLast(step) => {
+                let Some((talk, id)) = self.shown().zip(self.last_with_siblings()) else {
+                    return Err("There is only one answer".to_owned());
+                };
+                let place = talk.tree.place(id);
+                let there = match step {
+                    Step::Left => place.index > 0,
+                    Step::Right => place.index + 1 < place.count,
+                };
+                there
+                    .then_some(())
+                    .ok_or_else(|| "This is the last one".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn can_answer(&self, house: &House) -> Result<(), String> {
+        let settings = self.settings(house);
+        if self.model_of(&settings, house).is_some() {
+            return Ok(());
+        }
+        if house.shelf.scanning || !house.shelf.ready {
+            return Err("Models are still being looked for".to_owned());
+        }
+        Err(match &settings.model {
+            Some(model) => format!("{} is no longer there; choose another model", model.name),
+            None => "There is no chat model; add one (GGUF) in Models".to_owned(),
+        })
+    }
+
+    fn open(&mut self, id: Option<ConversationId>, house: &House) {
+        self.current = id.filter(|&id| self.talk(id).is_some());
+        self.editing = None;
+        self.reveal = None;
+        self.to_end += 1;
+        if let Some(id) = self.current {
+            self.load(id, house);
+        }
+    }
+
+    /// Sends words in the conversation that is shown, or begins one with them.
+    fn say(&mut self, text: &str, house: &mut House) {
+        if text.is_empty() {
+            return;
+        }
+        let id = match self.current {
+            Some(id) => id,
+            None => {
+                let talk = Talk::begin(self.settings(house));
+                let id = talk.id();
+                self.talks.push(talk);
+                self.current = Some(id);
+                self.fresh = None;
+                id
+            }
+        };
+        self.to_end += 1;
+        let Some(talk) = self.talk_mut(id) else {
+            return;
+        };
+        tree::entitle(&mut talk.conversation, text);
+        let question = talk.tree.say(id, text);
+        if let Some(question) = talk.tree.get(question) {
+            keep_message(question, house);
+        }
+        let answer = talk.tree.answer(id, question);
+        self.write(id, answer, false, house);
+    }
+
+    fn regenerate(&mut self, message: MessageId, house: &mut House) {
+        let Some(id) = self.current.filter(|&id| !self.is_writing(id)) else {
+            return;
+        };
+        let Some(talk) = self.talk_mut(id) else {
+            return;
+        };
+        // An answer without a word is nothing to keep.
+        let empty = talk
+            .tree
+            .get(message)
+            .is_some_and(|old| old.role == Role::Assistant && old.text.trim().is_empty());
+        let answer = if empty {
+            Some(message)
+        } else {
+            talk.tree.regenerate(message)
+        };
+        if let Some(answer) = answer {
+            self.to_end += 1;
+            self.write(id, answer, false, house);
+        }
+    }
+
+    /// Writes the same answer again with the same seed; its words are the same as far as it came, and go on from there.
+    fn go_on(&mut self, message: MessageId, house: &mut House) {
+        let Some(id) = self.current.filter(|&id| !self.is_writing(id)) else {
+            return;
+        };
+        // A job that an earlier run left does the same.
+        let left: Vec<_> = house
+            .queue
+            .of_target(|target| {
+                matches!(target, crate::library::records::Target::Answer { message: of, .. } if *of == message)
+            })
+            .map(|task| task.head.id)
+            .collect();
+        for task in left {
+            house.command(crate::studio::command::QueueCommand::Cancel(task));
+        }
+        let Some(talk) = self.talk_mut(id) else {
+            return;
+        };
+        let reason = talk
+            .tree
+            .get(message)
+            .and_then(|old| old.info.as_ref())
+            .and_then(|info| info.reason);
+        if reason == Some(diptych_inference::engine::FinishReason::Length) {
+            // It ended because it may be no longer: now it may.
+            talk.conversation.max_tokens =
+                talk.conversation.max_tokens.saturating_mul(2).min(1 << 20);
+        }
+        self.to_end += 1;
+        self.write(id, message, true, house);
+    }
+
+    fn step(&mut self, message: MessageId, step: Step, house: &House) {
+        let Some(talk) = self.current.and_then(|id| self.talk_mut(id)) else {
+            return;
+        };
+        if talk.tree.step(message, step) {
+            talk.conversation.leaf = talk.tree.leaf();
+            keep_conversation(talk, house);
+            self.editing = None;
+        }
+    }
+
+    fn confirm_edit(&mut self, house: &mut House) {
+        let Some(id) = self.current.filter(|&id| !self.is_writing(id)) else {
+            return;
+        };
+        let Some(editing) = self.editing.take() else {
+            return;
+        };
+        let text = editing.text.trim();
+        let Some(talk) = self.talk_mut(id) else {
+            return;
+        };
+        let same = talk
+            .tree
+            .get(editing.message)
+            .is_none_or(|old| old.text == text);
+        if text.is_empty() || same {
+            return;
+        }
+        if let Some(question) = talk.tree.edit(editing.message, text) {
+            if let Some(question) = talk.tree.get(question) {
+                keep_message(question, house);
+            }
+            let answer = talk.tree.answer(id, question);
+            self.to_end += 1;
+            self.write(id, answer, false, house);
+        }
+    }
+
+    fn delete_message(&mut self, message: MessageId, house: &mut House) {
+        let Some(id) = self.current else {
+            return;
+        };
+        let Some(change) = self.delete_messages(id, message, house) else {
+            return;
+        };
+        let count = match &change {
+            Change::Messages(_, messages, _) => messages.len(),
+            _ => 1,
+        };
+        self.changes.push(change);
+        let title = match count {
+            1 => "Message deleted".to_owned(),
+            count => format!("{count} messages deleted"),
+        };
+        let undo = ("Undo".to_owned(), ChatCommand::Undelete(message.0).into());
+        house.log.notify_with(Level::Info, title, "", Some(undo));
+    }
+
+    fn delete_conversation(&mut self, id: ConversationId, house: &mut House) {
+        let Some(change) = self.delete(id, house) else {
+            return;
+        };
+        let title = match &change {
+            Change::Deleted(talk) => talk.conversation.title.clone(),
+            _ => String::new(),
+        };
+        self.changes.push(change);
+        let undo = ("Undo".to_owned(), ChatCommand::Undelete(id.0).into());
+        house
+            .log
+            .notify_with(Level::Info, "Conversation deleted", title, Some(undo));
+    }
+
+    fn confirm_rename(&mut self, house: &House) {
+        let Some(renaming) = self.renaming.take() else {
+            return;
+        };
+        let title: String = renaming.title.trim().chars().take(LONGEST_TITLE).collect();
+        if title.is_empty() {
+            return;
+        }
+        let id = renaming.conversation;
+        let Some(talk) = self
+            .talk_mut(id)
+            .filter(|talk| talk.conversation.title != title)
+        else {
+            return;
+        };
+        let before = talk.conversation.clone();
+        talk.conversation.title = title;
+        keep_conversation(talk, house);
+        self.changes
+            .push(Change::Settings(Some(id), Some(Box::new(before))));
+    }
+
+    /// The last answer of the branch that is shown.
+    fn last_answer(&self) -> Option<MessageId> {
+        let branch = self.shown()?.tree.branch();
+        let last = branch.last()?;
+        (last.role == Role::Assistant && last.state != MessageState::Writing).then_some(last.id)
+    }
+
+    /// The last message of the branch that is shown that has several wordings.
+    fn last_with_siblings(&self) -> Option<MessageId> {
+        let talk = self.shown()?;
+        let branch = talk.tree.branch();
+        let has_others = |id: &MessageId| talk.tree.place(*id).count > 1;
+        branch
+            .iter()
+            .rev()
+            .map(|message| message.id)
+            .find(has_others)
+    }
+}
