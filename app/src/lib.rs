@@ -9,6 +9,7 @@ pub mod folders;
 pub mod library;
 pub mod panels;
 pub mod recall;
+pub mod report;
 pub mod studio;
 pub mod theme;
 pub mod widgets;

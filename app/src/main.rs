@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    diptych::window::launched();
     diptych::cli::main()
 }

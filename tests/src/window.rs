@@ -75,6 +75,7 @@ impl Bench {
             assets: repository("assets"),
             device: Some(DeviceChoice::Cpu),
             look_elsewhere: false,
+            go_on: false,
         };
         let scripted = dialogs.clone();
         let mut failure = None;

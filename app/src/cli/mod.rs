@@ -119,6 +119,7 @@ fn start_log(verbose: u8) {
     }
     std::panic::set_hook(Box::new(move |info| {
         tracing::error!("panic: {info}");
+        crate::report::write(info);
         // A panic of the main thread ends the program, so that it must be said here.
         if std::thread::current().name() == Some("main") {
             out::remark(&format!(

@@ -17,8 +17,10 @@ pub fn run(global: &Global) -> Result<()> {
             "there is no display to open the window on; the commands above work without one".into(),
         ));
     }
+    let data = folders::data(global.data_dir.as_deref()).map_err(CliError::failed)?;
+    crate::report::set_folder(&data);
     let options = WindowOptions {
-        data: folders::data(global.data_dir.as_deref()).map_err(CliError::failed)?,
+        data,
         assets: folders::assets(global.assets.as_deref()).map_err(CliError::failed)?,
         device: match global.device {
             // What the person settled in the window.
@@ -26,6 +28,7 @@ pub fn run(global: &Global) -> Result<()> {
             device => Some(device.into()),
         },
         look_elsewhere: true,
+        go_on: false,
     };
     window::run(options).map_err(|error| CliError::Failed(format!("the window: {error}")))
 }

@@ -24,6 +24,8 @@ pub enum Effect {
     Focus(&'static str),
     /// Theme or scale have changed.
     Look,
+    /// Give the window the size that it had in an earlier run.
+    Size,
     /// Close the window.
     Quit,
 }
@@ -83,6 +85,7 @@ impl fmt::Debug for Effect {
             Self::OpenUrl(url) => f.debug_tuple("OpenUrl").field(url).finish(),
             Self::Focus(name) => f.debug_tuple("Focus").field(name).finish(),
             Self::Look => f.write_str("Look"),
+            Self::Size => f.write_str("Size"),
             Self::Quit => f.write_str("Quit"),
         }
     }

@@ -51,6 +51,8 @@ pub struct StudioOptions {
     pub device: Option<DeviceChoice>,
     /// Whether to look for models in the folders of other programs.
     pub look_elsewhere: bool,
+    /// Whether jobs that an earlier run left go on by themselves: the window was only opened anew.
+    pub go_on: bool,
     /// Called when something came in while nobody was looking.
     pub wake: Wake,
 }
@@ -201,6 +203,7 @@ impl Studio {
                 if !late {
                     self.drafts.begin(&restored.drafts);
                     self.view.restore(&restored);
+                    self.house.effect(effects::Effect::Size);
                     self.create.restore(&restored, &mut self.house);
                 }
                 self.chat.restore(&restored, &mut self.house);

@@ -62,6 +62,10 @@ pub struct View {
     pub workspace: Workspace,
     /// Whether the queue strip is unfolded.
     pub queue_open: bool,
+    /// Width and height of the window in points, when it is not maximised.
+    pub size: Option<[f32; 2]>,
+    /// Whether the window is maximised.
+    pub maximised: bool,
     /// The drawer.
     #[serde(skip)]
     pub drawer: Option<Drawer>,

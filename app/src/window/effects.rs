@@ -42,8 +42,36 @@ impl Window {
                     let settings = &self.studio.house.settings;
                     theme::choose(ctx, settings.theme, settings.scale);
                 }
+                Effect::Size => {
+                    let view = &self.studio.view;
+                    if view.maximised {
+                        ctx.send_viewport_cmd(ViewportCommand::Maximized(true));
+                    } else if let Some(size) = view.size {
+                        ctx.send_viewport_cmd(ViewportCommand::InnerSize(size.into()));
+                    }
+                    self.sized = true;
+                }
                 Effect::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
             }
+        }
+    }
+}
+
+impl Window {
+    /// Remembers the size of the window, once it has the one of the earlier run.
+    pub(super) fn remember_size(&mut self, ctx: &Context) {
+        if !self.sized {
+            return;
+        }
+        let (rect, maximised) = ctx.input(|input| {
+            let viewport = input.viewport();
+            (viewport.inner_rect, viewport.maximized)
+        });
+        let view = &mut self.studio.view;
+        view.maximised = maximised.unwrap_or(false);
+        if let Some(rect) = rect.filter(|rect| !view.maximised && rect.is_positive()) {
+            // Viewport commands speak of points at the window's own scale.
+            view.size = Some([rect.width().round(), rect.height().round()]);
         }
     }
 }

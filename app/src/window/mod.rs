@@ -2,10 +2,12 @@
 
 mod dialogs;
 mod effects;
+mod meter;
 mod shortcuts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diptych_inference::engine::DeviceChoice;
@@ -19,6 +21,8 @@ use crate::studio::view::{Drawer, Overlay, Workspace};
 use crate::studio::{Studio, StudioOptions};
 use crate::theme::{self, ThemeError};
 use crate::widgets::toast::Toasts;
+use meter::Meter;
+pub use meter::launched;
 
 /// How the window is to be opened.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct WindowOptions {
     pub device: Option<DeviceChoice>,
     /// Whether to look for models in the folders of other programs.
     pub look_elsewhere: bool,
+    /// Whether jobs that an earlier run left go on by themselves.
+    pub go_on: bool,
 }
 
 /// How long the library may take for the last changes when the window closes.
@@ -51,6 +57,8 @@ pub struct Window {
     dialogs: Box<dyn Dialogs>,
     focus: Option<&'static str>,
     toasts: Toasts<UiCommand>,
+    sized: bool,
+    meter: Meter,
 }
 
 impl Window {
@@ -71,6 +79,7 @@ impl Window {
             assets: options.assets,
             device: options.device,
             look_elsewhere: options.look_elsewhere,
+            go_on: options.go_on,
             wake: Arc::new(move || waker.request_repaint()),
         });
         Ok(Self {
@@ -79,6 +88,8 @@ impl Window {
             dialogs,
             focus: None,
             toasts: Toasts::default(),
+            sized: false,
+            meter: Meter::default(),
         })
     }
 
@@ -181,6 +192,8 @@ impl eframe::App for Window {
             self.studio.apply(command);
         }
         self.do_effects(&ctx, frame);
+        self.remember_size(&ctx);
+        self.meter.frame(frame.info().cpu_usage);
         self.ask_for_frames(&ctx);
     }
 
@@ -193,17 +206,35 @@ impl eframe::App for Window {
     }
 }
 
-/// Opens the window and stays until it is closed.
+/// Opens the window and stays until it is closed. If the graphics device of the window is lost, another window is opened with
+/// everything that was in the first; jobs go on.
 ///
 /// # Errors
 /// If the system gives no window, or the program's assets are incomplete.
-pub fn run(options: WindowOptions) -> Result<(), eframe::Error> {
+pub fn run(mut options: WindowOptions) -> Result<(), eframe::Error> {
+    loop {
+        let lost = Arc::new(AtomicBool::new(false));
+        run_once(options.clone(), lost.clone())?;
+        if !lost.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        tracing::warn!("the window's graphics device was lost; opening the window anew");
+        options.go_on = true;
+    }
+}
+
+fn run_once(options: WindowOptions, lost: Arc<AtomicBool>) -> Result<(), eframe::Error> {
+    let mut viewport = egui::ViewportBuilder::default()
+        .with_title("Diptych")
+        .with_app_id("diptych")
+        .with_inner_size([1280.0, 800.0])
+        .with_min_inner_size([800.0, 520.0]);
+    match icon(&options.assets) {
+        Ok(icon) => viewport = viewport.with_icon(icon),
+        Err(error) => tracing::warn!("the window has no icon: {error}"),
+    }
     let native = eframe::NativeOptions {
-        viewport: egui::ViewportBuilder::default()
-            .with_title("Diptych")
-            .with_app_id("diptych")
-            .with_inner_size([1280.0, 800.0])
-            .with_min_inner_size([800.0, 520.0]),
+        viewport,
         centered: true,
         ..Default::default()
     };
@@ -211,8 +242,44 @@ pub fn run(options: WindowOptions) -> Result<(), eframe::Error> {
         "Diptych",
         native,
         Box::new(move |cc| {
+            if let Some(state) = &cc.wgpu_render_state {
+                let ctx = cc.egui_ctx.clone();
+                state
+                    .device
+                    .set_device_lost_callback(move |reason, message| {
+                        // Our own closing of the window destroys the device, too.
+                        if !matches!(reason, eframe::wgpu::DeviceLostReason::Destroyed) {
+                            tracing::error!("the window's graphics device was lost: {message}");
+                            lost.store(true, Ordering::Relaxed);
+                            ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+                        }
+                    });
+            }
             let window = Window::open(&cc.egui_ctx, options, Box::new(NativeDialogs))?;
             Ok(Box::new(window))
         }),
     )
+}
+
+/// The program's icon.
+fn icon(assets: &std::path::Path) -> Result<egui::IconData, String> {
+    const SIDE: u32 = 128;
+    let path = assets.join("linux/diptych.svg");
+    let drawing = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let size = egui::SizeHint::Size {
+        width: SIDE,
+        height: SIDE,
+        maintain_aspect_ratio: true,
+    };
+    let picture =
+        egui_extras::image::load_svg_bytes_with_size(&drawing, size, &Default::default())?;
+    Ok(egui::IconData {
+        width: SIDE,
+        height: SIDE,
+        rgba: picture
+            .pixels
+            .iter()
+            .flat_map(egui::Color32::to_srgba_unmultiplied)
+            .collect(),
+    })
 }

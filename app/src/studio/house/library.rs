@@ -8,6 +8,7 @@ use super::House;
 use crate::library::keeper::LibraryEvent;
 use crate::library::records::{GridId, PictureId, Target, TaskId, TaskRecord, TaskState, now};
 use crate::library::{self, Library, NewPicture, Restored};
+use crate::report;
 use crate::studio::command::QueueCommand;
 use crate::studio::effects::Effect;
 use crate::studio::log::Level;
@@ -125,7 +126,9 @@ impl House {
                 unsaved_checkpoint: None,
             });
         }
-        if left > 0 {
+        if left > 0 && self.go_on {
+            self.command(QueueCommand::ResumeAll);
+        } else if left > 0 {
             let title = match left {
                 1 => "A job is left from last time".to_owned(),
                 count => format!("{count} jobs are left from last time"),
@@ -138,9 +141,33 @@ impl House {
                 Some(action),
             );
         }
+        self.offer_reports();
         if !late {
             self.start_engine();
             self.look_for_models();
+        }
+    }
+
+    /// Tells of faults that ended an earlier run.
+    fn offer_reports(&mut self) {
+        let (data, reply) = (self.data.clone(), self.reply());
+        let spawned = std::thread::Builder::new().spawn(move || match report::take_new(&data) {
+            Ok(reports) => {
+                if let Some(report) = reports.last() {
+                    reply.notice(
+                        Level::Warning,
+                        "A fault of Diptych was noted last time",
+                        format!(
+                            "Nothing that was saved is lost. The report stays on this machine: {}. Please send it to the developers.",
+                            report.display()
+                        ),
+                    );
+                }
+            }
+            Err(error) => tracing::warn!("reports cannot be read: {error}"),
+        });
+        if let Err(error) = spawned {
+            tracing::error!("no thread to look for reports: {error}");
         }
     }
 
