@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use diptych::studio::settings::SettingsCommand;
+use diptych::theme::ThemeChoice;
 use diptych::window::{ScriptedDialogs, Window, WindowOptions};
 use diptych_inference::engine::DeviceChoice;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
@@ -104,6 +106,13 @@ impl Bench {
             _folder: folder,
         };
         if setup.wait {
+            bench.wait_idle()?;
+            let theme = match setup.theme {
+                egui::Theme::Dark => ThemeChoice::Dark,
+                egui::Theme::Light => ThemeChoice::Light,
+            };
+            let studio = bench.harness.state_mut().studio_mut();
+            studio.apply(SettingsCommand::Theme(theme).into());
             bench.wait_idle()?;
         }
         Ok(bench)

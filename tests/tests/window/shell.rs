@@ -4,7 +4,6 @@ use diptych::studio::create::{CreateCommand, SeedMode};
 use diptych::studio::queue::Stage;
 use diptych::studio::settings::SettingsCommand;
 use diptych::studio::view::{Drawer, Overlay, Workspace};
-use diptych::theme::ThemeChoice;
 use diptych_tests::window::{Bench, Setup};
 use egui::{Key, Modifiers};
 
@@ -184,7 +183,7 @@ fn settings_are_kept_and_a_new_device_takes_the_jobs_over() {
         })
         .unwrap();
     let studio = bench.harness.state_mut().studio_mut();
-    studio.apply(SettingsCommand::Theme(ThemeChoice::Light).into());
+    studio.apply(SettingsCommand::Scale(1.25).into());
     studio.apply(SettingsCommand::MemoryBudget(Some(1 << 30)).into());
     bench
         .wait("the picture from the new engine", |bench| {
@@ -206,7 +205,7 @@ fn settings_are_kept_and_a_new_device_takes_the_jobs_over() {
     })
     .unwrap();
     let settings = &bench.harness.state().studio().house.settings;
-    assert_eq!(settings.theme, ThemeChoice::Light);
+    assert_eq!(settings.scale, 1.25);
     assert_eq!(settings.memory_budget, Some(1 << 30));
     drop(bench);
     drop(folder);
