@@ -1,11 +1,16 @@
 //! Files dropped on the window, and pictures pasted into it.
 
-use egui::{Context, Event};
+use std::sync::Arc;
+
+use diptych_inference::engine::Picture;
+use egui::{ColorImage, Context, Event};
 
 use super::Gui;
 use crate::studio::command::ModelsCommand;
+use crate::studio::create::CreateCommand;
+use crate::studio::create::guest::is_picture;
 
-/// Takes what was dropped or pasted in this frame.
+/// Takes what was dropped or pasted in this frame: pictures are looked at, anything else is taken for a model.
 pub fn take(ctx: &Context, gui: &mut Gui<'_>) {
     let (files, pasted) = ctx.input(|input| {
         let pasted = input.events.iter().find_map(|event| match event {
@@ -15,7 +20,32 @@ pub fn take(ctx: &Context, gui: &mut Gui<'_>) {
         (input.raw.dropped_files.clone(), pasted)
     });
     for file in files {
-        gui.send(ModelsCommand::Add(file.path().to_owned()));
+        let path = file.path().to_owned();
+        if is_picture(&path) {
+            gui.send(CreateCommand::Look(path));
+        } else {
+            gui.send(ModelsCommand::Add(path));
+        }
     }
-    drop(pasted);
+    if let Some(picture) = pasted.and_then(|image| plain(&image)) {
+        gui.send(CreateCommand::Paste(Arc::new(picture)));
+    }
+}
+
+/// A pasted picture on white: the clipboard's may be transparent.
+fn plain(image: &ColorImage) -> Option<Picture> {
+    let [width, height] = image.size;
+    let over_white = |channel: u8, alpha: u8| channel.saturating_add(255 - alpha);
+    let rgb = image
+        .pixels
+        .iter()
+        .flat_map(|pixel| {
+            [pixel.r(), pixel.g(), pixel.b()].map(|channel| over_white(channel, pixel.a()))
+        })
+        .collect();
+    Some(Picture {
+        width: u32::try_from(width).ok().filter(|width| *width > 0)?,
+        height: u32::try_from(height).ok().filter(|height| *height > 0)?,
+        rgb,
+    })
 }

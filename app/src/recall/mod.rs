@@ -2,14 +2,15 @@
 //!
 //! What cannot be taken over is told in a person's words, never left out in silence. Nothing here knows the window.
 
+mod chance;
 mod models;
 mod names;
 mod remarks;
 
 use std::path::{Path, PathBuf};
 
-use diptych_inference::diffusion::{Convention, SamplerKind, ScheduleKind, Spacing};
-use diptych_inference::engine::{ImageRequest, ModelRef, Request};
+use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
+use diptych_inference::engine::{ImageRequest, ModelRef, Request, Variation};
 use diptych_inference::formats::error::FormatError;
 use diptych_inference::formats::metadata::{PictureInfo, a1111};
 use diptych_inference::formats::picture::{inspect_picture, inspect_picture_bytes};
@@ -97,8 +98,16 @@ pub struct Recalled {
     pub convention: Option<Convention>,
     /// Timestep spacing; the inner `None` is the convention's own.
     pub spacing: Option<Option<Spacing>>,
+    /// How much of the spread that guidance adds is taken back.
+    pub guidance_rescale: Option<f32>,
+    /// Which of the text encoder's layers is the last, counted from its end.
+    pub clip_skip: Option<u32>,
     /// Seed.
     pub seed: Option<u64>,
+    /// Whose random numbers the noise is made of.
+    pub noise_source: Option<NoiseSource>,
+    /// Another seed mixed in; the inner `None` is none.
+    pub variation: Option<Option<Variation>>,
     /// The model among those that are known.
     pub model: Option<ModelRef>,
     /// What could not be taken over and why, in whole sentences.
@@ -208,6 +217,8 @@ fn from_request(
     }
     if part.seed() {
         recalled.seed = Some(request.seed);
+        recalled.noise_source = Some(request.noise_source);
+        recalled.variation = Some(request.variation);
         if request.noise.is_some() {
             recalled.note("It began with noise from a file, which is not in the picture; the seed's noise is used");
         }
@@ -226,6 +237,8 @@ fn from_request(
         recalled.schedule = Some(request.schedule);
         recalled.convention = Some(request.convention);
         recalled.spacing = Some(request.spacing);
+        recalled.guidance_rescale = Some(request.guidance_rescale);
+        recalled.clip_skip = Some(request.clip_skip);
     }
 }
 
@@ -241,7 +254,7 @@ fn from_texts(recalled: &mut Recalled, info: &PictureInfo, part: Part, against: 
     if part.seed() {
         recalled.seed = info.seed;
         match info.seed {
-            Some(_) => remarks::seed(recalled, info),
+            Some(_) => chance::take(recalled, info),
             None => recalled.note("The picture does not tell its seed"),
         }
     }
@@ -264,6 +277,7 @@ fn from_texts(recalled: &mut Recalled, info: &PictureInfo, part: Part, against: 
         guidance(recalled, scale);
     }
     names::take(recalled, info, against);
+    chance::take_rest(recalled, info);
     remarks::rest(recalled, info);
 }
 

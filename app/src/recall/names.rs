@@ -74,7 +74,7 @@ fn sampler(name: &str) -> Option<(SamplerKind, Option<ScheduleKind>)> {
     }
     let kind = match plain {
         "euler_a" | "euler ancestral" => SamplerKind::EulerAncestral,
-        "dpm++ 2m" | "dpm_pp_2m" | "dpmpp2m" => SamplerKind::DpmPp2M,
+        "ddim_v3" => SamplerKind::Ddim,
         _ => return None,
     };
     Some((kind, karras))
@@ -84,10 +84,7 @@ fn sampler(name: &str) -> Option<(SamplerKind, Option<ScheduleKind>)> {
 fn schedule(name: &str, sampler: Option<SamplerKind>) -> Option<ScheduleKind> {
     match name.trim().to_ascii_lowercase().as_str() {
         // AUTOMATIC1111's choice for each sampler.
-        "automatic" => Some(match sampler {
-            Some(SamplerKind::DpmPp2M) => ScheduleKind::Karras,
-            _ => ScheduleKind::Normal,
-        }),
+        "automatic" => Some(sampler.map_or(ScheduleKind::Normal, SamplerKind::automatic_schedule)),
         // NovelAI's word for the schedule without rho.
         "native" | "default" => Some(ScheduleKind::Normal),
         other => ScheduleKind::parse(other).ok(),
@@ -129,20 +126,16 @@ mod tests {
             ("dpmpp_2m_k", DpmPp2M, karras),
             ("sample_dpmpp_2m", DpmPp2M, None),
             ("k_heun", Heun, None),
+            ("k_lms", Lms, None),
+            ("dpmpp_2m_sde_gpu", DpmPp2MSde, None),
+            ("UniPC", UniPc, None),
+            ("ddim_v3", Ddim, None),
             ("ddim", Ddim, None),
         ];
         for (name, kind, schedule) in cases {
             assert_eq!(sampler(name), Some((kind, schedule)), "{name}");
         }
-        for name in [
-            "",
-            "k_",
-            "_k",
-            "dpmpp_2m_sde_gpu",
-            "UniPC",
-            "k_lms",
-            "DPM++ SDE",
-        ] {
+        for name in ["", "k_", "_k", "Restart", "DPM fast", "k_dpm_adaptive"] {
             assert_eq!(sampler(name), None, "{name}");
         }
     }
@@ -161,6 +154,7 @@ mod tests {
         assert_eq!(schedule("karras", None), Some(Karras));
         assert_eq!(schedule("Uniform", None), Some(Normal));
         assert_eq!(schedule("native", None), Some(Normal));
-        assert_eq!(schedule("SGM Uniform", None), None);
+        assert_eq!(schedule("SGM Uniform", None), Some(SgmUniform));
+        assert_eq!(schedule("Align Your Steps", None), None);
     }
 }

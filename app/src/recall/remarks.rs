@@ -25,27 +25,6 @@ pub(super) fn prompt(recalled: &mut Recalled, info: &PictureInfo) {
     }
 }
 
-/// Whether the seed's noise is the same here.
-pub(super) fn seed(recalled: &mut Recalled, info: &PictureInfo) {
-    let extra = |key: &str| info.extra.get(key).map(String::as_str);
-    let web_ui = matches!(
-        info.software.as_deref(),
-        Some("AUTOMATIC1111" | "Forge" | "SD.Next")
-    );
-    // Without a word it is the graphics card that draws the noise.
-    if web_ui && !extra("RNG").is_some_and(|rng| rng.eq_ignore_ascii_case("CPU")) {
-        recalled.note(
-            "Its noise was most likely drawn on a graphics card, and ours is drawn as on a CPU: the same seed gives another picture",
-        );
-    }
-    if let Some(variation) = extra("Variation seed").or(extra("Variation seed strength")) {
-        recalled.note(format!(
-            "Variations of seeds ({}) are not there yet; took the main seed",
-            short(variation)
-        ));
-    }
-}
-
 /// What is done to pictures beside drawing them.
 pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
     let get = |key: &str| info.extra.get(key).map(|value| short(value));
@@ -57,11 +36,6 @@ pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
     if let Some(strength) = get("Denoising strength").filter(|_| !hires) {
         recalled.note(format!(
             "It was drawn over another picture (denoising strength {strength}), which is not there yet; it is drawn from noise"
-        ));
-    }
-    if let Some(layers) = get("Clip skip").filter(|layers| layers != "1") {
-        recalled.note(format!(
-            "Clip skip {layers} is not there yet; the text encoder's last layer is read"
         ));
     }
     if let Some(vae) = get("VAE") {

@@ -67,7 +67,11 @@ fn a_web_ui_picture_gives_all_of_its_settings() {
             schedule: Some(ScheduleKind::Karras),
             convention: Some(Convention::KDiffusion),
             spacing: Some(None),
+            guidance_rescale: Some(0.0),
+            clip_skip: Some(1),
             seed: Some(42),
+            noise_source: Some(NoiseSource::Cpu),
+            variation: Some(None),
             model: Some(models[2].model.clone()),
             notes: Vec::new(),
         }
@@ -94,7 +98,7 @@ fn parts_are_taken_alone() {
 #[test]
 fn what_cannot_be_taken_over_is_said() {
     let models = models();
-    let text = "a fox <lora:ink:0.8>\nSteps: 0, Sampler: DPM++ SDE, Schedule type: Exponential, CFG scale: 400, Seed: 1, \
+    let text = "a fox <lora:ink:0.8>\nSteps: 0, Sampler: Restart, Schedule type: Align Your Steps, CFG scale: 400, Seed: 1, \
         Size: 511x9000, Model hash: 0123456789, Model: sd/fine, Clip skip: 2, Denoising strength: 0.5, Hires upscale: 2, \
         VAE: best.pt, Tiling: True, Face restoration: None, Version: v1.10";
     let recalled = recall(
@@ -108,20 +112,20 @@ fn what_cannot_be_taken_over_is_said() {
         (recalled.steps, recalled.size),
         (Some(1), Some((512, 4096)))
     );
+    assert_eq!(recalled.clip_skip, Some(2));
+    assert_eq!(recalled.noise_source, Some(NoiseSource::Philox));
     let notes = recalled.notes.join("\n");
     for part in [
-        "The sampler 'DPM++ SDE' is not there yet; kept Euler a",
-        "The schedule 'Exponential' is not there yet; kept Normal",
+        "The sampler 'Restart' is not there yet; kept Euler a",
+        "The schedule 'Align Your Steps' is not there yet; kept Normal",
         "'fine' (0123456789), which was not found; kept 'sketch'",
         "LoRAs",
         "0 steps",
         "guidance of 400",
         "larger than 4096",
-        "Clip skip 2",
         "hires fix",
         "VAE 'best.pt'",
         "tiled",
-        "same seed gives another picture",
     ] {
         assert!(notes.contains(part), "{part} is missing in\n{notes}");
     }

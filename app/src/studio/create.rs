@@ -79,6 +79,8 @@ pub enum CreateCommand {
     SaveTo(PictureId, PathBuf),
     /// Copy the picture that is shown.
     Copy,
+    /// Copy a picture of the library.
+    CopyOf(PictureId),
     /// A picture's pixels for the clipboard have been read.
     Copied(Arc<Picture>),
     /// Copy the prompt of what is shown.

@@ -86,6 +86,8 @@ pub enum GalleryCommand {
     RecallChosen(Part),
     /// Ask where to save the chosen one.
     SaveChosen,
+    /// Copy the chosen one.
+    CopyChosen,
     /// Show the chosen one's file in its folder.
     RevealChosen,
     /// Show the trash, or leave it.
@@ -300,6 +302,9 @@ impl Gallery {
             GalleryCommand::SaveChosen => {
                 house.command(CreateCommand::SaveAsOf(id));
             }
+            GalleryCommand::CopyChosen => {
+                house.command(CreateCommand::CopyOf(id));
+            }
             GalleryCommand::RevealChosen if item.is_saved() => {
                 let path = item.record.path.clone();
                 house.effect(Effect::Reveal(path));
@@ -394,6 +399,7 @@ impl Gallery {
             | GalleryCommand::OpenChosen
             | GalleryCommand::RecallChosen(_)
             | GalleryCommand::SaveChosen
+            | GalleryCommand::CopyChosen
             | GalleryCommand::RevealChosen => say(self.chosen().is_some(), "No picture is chosen"),
             GalleryCommand::TrashChosen => {
                 let some = self.chosen().is_some_and(|item| !item.record.trashed);

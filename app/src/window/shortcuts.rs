@@ -1,9 +1,10 @@
 //! Which commands were pressed in this frame.
 
-use egui::Context;
+use egui::{Context, Key};
 
 use crate::studio::Studio;
 use crate::studio::command::{AppCommand, Entry, UiCommand};
+use crate::studio::keys::Chord;
 
 /// Takes the keys of commands out of the input and gives the commands. Keys that a text field has a use for are left to
 /// it while it has the keyboard.
@@ -16,6 +17,7 @@ pub fn pressed(ctx: &Context, studio: &Studio, entries: &[Entry]) -> Vec<UiComma
         .filter(|entry| !covered || matches!(entry.command, UiCommand::App(_)))
         .flat_map(|entry| entry.keys.iter().map(move |chord| (*chord, entry)))
         .filter(|(chord, _)| !(typing && chord.is_for_text()))
+        .filter(|(chord, _)| !has_use_for(ctx, *chord))
         .collect();
     // Ctrl+Shift+Z before Ctrl+Z: egui's matching lets further modifiers pass.
     chords.sort_by_key(|(chord, _)| {
@@ -23,8 +25,8 @@ pub fn pressed(ctx: &Context, studio: &Studio, entries: &[Entry]) -> Vec<UiComma
     });
     let mut commands = Vec::new();
     for (chord, entry) in chords {
-        if ctx.input_mut(|input| input.consume_shortcut(&chord.shortcut()))
-            && studio.available(&entry.command).is_ok()
+        if studio.available(&entry.command).is_ok()
+            && ctx.input_mut(|input| input.consume_shortcut(&chord.shortcut()))
         {
             commands.push(entry.command.clone());
         }
@@ -34,4 +36,26 @@ pub fn pressed(ctx: &Context, studio: &Studio, entries: &[Entry]) -> Vec<UiComma
         commands.push(AppCommand::CloseOverlay.into());
     }
     commands
+}
+
+/// Whether what is open or has the keyboard has a use for a key of its own: menus and dialogs close with Esc, buttons are pressed
+/// with Enter, sliders are moved with arrows.
+fn has_use_for(ctx: &Context, chord: Chord) -> bool {
+    if ctx.memory(|memory| memory.top_modal_layer().is_some()) {
+        return true;
+    }
+    if chord.ctrl || chord.alt {
+        return false;
+    }
+    let open = egui::Popup::is_any_open(ctx);
+    let focused = ctx.memory(|memory| memory.focused().is_some());
+    match chord.key {
+        Key::Enter
+        | Key::Space
+        | Key::ArrowUp
+        | Key::ArrowDown
+        | Key::ArrowLeft
+        | Key::ArrowRight => open || focused,
+        _ => open,
+    }
 }

@@ -1,37 +1,81 @@
-//! The workspace "Create".
+//! The workspace "Create": settings at the left, the canvas in the middle, the filmstrip below.
 
-use egui::Ui;
+mod action;
+pub mod bar;
+pub mod card;
+pub mod facts;
+mod film;
+mod model;
+mod settings;
+mod stage;
+mod welcome;
+
+use egui::{CentralPanel, Context, Event, Frame, Margin, Panel, Ui};
 
 use super::Gui;
 use crate::studio::Studio;
 use crate::studio::create::CreateCommand;
-use crate::studio::effects::focus;
+
+/// Width of the settings, and of them in a narrow window.
+const SETTINGS: f32 = 344.0;
+const SETTINGS_NARROW: f32 = 308.0;
+/// Windows narrower than this count as narrow.
+const NARROW: f32 = 1060.0;
+/// Height of the filmstrip.
+const FILM: f32 = 98.0;
 
 /// Shows the workspace.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
-    let label = ui.label("Prompt");
-    let prompt = ui
-        .text_edit_multiline(&mut studio.create.form.prompt)
-        .labelled_by(label.id);
-    if gui.takes_focus(focus::PROMPT) {
-        prompt.request_focus();
+    let tokens = gui.tokens.clone();
+    let narrow = ui.available_width() < NARROW;
+    let width = if narrow { SETTINGS_NARROW } else { SETTINGS };
+    Panel::left("create settings")
+        .exact_size(width)
+        .resizable(false)
+        .show_separator_line(false)
+        .frame(Frame::new().fill(tokens.bg_panel))
+        .show(ui, |ui| {
+            Panel::bottom("create action")
+                .resizable(false)
+                .show_separator_line(false)
+                .frame(Frame::new().fill(tokens.bg_panel).inner_margin(Margin {
+                    left: 16,
+                    right: 16,
+                    top: 10,
+                    bottom: 14,
+                }))
+                .show(ui, |ui| action::show(ui, studio, gui));
+            CentralPanel::no_frame().show(ui, |ui| settings::show(ui, studio, gui));
+        });
+    let some = !studio.gallery.items().is_empty() || !studio.house.queue.tasks().is_empty();
+    if some {
+        Panel::bottom("create film")
+            .exact_size(FILM)
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(Frame::new().fill(tokens.bg_base))
+            .show(ui, |ui| film::show(ui, studio, gui));
     }
-    let draw = CreateCommand::Generate { front: false };
-    let available = studio.available(&draw.clone().into());
-    let button = ui.add_enabled(available.is_ok(), egui::Button::new("Draw"));
-    if button.clicked() {
-        gui.send(draw);
-    }
-    if let Err(reason) = available {
-        button.on_disabled_hover_text(reason);
-    }
-    for item in studio.gallery.items() {
-        ui.label(format!(
-            "{} ({}x{}, seed {})",
-            item.record.request.prompt,
-            item.record.width,
-            item.record.height,
-            item.record.request.seed
-        ));
+    CentralPanel::no_frame()
+        .frame(Frame::new().fill(tokens.canvas_bg))
+        .show(ui, |ui| stage::show(ui, studio, gui));
+    copy_key(ui.ctx(), studio, gui);
+}
+
+/// Systems turn Ctrl+C into a word of its own, which no list of keys hears.
+fn copy_key(ctx: &Context, studio: &Studio, gui: &mut Gui<'_>) {
+    let copied = ctx.input(|input| {
+        input
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Copy))
+    });
+    let command = CreateCommand::Copy;
+    if copied
+        && !ctx.text_edit_focused()
+        && !egui::Popup::is_any_open(ctx)
+        && studio.available(&command.clone().into()).is_ok()
+    {
+        gui.send(command);
     }
 }

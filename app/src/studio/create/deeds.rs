@@ -57,6 +57,11 @@ impl Create {
                     files::copy(&item, house);
                 }
             }
+            CreateCommand::CopyOf(id) => {
+                if let Some(item) = gallery.get(id) {
+                    files::copy(item, house);
+                }
+            }
             CreateCommand::Copied(picture) => {
                 house.effect(Effect::CopyPicture(picture));
                 house.log.notify(Level::Success, "Picture copied", "");

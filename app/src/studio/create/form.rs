@@ -1,7 +1,7 @@
 //! The form: all that a person can say about a picture, and what it comes to with a model.
 
-use diptych_inference::diffusion::{Convention, SamplerKind, ScheduleKind, Spacing};
-use diptych_inference::engine::{ImageRequest, ModelRef};
+use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
+use diptych_inference::engine::{ImageRequest, ModelRef, Variation};
 use serde::{Deserialize, Serialize};
 
 use crate::recall::{GUIDANCE, LONGEST_SIDE, Recalled, STEPS};
@@ -12,6 +12,8 @@ use crate::studio::models::Model;
 const USUAL_STEPS: u32 = 20;
 const USUAL_GUIDANCE: f32 = 7.0;
 const USUAL_SIDE: u32 = 512;
+/// Layers of the text encoder that can be the last, counted from its end.
+pub const SKIPPED: std::ops::RangeInclusive<u32> = 1..=12;
 /// Most pictures of one order.
 pub const MOST_PICTURES: u32 = 64;
 
@@ -50,6 +52,14 @@ pub struct Form {
     pub convention: Option<Convention>,
     /// Timestep spacing.
     pub spacing: Option<Spacing>,
+    /// How much of the spread that guidance adds is taken back.
+    pub guidance_rescale: Option<f32>,
+    /// Which of the text encoder's layers is the last, counted from its end.
+    pub clip_skip: Option<u32>,
+    /// Whose random numbers the noise is made of.
+    pub noise_source: Option<NoiseSource>,
+    /// Another seed mixed in.
+    pub variation: Option<Variation>,
     /// Where the seed comes from.
     pub seed_mode: SeedMode,
     /// The seed, or the last one.
@@ -71,6 +81,10 @@ impl Default for Form {
             schedule: None,
             convention: None,
             spacing: None,
+            guidance_rescale: None,
+            clip_skip: None,
+            noise_source: None,
+            variation: None,
             seed_mode: SeedMode::Random,
             seed: 0,
             count: 1,
@@ -115,6 +129,10 @@ impl Form {
             schedule: self.schedule.unwrap_or(own.schedule),
             convention,
             spacing: self.spacing.or(own_spacing),
+            guidance_rescale: self.guidance_rescale.unwrap_or(own.guidance_rescale),
+            clip_skip: self.clip_skip.unwrap_or(own.clip_skip),
+            noise_source: self.noise_source.unwrap_or(own.noise_source),
+            variation: self.variation,
             seed,
             preview: true,
             ..own
@@ -155,6 +173,10 @@ impl Form {
         forget(&mut self.guidance, own.guidance);
         forget(&mut self.sampler, own.sampler);
         forget(&mut self.schedule, own.schedule);
+        forget(&mut self.guidance_rescale, own.guidance_rescale);
+        forget(&mut self.clip_skip, own.clip_skip);
+        forget(&mut self.noise_source, own.noise_source);
+        self.variation = self.variation.filter(|variation| variation.strength > 0.0);
         if self
             .convention
             .is_none_or(|convention| convention == own.convention)
@@ -188,6 +210,12 @@ impl Form {
         set(&mut self.sampler, &recalled.sampler);
         set(&mut self.schedule, &recalled.schedule);
         set(&mut self.convention, &recalled.convention);
+        set(&mut self.guidance_rescale, &recalled.guidance_rescale);
+        set(&mut self.clip_skip, &recalled.clip_skip);
+        set(&mut self.noise_source, &recalled.noise_source);
+        if let Some(variation) = recalled.variation {
+            self.variation = variation;
+        }
         if let Some(spacing) = recalled.spacing {
             self.spacing = spacing;
         }
@@ -196,6 +224,7 @@ impl Form {
             self.seed_mode = SeedMode::Locked;
         }
         if remix {
+            self.variation = None;
             self.seed_mode = SeedMode::Random;
         }
     }
@@ -207,6 +236,12 @@ impl Form {
             .steps
             .map(|steps| steps.clamp(*STEPS.start(), *STEPS.end()));
         self.guidance = self.guidance.filter(|guidance| GUIDANCE.contains(guidance));
+        self.guidance_rescale = self
+            .guidance_rescale
+            .filter(|value| (0.0..=1.0).contains(value));
+        self.clip_skip = self.clip_skip.filter(|layers| SKIPPED.contains(layers));
+        let within = |variation: &Variation| (0.0..=1.0).contains(&variation.strength);
+        self.variation = self.variation.filter(within);
     }
 }
 

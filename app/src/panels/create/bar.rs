@@ -1,0 +1,189 @@
+//! The bar above the canvas: what is shown, and what can be done with it.
+
+use egui::{Align, Label, Layout, RichText, Ui};
+
+use crate::panels::Gui;
+use crate::recall::Part;
+use crate::studio::Studio;
+use crate::studio::command::{QueueCommand, UiCommand};
+use crate::studio::create::{CreateCommand, Current};
+use crate::studio::queue::Stage;
+use crate::theme::{self, Icon};
+use crate::widgets::button::{Button, IconButton};
+use crate::widgets::chip::{Chip, ChipTone};
+use crate::widgets::menu::{self, MenuItem};
+
+/// The ways to take settings over.
+pub(super) const RECALLS: [CreateCommand; 4] = [
+    CreateCommand::Recall(Part::All),
+    CreateCommand::Recall(Part::Remix),
+    CreateCommand::Recall(Part::Prompt),
+    CreateCommand::Recall(Part::Seed),
+];
+
+/// Width of menus.
+pub const MENU: f32 = 290.0;
+
+/// Shows it.
+pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = 2.0;
+        match current {
+            Current::Nothing => {}
+            Current::Picture(_) => picture(ui, studio, gui, current),
+            Current::Job(task) => {
+                let id = task.head.id;
+                let (label, icon) = match task.stage {
+                    Stage::Failed(_) | Stage::Interrupted => ("Remove", Icon::Close),
+                    Stage::Waiting => ("Cancel", Icon::Close),
+                    _ => ("Stop this picture", Icon::Stop),
+                };
+                if ui.add(IconButton::new(icon, label)).clicked() {
+                    gui.send(QueueCommand::Cancel(id));
+                }
+                let asleep = matches!(task.stage, Stage::Paused | Stage::Interrupted);
+                if asleep
+                    && ui
+                        .add(Button::secondary("Go on").small().icon(Icon::Play))
+                        .clicked()
+                {
+                    gui.send(QueueCommand::Resume(id));
+                }
+                use_settings(ui, studio, gui);
+            }
+            Current::Guest(_) => {
+                button(ui, studio, gui, CreateCommand::Dismiss);
+            }
+        }
+        ui.add_space(6.0);
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+            title(ui, gui, current)
+        });
+    });
+}
+
+fn title(ui: &mut Ui, gui: &Gui<'_>, current: &Current<'_>) {
+    let tokens = &gui.tokens;
+    ui.spacing_mut().item_spacing.x = 8.0;
+    let words = match current {
+        Current::Nothing => "",
+        Current::Job(task) => task.title(),
+        Current::Picture(item) => &item.record.request.prompt,
+        Current::Guest(guest) => guest.title(),
+    };
+    if let Current::Picture(item) = current
+        && let Some(done) = item.record.steps_done
+    {
+        let total = item.record.request.steps;
+        let words = format!("Stopped after {done} of {total} steps");
+        ui.add(Chip::new(&words).tone(ChipTone::Warning).icon(Icon::Stop));
+    }
+    if matches!(current, Current::Guest(_)) {
+        ui.add(Chip::new("Not in the library").tone(ChipTone::Accent));
+    }
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let font = theme::medium(ui.ctx(), tokens.size.font_body);
+    let text = RichText::new(line).font(font).color(tokens.text);
+    ui.add(Label::new(text).truncate().selectable(false));
+}
+
+fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
+    button(ui, studio, gui, CreateCommand::Trash);
+    let details = studio.create.folds.details;
+    let label = if details {
+        "Hide the settings"
+    } else {
+        "Show all settings"
+    };
+    let keys = gui.keys(&CreateCommand::Details.into()).unwrap_or_default();
+    let info = IconButton::new(Icon::Info, label)
+        .selected(details)
+        .shortcut(&keys);
+    if ui.add(info).clicked() {
+        gui.send(CreateCommand::Details);
+    }
+    let copy = ui.add(IconButton::new(Icon::Copy, "Copy"));
+    menu::below(ui, &copy, |ui| {
+        ui.set_max_width(MENU);
+        menu_item(ui, studio, gui, CreateCommand::Copy);
+        menu_item(ui, studio, gui, CreateCommand::CopyPrompt);
+        menu::separator(ui);
+        menu_item(ui, studio, gui, CreateCommand::Reveal);
+    });
+    button(ui, studio, gui, CreateCommand::SaveAs);
+    use_settings(ui, studio, gui);
+    if let Current::Picture(item) = current {
+        let marked = item.record.favourite;
+        let (icon, label) = match marked {
+            true => (Icon::StarFilled, "Take the favourite's mark away"),
+            false => (Icon::Star, "Mark as a favourite"),
+        };
+        let keys = gui
+            .keys(&CreateCommand::Favourite.into())
+            .unwrap_or_default();
+        let mut star = IconButton::new(icon, label).shortcut(&keys);
+        if marked {
+            star = star.colour(gui.tokens.warning);
+        }
+        if ui.add(star).clicked() {
+            gui.send(CreateCommand::Favourite);
+        }
+    }
+}
+
+fn use_settings(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+    let wide = ui.available_width() > 360.0;
+    let response = if wide {
+        let button = Button::quiet("Use settings")
+            .icon(Icon::Import)
+            .trailing(Icon::ChevronDown);
+        ui.add(button)
+    } else {
+        ui.add(IconButton::new(Icon::Import, "Use settings"))
+    };
+    menu::below(ui, &response, |ui| {
+        ui.set_max_width(MENU);
+        for command in RECALLS {
+            menu_item(ui, studio, gui, command);
+        }
+    });
+}
+
+/// The words, picture and keys of a command, as the palette has them.
+fn look_of(gui: &Gui<'_>, command: &UiCommand) -> Option<(&'static str, Icon, Option<String>)> {
+    let entry = gui.entries.iter().find(|entry| entry.command == *command)?;
+    let keys = entry.keys.first().map(|chord| chord.text());
+    Some((entry.label, entry.icon, keys))
+}
+
+/// A square button for a command of the palette.
+pub(super) fn button(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, command: CreateCommand) {
+    let command = UiCommand::from(command);
+    let Some((label, icon, keys)) = look_of(gui, &command) else {
+        return;
+    };
+    let reason = studio.available(&command).err();
+    let mut button = IconButton::new(icon, label).unless(reason.as_deref());
+    if let Some(keys) = &keys {
+        button = button.shortcut(keys);
+    }
+    if ui.add(button).clicked() {
+        gui.send(command);
+    }
+}
+
+/// A row of a menu for a command of the palette.
+pub(super) fn menu_item(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, command: CreateCommand) {
+    let command = UiCommand::from(command);
+    let Some((label, icon, keys)) = look_of(gui, &command) else {
+        return;
+    };
+    let reason = studio.available(&command).err();
+    let item = MenuItem::new(label)
+        .icon(icon)
+        .shortcut(keys.as_deref())
+        .unless(reason.as_deref());
+    if ui.add(item).clicked() {
+        gui.send(command);
+    }
+}

@@ -1,0 +1,202 @@
+//! Pictures and jobs in words.
+
+use diptych_inference::engine::ImageRequest;
+use egui::{Sense, Ui};
+
+use crate::library::records::PictureRecord;
+use crate::library::time;
+use crate::studio::gallery::Item;
+use crate::studio::queue::{Stage, Task};
+use crate::theme;
+use crate::widgets::pictures::PictureSource;
+
+/// Where the window takes a picture from.
+pub fn source(item: &Item) -> Option<PictureSource> {
+    match &item.memory {
+        Some(picture) => Some(PictureSource::memory(picture)),
+        None if item.record.path.as_os_str().is_empty() => None,
+        None => Some(PictureSource::file(&item.record.path)),
+    }
+}
+
+/// `64 × 64 · seed 12 · 20 steps · DPM++ 2M · sketch`.
+pub fn plan(request: &ImageRequest) -> String {
+    [
+        format!("{} × {}", request.width, request.height),
+        format!("seed {}", request.seed),
+        format!("{} steps", request.steps),
+        request.sampler.label().to_owned(),
+        request.model.name.clone(),
+    ]
+    .join("  ·  ")
+}
+
+/// `64 × 64 · 20 steps · DPM++ 2M · seed 12 · sketch · 3.2 s`.
+pub fn line(record: &PictureRecord) -> String {
+    let request = &record.request;
+    [
+        format!("{} × {}", record.width, record.height),
+        format!("seed {}", request.seed),
+        format!("{} steps", request.steps),
+        request.sampler.label().to_owned(),
+        request.model.name.clone(),
+        seconds(record.seconds),
+    ]
+    .join("  ·  ")
+}
+
+/// What a picture shows and how it came about, for screen readers and tooltips.
+pub fn name(item: &Item) -> String {
+    let request = &item.record.request;
+    let prompt = short(&request.prompt, 80);
+    let mut name = format!("{prompt}, seed {}", request.seed);
+    if item.record.favourite {
+        name.push_str(", favourite");
+    }
+    if let Some(done) = item.record.steps_done {
+        name.push_str(&format!(
+            ", stopped after {done} of {} steps",
+            request.steps
+        ));
+    }
+    name
+}
+
+/// A field's caption, which screen readers hear from the field itself.
+pub fn caption(ui: &mut Ui, words: &str) {
+    let tokens = theme::tokens(ui.ctx());
+    let font = theme::medium(ui.ctx(), tokens.size.font_caption + 0.5);
+    let galley = ui
+        .painter()
+        .layout_no_wrap(words.to_owned(), font, tokens.text_muted);
+    let (rect, _) = ui.allocate_exact_size(galley.size(), Sense::hover());
+    ui.painter().galley(rect.min, galley, tokens.text_muted);
+}
+
+/// All settings of a request by name.
+pub fn settings(request: &ImageRequest) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("Size", format!("{} × {}", request.width, request.height)),
+        ("Seed", request.seed.to_string()),
+        ("Steps", request.steps.to_string()),
+        ("Guidance", format!("{}", request.guidance)),
+        ("Sampler", request.sampler.label().to_owned()),
+        ("Schedule", request.schedule.label().to_owned()),
+        ("Convention", request.convention.label().to_owned()),
+    ];
+    if let Some(spacing) = request.spacing {
+        facts.push(("Spacing", spacing.label().to_owned()));
+    }
+    if request.noise_source != Default::default() {
+        facts.push(("Noise", request.noise_source.label().to_owned()));
+    }
+    if let Some(variation) = request.variation {
+        let words = format!("seed {}, strength {}", variation.seed, variation.strength);
+        facts.push(("Variation", words));
+    }
+    if request.guidance_rescale != 0.0 {
+        facts.push(("Guidance rescale", request.guidance_rescale.to_string()));
+    }
+    if request.clip_skip != 1 {
+        facts.push(("CLIP skip", request.clip_skip.to_string()));
+    }
+    facts.push(("Model", request.model.name.clone()));
+    if let Some(hash) = &request.model.hash {
+        facts.push(("Model hash", hash.clone()));
+    }
+    facts
+}
+
+/// What is known of a kept picture beside its request.
+pub fn circumstances(record: &PictureRecord) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(done) = record.steps_done {
+        facts.push((
+            "Stopped",
+            format!("after {done} of {} steps", record.request.steps),
+        ));
+    }
+    facts.push(("Took", seconds(record.seconds)));
+    facts.push(("Drawn", time::minute(record.created)));
+    if let Some(name) = record.path.file_name() {
+        facts.push(("File", name.to_string_lossy().into_owned()));
+    }
+    facts
+}
+
+/// How far a job is.
+pub fn progress(task: &Task) -> String {
+    let progress = &task.progress;
+    match &task.stage {
+        Stage::Running if progress.total == 0 => "Reading the prompt".to_owned(),
+        Stage::Running => {
+            let mut words = format!("Step {} of {}", progress.done, progress.total);
+            if let Some(step) = progress.step_seconds {
+                words.push_str(&format!("  ·  {} a step", seconds(step)));
+            }
+            if let Some(left) = progress.left()
+                && progress.done > 0
+            {
+                words.push_str(&format!("  ·  {} left", seconds(left.as_secs_f32())));
+            }
+            words
+        }
+        Stage::Loading { model, bytes } => format!("Loading {model} ({})", self::bytes(*bytes)),
+        Stage::Waiting => "Waiting for its turn".to_owned(),
+        Stage::Paused => format!("Paused at step {} of {}", progress.done, progress.total),
+        Stage::Interrupted => "Left from last time".to_owned(),
+        Stage::Failed(_) => "Failed".to_owned(),
+    }
+}
+
+/// `0.04 s`, `3.2 s`, `1 min 20 s`.
+pub fn seconds(seconds: f32) -> String {
+    let seconds = seconds.max(0.0);
+    match seconds {
+        s if s < 0.1 => format!("{s:.2} s"),
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 60.0 => format!("{s:.0} s"),
+        s => {
+            let whole = s.round().min(1e9) as u64;
+            format!("{} min {} s", whole / 60, whole % 60)
+        }
+    }
+}
+
+/// `12 MB`, `4.3 GB`.
+pub fn bytes(bytes: u64) -> String {
+    let scaled = |unit: f64| bytes as f64 / unit;
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", scaled(1e9)),
+        1_000_000.. => format!("{:.0} MB", scaled(1e6)),
+        1_000.. => format!("{:.0} kB", scaled(1e3)),
+        _ => format!("{bytes} B"),
+    }
+}
+
+/// The first words of a text, in one line.
+pub fn short(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    let cut: String = line.chars().take(most.saturating_sub(1)).collect();
+    format!("{}…", cut.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_as_people_say_them() {
+        assert_eq!(seconds(0.042), "0.04 s");
+        assert_eq!(seconds(3.24), "3.2 s");
+        assert_eq!(seconds(80.4), "1 min 20 s");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(12_400_000), "12 MB");
+        assert_eq!(bytes(4_265_380_512), "4.3 GB");
+        assert_eq!(short("a red\n fox", 20), "a red fox");
+        assert_eq!(short("a red fox", 6), "a red…");
+    }
+}
