@@ -57,7 +57,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
         }
         ui.add_space(6.0);
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-            title(ui, gui, current)
+            title(ui, gui, current);
         });
     });
 }
