@@ -410,6 +410,7 @@ impl Worker {
         let mut kept = true;
         if trouble.is_some() {
             library.abandon_batch();
+            library.tidy();
             kept = false;
         } else if let Err(error) = library.commit_batch() {
             let what = done.last().map_or("a change", |item| item.what.as_str());

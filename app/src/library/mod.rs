@@ -292,6 +292,16 @@ impl Library {
         }
     }
 
+    /// Gives back the space that the log of changes takes, as far as that goes.
+    fn tidy(&self) {
+        let tidied = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = tidied {
+            tracing::debug!("the log of changes stays: {error}");
+        }
+    }
+
     /// Sees that the index is still where it was: what is written into a file that was removed is lost.
     fn check_place(&self) -> Result<()> {
         let path = self.index_path();
