@@ -3,7 +3,12 @@
 //! 20 kills of each kind; `DIPTYCH_KILLS=200 cargo test --release -p diptych-tests --test durability` makes 200. Seeds are
 //! printed; `DIPTYCH_SEED` repeats one (moments of a kill are never quite the same).
 // Helpers of tests fail by panicking, as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 #[path = "durability/child.rs"]
 mod child;
