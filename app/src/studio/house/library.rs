@@ -38,6 +38,12 @@ impl House {
         self.keeper.ask(what, op);
     }
 
+    /// Waits until the library has kept everything that it was given so far, at most for a while; not for the window's
+    /// thread. Returns whether it has.
+    pub fn flush(&self, within: std::time::Duration) -> bool {
+        self.keeper.flush(within)
+    }
+
     pub(in crate::studio) fn save_draft(&self, key: String, value: String) {
         self.keeper.save("what you typed", move |library| {
             library.put_draft(&key, &value)?;
