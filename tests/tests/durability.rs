@@ -18,6 +18,8 @@ mod draw;
 mod ledger;
 #[path = "durability/limits.rs"]
 mod limits;
+#[path = "durability/studio.rs"]
+mod studio;
 #[path = "durability/writers.rs"]
 mod writers;
 

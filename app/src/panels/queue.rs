@@ -371,13 +371,22 @@ fn detail(task: &Task) -> String {
     }
 }
 
-/// Text in one line that ends with an ellipsis where it is too wide.
+/// Text in one line from the left that ends with an ellipsis where it is too wide.
 fn elided(ui: &mut Ui, text: String, width: f32, colour: egui::Color32) {
-    let label = egui::Label::new(egui::RichText::new(text).color(colour)).truncate();
-    ui.add_sized(
-        vec2(width, ui.spacing().interact_size.y),
-        label.halign(Align::Min),
+    let galley = egui::WidgetText::from(text.clone()).into_galley(
+        ui,
+        Some(egui::TextWrapMode::Truncate),
+        width,
+        egui::TextStyle::Body,
     );
+    let (rect, response) =
+        ui.allocate_exact_size(vec2(width, galley.size().y), egui::Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &text));
+    let cut = galley.elided;
+    ui.painter().galley(rect.min, galley, colour);
+    if cut {
+        response.on_hover_text(text);
+    }
 }
 
 fn one_line(text: &str) -> String {

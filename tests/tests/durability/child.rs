@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use diptych::cli::args::Cli;
 
-/// What the child is to do: `write`, `fill`, or `cli`.
+/// What the child is to do: `write`, `studio`, `fill`, or `cli`.
 const PART: &str = "DIPTYCH_TEST_PART";
 /// Its words, as a JSON list.
 const WORDS: &str = "DIPTYCH_TEST_WORDS";
@@ -136,6 +136,7 @@ fn play_the_part() {
     say("");
     match part.as_str() {
         "write" => crate::writers::write(&words),
+        "studio" => crate::studio::work(&words),
         "fill" => crate::limits::fill(&words),
         "cli" => {
             let words = std::iter::once("diptych".to_owned()).chain(words);
