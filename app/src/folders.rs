@@ -140,7 +140,91 @@ fn known_folders_with(
         }
     });
     add("llama.cpp", llama);
+    // These programs are unpacked wherever the person likes; what is looked for are the places of their own guides.
+    add(
+        "ComfyUI",
+        variable("COMFYUI_PATH").map(|path| path.join("models")),
+    );
+    for (owner, below) in [
+        ("ComfyUI", "ComfyUI/models"),
+        ("ComfyUI", "Documents/ComfyUI/models"),
+        ("AUTOMATIC1111", "stable-diffusion-webui/models"),
+        ("Forge", "stable-diffusion-webui-forge/models"),
+        ("InvokeAI", "invokeai/models"),
+        ("Stability Matrix", "StabilityMatrix/Models"),
+        ("Stability Matrix", ".local/share/StabilityMatrix/Models"),
+    ] {
+        add(owner, at_home(below));
+    }
     folders
+}
+
+/// Name of the file in which ComfyUI is told of further folders.
+const EXTRA_PATHS: &str = "extra_model_paths.yaml";
+
+/// Further folders of models that a ComfyUI at `folder` (or whose `models` folder it is) was told of. A file that cannot be
+/// read is passed over, with a line in the log: it belongs to another program.
+pub fn extra_model_folders(folder: &Path) -> Vec<PathBuf> {
+    let candidates = [Some(folder), folder.parent()];
+    let mut found = Vec::new();
+    for root in candidates.into_iter().flatten() {
+        let file = root.join(EXTRA_PATHS);
+        let small = std::fs::metadata(&file)
+            .is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST_MANIFEST);
+        if !small {
+            continue;
+        }
+        match std::fs::read_to_string(&file) {
+            Ok(text) => found.extend(extra_paths(&text, root, home().as_deref())),
+            Err(error) => tracing::warn!("{}: {error}", file.display()),
+        }
+    }
+    found.retain(|path| path.is_dir());
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What an `extra_model_paths.yaml` names: sections with a `base_path` and, for each kind of model, one folder a line.
+fn extra_paths(text: &str, root: &Path, home: Option<&Path>) -> Vec<PathBuf> {
+    use saphyr::{LoadableYamlNode as _, Yaml};
+    let documents = match Yaml::load_from_str(text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            tracing::warn!("{}: {error}", root.join(EXTRA_PATHS).display());
+            return Vec::new();
+        }
+    };
+    let at_home = |path: &str| match (path.strip_prefix("~/"), home) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => PathBuf::from(path),
+    };
+    let sections = documents.iter().filter_map(Yaml::as_mapping).flatten();
+    let mut found = Vec::new();
+    for (_, section) in sections {
+        let Some(section) = section.as_mapping() else {
+            continue;
+        };
+        let of = |name: &str| {
+            section
+                .iter()
+                .find(|(key, _)| key.as_str() == Some(name))
+                .and_then(|(_, value)| value.as_str())
+        };
+        let base = root.join(at_home(of("base_path").unwrap_or("")));
+        for (key, value) in section {
+            if matches!(
+                key.as_str(),
+                None | Some("base_path" | "is_default" | "custom_nodes")
+            ) {
+                continue;
+            }
+            let lines = value.as_str().unwrap_or("").lines().map(str::trim);
+            let folders = lines.filter(|line| !line.is_empty());
+            found.extend(folders.map(|line| base.join(at_home(line))));
+        }
+    }
+    found
 }
 
 /// Ollama's folder; it need not exist.
@@ -237,6 +321,48 @@ mod tests {
             Some("/cache".into())
         );
         assert!(known_folders_with(&|_| None, None).is_empty());
+    }
+
+    #[test]
+    fn extra_paths_of_comfyui_are_followed() {
+        let text = "\
+# a comment
+comfyui:
+    base_path: /big/comfy
+    is_default: true
+    checkpoints: models/checkpoints/
+    text_encoders: |
+        models/text_encoders/
+        /elsewhere/clip
+a111:
+    base_path: ~/webui
+    loras: models/Lora
+other:
+    vae: shared/vae
+";
+        let found = extra_paths(text, Path::new("/comfy"), Some(Path::new("/home/a")));
+        let expected = [
+            "/big/comfy/models/checkpoints/",
+            "/big/comfy/models/text_encoders/",
+            "/elsewhere/clip",
+            "/home/a/webui/models/Lora",
+            "/comfy/shared/vae",
+        ];
+        assert_eq!(found, expected.map(PathBuf::from));
+        for faulty in ["a: [", "- 1", "", "a: 1", "a:\n  b: [1, 2]\n", "\u{0}"] {
+            assert!(
+                extra_paths(faulty, Path::new("/"), None).is_empty(),
+                "{faulty}"
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let more = folder.path().join("more");
+        std::fs::create_dir_all(folder.path().join("models")).unwrap();
+        std::fs::create_dir_all(&more).unwrap();
+        let text = "x:\n  checkpoints: more\n  vae: missing\n";
+        std::fs::write(folder.path().join(EXTRA_PATHS), text).unwrap();
+        assert_eq!(extra_model_folders(folder.path()), [more.clone()]);
+        assert_eq!(extra_model_folders(&folder.path().join("models")), [more]);
     }
 
     #[test]

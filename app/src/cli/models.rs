@@ -341,13 +341,20 @@ fn places(global: &Global, args: &ModelsArgs) -> Vec<(Looked, Vec<PathBuf>)> {
     }
     for folder in &args.folder {
         add("named", folder.clone(), None);
+        for path in folders::extra_model_folders(folder) {
+            add("named", path, None);
+        }
     }
     match folders::data(global.data_dir.as_deref()) {
         Ok(data) => add("data folder", data.join("models"), None),
         Err(error) => tracing::warn!("{error}"),
     }
     for folder in folders::known_folders() {
+        let further = folders::extra_model_folders(&folder.path);
         add(folder.owner, folder.path, None);
+        for path in further {
+            add(folder.owner, path, None);
+        }
     }
     if let Some(root) = folders::ollama_folder() {
         let models = folders::ollama_models(&root);

@@ -259,3 +259,23 @@ pub(super) fn look(places: &[Place], mut tell: impl FnMut(Seen) -> bool) {
         }
     }
 }
+
+/// The places, and those that they lead to.
+pub(super) fn with_extra(places: Vec<Place>) -> Vec<Place> {
+    let mut all: Vec<Place> = Vec::new();
+    for place in places.into_iter().filter(|place| place.path.exists()) {
+        let further = folders::extra_model_folders(&place.path);
+        let source = place.source.clone();
+        let mut add = |place: Place| {
+            if !all.contains(&place) {
+                all.push(place);
+            }
+        };
+        add(place);
+        for path in further {
+            let source = source.clone();
+            add(Place { source, path });
+        }
+    }
+    all
+}

@@ -20,6 +20,10 @@ impl House {
             source: models::BUILT_IN.to_owned(),
             path: self.assets.join("models"),
         }];
+        places.push(models::Place {
+            source: models::ADDED.to_owned(),
+            path: self.data.join("models"),
+        });
         places.extend(self.settings.folders.iter().map(|path| models::Place {
             source: models::ADDED.to_owned(),
             path: path.clone(),
@@ -36,9 +40,9 @@ impl House {
             .name("diptych-look".into())
             .spawn(move || {
                 let tell = |seen| reply.say(Later::Seen(Box::new(seen)));
-                models::look(&places, tell);
+                models::look(&models::with_extra(places), tell);
                 if elsewhere {
-                    models::look(&models::elsewhere(), tell);
+                    models::look(&models::with_extra(models::elsewhere()), tell);
                 }
                 reply.say(Later::LookedEverywhere(scan));
             });
