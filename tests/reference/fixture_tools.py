@@ -77,7 +77,7 @@ def save_reference(path, **tensors):
         f"{k} {list(t.shape)} std {t.std().item():.3g}" if t.is_floating_point() and t.numel() > 1 else k
         for k, t in out.items()
     )
-    print(f"{path.relative_to(HERE)}: {said[:600]}")
+    print(f"{path.relative_to(HERE.parent)}: {said[:600]}")
 
 
 def config_of(model):

@@ -373,7 +373,8 @@ def run_d(name, config, steps, schedule, spacing=None, init=None, strength=1.0, 
         timesteps = timesteps[first:]
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(first)
-        latents = scheduler.add_noise(init, noise, timesteps[:1])
+        if mask is None or strength < 1:  # else nothing but noise, as the inpainting pipeline begins at full strength
+            latents = scheduler.add_noise(init, noise, timesteps[:1])
     elif hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
     extra = {"generator": generator} if name in ("euler_ancestral", "dpmpp_2m_sde", "lcm") else {}

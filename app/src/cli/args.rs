@@ -151,6 +151,28 @@ pub struct DrawArgs {
     /// How the prompts are read: as plain text, or with AUTOMATIC1111's weights such as (word:1.2)
     #[arg(long, value_enum, default_value_t = Syntax::A1111)]
     pub prompt_syntax: Syntax,
+    /// Add a LoRA, LoCon or LoHa, so much of it (1 if nothing is said); several are added one after the other. In the prompt,
+    /// <lora:name:0.8> adds more of those named here
+    #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = weighted)]
+    pub lora: Vec<(PathBuf, f32)>,
+    /// A picture to begin from (PNG, JPEG or WebP); its size is the default
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// How much of the picture to begin from is given up: above 0 up to 1
+    #[arg(long, value_name = "F", requires = "init", default_value_t = 0.75, value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub strength: f32,
+    /// What is drawn anew in the picture to begin from: white, of the same size; grey is mixed
+    #[arg(long, value_name = "FILE", requires = "init")]
+    pub mask: Option<PathBuf>,
+    /// How far the mask's edges are softened, in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 4.0, value_parser = |text: &str| number(text, 0.0, 1000.0))]
+    pub mask_blur: f32,
+    /// Draw only what is masked, at full size, with so many pixels around it, and lay it back
+    #[arg(long, value_name = "PIXELS", requires = "mask", num_args = 0..=1, default_missing_value = "32")]
+    pub only_masked: Option<u32>,
+    /// Widen the picture to begin from by so many pixels on each side, and draw there
+    #[arg(long, value_name = "LEFT,TOP,RIGHT,BOTTOM", requires = "init", conflicts_with = "mask", value_parser = sides)]
+    pub outpaint: Option<[u32; 4]>,
     /// Noise to start from: safetensors with the key 'noise', f32, [count or 1, channels, height, width]
     #[arg(long, value_name = "FILE")]
     pub latents: Option<PathBuf>,
@@ -166,6 +188,31 @@ pub struct DrawArgs {
     /// No progress
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// A file and how much of it.
+fn weighted(text: &str) -> Result<(PathBuf, f32), String> {
+    // A colon may also be part of a name, as after a drive's letter.
+    if let Some((file, weight)) = text.rsplit_once(':')
+        && let Ok(weight) = weight.trim().parse::<f32>()
+    {
+        if !weight.is_finite() || weight.abs() > 100.0 {
+            return Err(format!(
+                "{weight} is no sensible weight; 1 is as it was trained"
+            ));
+        }
+        return Ok((file.into(), weight));
+    }
+    Ok((text.into(), 1.0))
+}
+
+/// Four lengths.
+fn sides(text: &str) -> Result<[u32; 4], String> {
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    numbers
+        .ok()
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| "four whole numbers with commas between them, such as 0,0,128,0".into())
 }
 
 /// `--prompt-syntax`.

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
-use diptych_inference::engine::{Event, ImageRequest, ModelRef, Outcome, Request, Variation};
-use diptych_inference::formats::detect::ModelInfo;
+use diptych_inference::engine::{
+    Event, ImageRequest, InitPicture, LoraUse, Mask, ModelRef, Outcome, Request, Variation,
+};
+use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use serde::Serialize;
 
 use super::args::{DrawArgs, Global};
@@ -13,6 +15,7 @@ use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
 use super::noise::{self, Dump, Noise};
 use super::out;
+use super::pictures::{self, Blob};
 use super::progress::Progress;
 use super::record::Recorder;
 use super::save::{self, Existing};
@@ -65,6 +68,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         .as_deref()
         .map(|path| noise::read(path, args.count))
         .transpose()?;
+    let begin = beginning(args)?;
     let interrupts = Interrupts::install()?;
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");
@@ -77,7 +81,30 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
             info.describe()
         )));
     }
-    let request = request(args, &defaults, model, &info)?;
+    let mut request = request(args, &defaults, model, &info, begin.as_ref())?;
+    for (file, weight) in &args.lora {
+        let (lora, info) = client.add_model(file)?;
+        if info.kind() != ModelKind::Lora {
+            return Err(CliError::Failed(format!(
+                "{}: it is {}; --lora takes a LoRA, LoCon or LoHa",
+                file.display(),
+                info.describe()
+            )));
+        }
+        // A tag in the prompt says how much of it.
+        if !request.prompt.contains(&format!("<lora:{}", lora.name)) {
+            request.loras.push(LoraUse {
+                model: lora,
+                weight: *weight,
+            });
+        }
+    }
+    if let Some(begin) = begin {
+        for blob in begin.blobs {
+            client.send_blob(blob.name.0, blob.data)?;
+        }
+        request.init = Some(begin.init);
+    }
     let jobs = (0..args.count).map(|number| {
         let request = request_of(&request, number);
         let file = file_of(args, &request, number);
@@ -106,21 +133,30 @@ fn request(
     defaults: &Defaults,
     model: ModelRef,
     info: &ModelInfo,
+    begin: Option<&Begin>,
 ) -> Result<ImageRequest> {
     let (sampler, joined) = args
         .sampler
         .unwrap_or((defaults.sampler.unwrap_or(SamplerKind::DpmPp2M), None));
-    let (width, height) = args.size.unwrap_or_else(|| {
+    let factor: Option<u32> = info
+        .details()
+        .get(FACTOR)
+        .and_then(|text| text.parse().ok());
+    // Only a part of the picture is drawn, in the model's own size; or else all of it in its own.
+    let whole = begin.filter(|_| args.only_masked.is_none()).map(|begin| {
+        let multiple = |side: u32| {
+            let factor = factor.unwrap_or(1).max(1);
+            (side / factor).max(1) * factor
+        };
+        (multiple(begin.size.0), multiple(begin.size.1))
+    });
+    let (width, height) = args.size.or(whole).unwrap_or_else(|| {
         let side = native_side(info).unwrap_or(SIDE);
         (
             defaults.width.unwrap_or(side),
             defaults.height.unwrap_or(side),
         )
     });
-    let factor: Option<u32> = info
-        .details()
-        .get(FACTOR)
-        .and_then(|text| text.parse().ok());
     if let Some(factor) = factor
         && (!width.is_multiple_of(factor) || !height.is_multiple_of(factor))
     {
@@ -153,6 +189,49 @@ fn request(
         keep_latents: args.dump_latents.is_some(),
         ..ImageRequest::new(model, args.prompt.clone(), width, height)
     })
+}
+
+/// A picture to begin from, and what is to be sent for it.
+struct Begin {
+    init: InitPicture,
+    blobs: Vec<Blob>,
+    size: (u32, u32),
+}
+
+/// Reads the picture to begin from and its mask.
+fn beginning(args: &DrawArgs) -> Result<Option<Begin>> {
+    let Some(path) = &args.init else {
+        return Ok(None);
+    };
+    if args.strength == 0.0 {
+        return Err(CliError::Usage(
+            "--strength 0 would change nothing; choose more, up to 1".into(),
+        ));
+    }
+    let mut pixels = pictures::read(path)?;
+    let mut mask = match &args.mask {
+        Some(path) => Some(pictures::read(path)?.mask()),
+        None => None,
+    };
+    if let Some(sides) = args.outpaint {
+        let (wide, added) = pixels.widened(sides)?;
+        (pixels, mask) = (wide, Some(added));
+    }
+    let picture = pixels.blob();
+    let spec = mask.as_ref().map(|mask| Mask {
+        mask: mask.name.clone(),
+        blur: args.mask_blur,
+        only_masked: args.only_masked,
+    });
+    Ok(Some(Begin {
+        init: InitPicture {
+            picture: picture.name.clone(),
+            strength: args.strength,
+            mask: spec,
+        },
+        blobs: std::iter::once(picture).chain(mask).collect(),
+        size: (pixels.width, pixels.height),
+    }))
 }
 
 /// The other seed, where one is asked for.

@@ -14,6 +14,7 @@ pub mod interrupt;
 mod models;
 mod noise;
 mod out;
+mod pictures;
 mod progress;
 mod queue;
 mod record;

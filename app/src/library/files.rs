@@ -30,9 +30,14 @@ pub fn picture_info(
     picture: &Picture,
     steps_done: Option<u32>,
 ) -> PictureInfo {
+    // AUTOMATIC1111 says in the prompt which LoRAs are added.
+    let mut prompt = request.prompt.clone();
+    for lora in &request.loras {
+        prompt.push_str(&format!("<lora:{}:{}>", lora.model.name, lora.weight));
+    }
     let mut info = PictureInfo {
         software: Some("Diptych".into()),
-        prompt: Some(request.prompt.clone()),
+        prompt: Some(prompt),
         negative_prompt: Some(request.negative_prompt.clone()),
         seed: Some(request.seed),
         steps: Some(request.steps),
@@ -53,6 +58,16 @@ pub fn picture_info(
     }
     if request.guidance_rescale != 0.0 {
         extra("CFG Rescale", request.guidance_rescale.to_string());
+    }
+    if let Some(init) = &request.init {
+        extra("Denoising strength", init.strength.to_string());
+        if let Some(mask) = &init.mask {
+            extra("Mask blur", mask.blur.to_string());
+            if let Some(padding) = mask.only_masked {
+                extra("Inpaint area", "Only masked".into());
+                extra("Masked area padding", padding.to_string());
+            }
+        }
     }
     if request.clip_skip != 1 {
         extra("Clip skip", request.clip_skip.to_string());

@@ -22,7 +22,10 @@ pub use protocol::{
     TokenEvent,
 };
 pub use registry::{Registry, RegistryError};
-pub use request::{BlobRef, ChatPrompt, ChatRequest, ImageRequest, ModelRef, Request, Variation};
+pub use request::{
+    BlobRef, ChatPrompt, ChatRequest, ImageRequest, InitPicture, LoraUse, Mask, ModelRef, Request,
+    Variation,
+};
 
 use serde::{Deserialize, Serialize};
 

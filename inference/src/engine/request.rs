@@ -42,6 +42,41 @@ pub struct Variation {
     pub strength: f32,
 }
 
+/// A change of a model's weights: a LoRA, LoCon or LoHa.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoraUse {
+    /// Its file.
+    pub model: ModelRef,
+    /// How much of it is added; 1 is as it was trained.
+    pub weight: f32,
+}
+
+/// A picture to begin from, in place of nothing but noise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InitPicture {
+    /// f32 `[3, height, width]` in 0 to 1, red, green, blue; brought to the request's size if it has another.
+    pub picture: BlobRef,
+    /// How much of it is given up for what the words say: above 0 up to 1.
+    pub strength: f32,
+    /// Which parts are drawn anew; all if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Mask>,
+}
+
+/// Which parts of a picture are drawn anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mask {
+    /// f32 `[1, height, width]` in 0 to 1, of the picture's size: 1 is drawn anew, 0 is kept, anything between is mixed.
+    pub mask: BlobRef,
+    /// How far the mask's edges are softened, in pixels of the picture (the deviation of a Gaussian bell).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub blur: f32,
+    /// Draws only the masked part, in the whole of the request's size, and lays it back into the picture: with that many pixels of
+    /// the picture around it. `None` draws all of the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_masked: Option<u32>,
+}
+
 /// A picture to draw from words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageRequest {
@@ -92,6 +127,12 @@ pub struct ImageRequest {
     /// that the sampler itself draws then starts at draw 0 of the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<BlobRef>,
+    /// Changes of the model's weights, added one after the other. `<lora:name:0.8>` in the prompt adds more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraUse>,
+    /// A picture to begin from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitPicture>,
     /// Whether to send the latents after every step ([`super::Event::Latents`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_latents: bool,
@@ -137,6 +178,8 @@ impl ImageRequest {
             guidance_rescale: 0.0,
             clip_skip: 1,
             noise: None,
+            loras: Vec::new(),
+            init: None,
             keep_latents: false,
             preview: false,
         }

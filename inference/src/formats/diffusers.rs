@@ -12,8 +12,9 @@ use super::safetensors::{find_in_folder, read_any};
 use super::weights::WeightMap;
 
 /// Pipelines whose parts are those of Stable Diffusion 1.x and 2.x.
-const KNOWN_PIPELINES: [&str; 4] = [
+const KNOWN_PIPELINES: [&str; 5] = [
     "StableDiffusionPipeline",
+    "StableDiffusionInpaintPipeline",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionPipelineSafe",
     "LatentConsistencyModelPipeline",
@@ -90,9 +91,6 @@ pub fn check_index(folder: &Path, index: &Value) -> Result<(), FormatError> {
         }
         "StableDiffusion3Pipeline" => "Stable Diffusion 3 (StableDiffusion3Pipeline)".to_owned(),
         "FluxPipeline" => "FLUX (FluxPipeline)".to_owned(),
-        "StableDiffusionInpaintPipeline" => {
-            "an inpainting model (StableDiffusionInpaintPipeline)".to_owned()
-        }
         other => match foreign {
             Some(part) => format!("a pipeline of the class {other} with the part `{part}`"),
             None => format!("a pipeline of the class {other}"),

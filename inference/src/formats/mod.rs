@@ -10,6 +10,7 @@ pub mod error;
 pub mod gguf;
 pub mod json;
 pub mod ldm;
+pub mod lora;
 pub mod metadata;
 pub mod picture;
 pub mod safetensors;

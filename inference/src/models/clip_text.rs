@@ -101,6 +101,12 @@ impl ClipText {
         Ok(model)
     }
 
+    /// The weights by transformers' names.
+    #[must_use]
+    pub fn weights(&self) -> &WeightMap {
+        &self.weights
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &ClipTextConfig {

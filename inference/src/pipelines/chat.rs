@@ -149,7 +149,7 @@ impl ChatJob {
         let most = ROWS[ROWS.len() - 1];
         let count = (self.tokens.len() - start).min(most);
         let rows = ROWS.into_iter().find(|&rows| rows >= count).unwrap_or(most);
-        let plan = context.store.plan(&name, PlanKey::Language(rows), || {
+        let plan = context.store.plan(&name, 0, PlanKey::Language(rows), || {
             Ok(model.llama().graph(&model.shape(rows))?)
         });
         // Making the plan may have cost the cache its place.

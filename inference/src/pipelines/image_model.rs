@@ -2,11 +2,14 @@
 //! from.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::JobError;
+use super::merge;
 use crate::diffusion::{SchedulerConfig, TrainingSchedule};
 use crate::formats::detect::ModelInfo;
 use crate::formats::diffusion_model::{Component, DiffusionModel, Family, open_diffusion_model};
+use crate::formats::lora::{Lora, family_of_width};
 use crate::graph::Graph;
 use crate::models::autoencoder_kl::AutoencoderKlConfig;
 use crate::models::autoencoder_tiny::AutoencoderTinyConfig;
@@ -35,6 +38,27 @@ impl Autoencoder {
         Ok(match self {
             Self::Kl(model) => model.decode_graph(1, height, width)?,
             Self::Tiny(model) => model.decode_graph(1, height, width)?,
+        })
+    }
+
+    /// The graph that encodes one picture of a height and width: its latents' means and, where the encoder tells them, the
+    /// logarithms of their variances.
+    ///
+    /// # Errors
+    /// A file without an encoder; weights that do not fit, sizes that cannot be addressed.
+    pub fn encode_graph(&self, height: usize, width: usize) -> Result<Graph, JobError> {
+        let has_encoder = match self {
+            Self::Kl(model) => model.has_encoder(),
+            Self::Tiny(model) => model.has_encoder(),
+        };
+        if !has_encoder {
+            return Err(JobError::Request(
+                "this model's autoencoder can only decode, so it cannot begin from a picture; use a VAE that has an encoder".into(),
+            ));
+        }
+        Ok(match self {
+            Self::Kl(model) => model.encode_graph(1, height, width)?,
+            Self::Tiny(model) => model.encode_graph(1, height, width)?,
         })
     }
 
@@ -75,10 +99,11 @@ impl Autoencoder {
 pub struct ImageModel {
     text_encoder: ClipText,
     unet: UNet,
-    vae: Autoencoder,
-    tokenizer: ClipTokenizer,
+    vae: Arc<Autoencoder>,
+    tokenizer: Arc<ClipTokenizer>,
     training: TrainingSchedule,
     hash: String,
+    changes: u64,
 }
 
 impl ImageModel {
@@ -103,13 +128,71 @@ impl ImageModel {
         let model = Self {
             text_encoder,
             unet,
-            vae,
-            tokenizer,
+            vae: Arc::new(vae),
+            tokenizer: Arc::new(tokenizer),
             training,
             hash,
+            changes: 0,
         };
         model.check(path)?;
         Ok(model)
+    }
+
+    /// The same model with changed weights: of each file so much is added. `number` is what plans of it are known by; `stop` is
+    /// asked between layers. The autoencoder and all layers that are not changed are shared.
+    ///
+    /// # Errors
+    /// Files made for another model; layers that do not fit; an interruption.
+    pub fn with_loras(
+        &self,
+        files: &[(&str, Lora, f32)],
+        number: u64,
+        stop: &mut dyn FnMut() -> bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, JobError> {
+        let unet = merge::merged(self.unet.weights(), merge::Network::UNet, files, stop)?;
+        let text = merge::merged(
+            self.text_encoder.weights(),
+            merge::Network::Text,
+            files,
+            stop,
+        )?;
+        for (place, (name, lora, _)) in files.iter().enumerate() {
+            let used = |merged: &merge::Merged| merged.used.get(place).copied().unwrap_or(0);
+            let (used, all) = (used(&unet) + used(&text), lora.layers().len());
+            let width = self.unet.config().cross_attention_dim;
+            let (theirs, ours) = (lora.family(), family_of_width(width));
+            if used == 0 || theirs.is_some() && ours.is_some() && theirs != ours {
+                let what = theirs.map_or("made for another kind of model".to_owned(), |family| {
+                    format!("for {family}")
+                });
+                return Err(JobError::Request(format!(
+                    "{}: this LoRA is {what}; the loaded model is {}",
+                    lora.path().display(),
+                    ours.unwrap_or("of another kind")
+                )));
+            }
+            if used < all {
+                warnings.push(format!(
+                    "{} of the {all} layers of the LoRA '{name}' have no counterpart in this model and do nothing",
+                    all - used
+                ));
+            }
+        }
+        Ok(Self {
+            text_encoder: ClipText::new(self.text_encoder.config().clone(), text.weights)?,
+            unet: UNet::new(self.unet.config().clone(), unet.weights)?,
+            vae: Arc::clone(&self.vae),
+            tokenizer: Arc::clone(&self.tokenizer),
+            training: self.training.clone(),
+            hash: self.hash.clone(),
+            changes: number,
+        })
+    }
+
+    /// By what plans of this model are known: 0 for the model as it lies in its files.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Parts of different models can lie in one folder.
@@ -121,7 +204,9 @@ impl ImageModel {
                 path.display()
             ))
         };
-        if unet.in_channels != self.vae.latent_channels()
+        let latent = self.vae.latent_channels();
+        // Networks made for inpainting also see a mask and the masked picture.
+        if unet.in_channels != latent && unet.in_channels != 2 * latent + 1
             || unet.out_channels != self.vae.latent_channels()
         {
             return Err(misfit(format!(

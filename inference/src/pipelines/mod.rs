@@ -9,7 +9,9 @@ mod error;
 mod image;
 mod image_model;
 pub mod kv;
+mod merge;
 mod prompt;
+mod raster;
 mod store;
 
 pub use chat_model::ChatModel;

@@ -4,9 +4,10 @@ use super::Context;
 use super::error::JobError;
 use super::image_model::ImageModel;
 use super::store::PlanKey;
+use crate::diffusion::Convention;
 use crate::engine::ImageRequest;
 use crate::graph::HostTensor;
-use crate::text::prompt::{PromptChunk, PromptChunks, chunk_prompt};
+use crate::text::prompt::{PromptChunk, PromptChunks, chunk_prompt, split_lora_tags};
 
 /// Embeddings for one picture.
 pub struct Conditioning {
@@ -29,14 +30,15 @@ pub fn encode(
 ) -> Result<Conditioning, JobError> {
     let tokenizer = model.tokenizer();
     let mut prompts = Vec::new();
+    let syntax = request.prompt_syntax;
+    // What the tags mean was taken care of with the model.
+    let (prompt, _) = split_lora_tags(&request.prompt, syntax);
+    let (negative, _) = split_lora_tags(&request.negative_prompt, syntax);
     if request.guidance != 1.0 {
-        let chunks = chunk_prompt(&request.negative_prompt, request.prompt_syntax, tokenizer)?;
+        let chunks = chunk_prompt(&negative, syntax, tokenizer)?;
         prompts.push(("negative prompt", chunks));
     }
-    prompts.push((
-        "prompt",
-        chunk_prompt(&request.prompt, request.prompt_syntax, tokenizer)?,
-    ));
+    prompts.push(("prompt", chunk_prompt(&prompt, syntax, tokenizer)?));
     let most = prompts
         .iter()
         .map(|(_, prompt)| prompt.chunks.len())
@@ -49,7 +51,16 @@ pub fn encode(
             context.warn(format!("{name}: {warning}"));
         }
         chunks.pad_to(most, tokenizer);
-        embeddings.append(&mut encode_chunks(context, model, request, &chunks)?);
+        // diffusers reads the negative prompt with all layers, whatever is skipped for the prompt.
+        let whole = name == "negative prompt" && request.convention == Convention::Diffusers;
+        let skipped = if whole {
+            0
+        } else {
+            request.clip_skip.saturating_sub(1) as usize
+        };
+        embeddings.append(&mut encode_chunks(
+            context, model, request, &chunks, skipped,
+        )?);
     }
     let length = most * tokenizer.max_length();
     let width = model.text_encoder().config().hidden_size;
@@ -66,14 +77,15 @@ fn encode_chunks(
     model: &ImageModel,
     request: &ImageRequest,
     chunks: &PromptChunks,
+    skipped: usize,
 ) -> Result<Vec<f32>, JobError> {
     let encoder = model.text_encoder();
     let mut joined = Vec::new();
-    let skipped = request.clip_skip.saturating_sub(1) as usize;
     for chunk in &chunks.chunks {
         let length = chunk.ids.len();
         let key = PlanKey::Encode(1, length, skipped);
-        let plan = context.store.plan(&request.model.name, key, || {
+        let name = &request.model.name;
+        let plan = context.store.plan(name, model.changes(), key, || {
             Ok(encoder.graph(1, length, skipped)?)
         })?;
         let vocabulary = encoder.config().vocab_size as u32;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::chat_model::{ChatModel, ChatState};
 use super::error::JobError;
 use super::image_model::ImageModel;
-use crate::engine::{BlobRef, ModelRef, Registry};
+use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
+use crate::formats::lora::Lora;
 use crate::graph::{
     ExecError, Executor, Graph, HostTensor, Interrupt, MemoryUse, PlanId, Run, StateId,
 };
@@ -26,6 +27,8 @@ pub enum PlanKey {
     Denoise(usize, usize, usize, usize),
     /// VAE decoder: height, width.
     Decode(usize, usize),
+    /// VAE encoder: height, width of the picture.
+    EncodePicture(usize, usize),
     /// Decoder of a chat model: rows.
     Language(usize),
 }
@@ -44,8 +47,10 @@ enum Model {
 struct Loaded {
     name: String,
     model: Model,
-    /// In order of last use, the latest at the end.
-    plans: Vec<(PlanKey, PlanId)>,
+    /// In order of last use, the latest at the end; the number is that of the changed model they are for, 0 for the model itself.
+    plans: Vec<((u64, PlanKey), PlanId)>,
+    /// The model as it was changed last, and by what.
+    changed: Option<(Vec<LoraUse>, Arc<ImageModel>)>,
     chat: Option<ChatState>,
     last_used: u64,
 }
@@ -59,6 +64,8 @@ pub struct ModelStore {
     hashes: HashMap<PathBuf, String>,
     loaded: Vec<Loaded>,
     clock: u64,
+    /// Changed models made so far.
+    changes: u64,
 }
 
 impl ModelStore {
@@ -73,6 +80,7 @@ impl ModelStore {
             hashes,
             loaded,
             clock: 0,
+            changes: 0,
         }
     }
 
@@ -154,6 +162,44 @@ impl ModelStore {
         }
     }
 
+    /// A model of [`Self::image_model`] with changes of its weights. Plans of other changes are given up: each has weights of its
+    /// own. `stop` is asked between layers.
+    ///
+    /// # Errors
+    /// Files that are unknown, faulty, or made for another model.
+    pub fn changed_model(
+        &mut self,
+        base: &Arc<ImageModel>,
+        name: &str,
+        uses: &[LoraUse],
+        stop: &mut dyn FnMut() -> bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Arc<ImageModel>, JobError> {
+        let index = self.index(name)?;
+        if let Some((known, model)) = &self.loaded[index].changed
+            && known == uses
+        {
+            return Ok(Arc::clone(model));
+        }
+        let mut files = Vec::with_capacity(uses.len());
+        for lora in uses {
+            let (path, _) = self.registry.find(&lora.model)?;
+            files.push((lora.model.name.as_str(), Lora::open(path)?, lora.weight));
+        }
+        self.changes += 1;
+        let changed = Arc::new(base.with_loras(&files, self.changes, stop, warnings)?);
+        let loaded = &mut self.loaded[index];
+        let (kept, gone) = std::mem::take(&mut loaded.plans)
+            .into_iter()
+            .partition(|((changes, _), _)| *changes == 0);
+        loaded.plans = kept;
+        for (_, plan) in gone {
+            self.executor.drop_plan(plan);
+        }
+        loaded.changed = Some((uses.to_vec(), Arc::clone(&changed)));
+        Ok(changed)
+    }
+
     /// Loads a model if need be and puts it at the end of `loaded`.
     fn load(
         &mut self,
@@ -191,6 +237,7 @@ impl ModelStore {
                     name: model.name.clone(),
                     model: made,
                     plans: Vec::new(),
+                    changed: None,
                     chat: None,
                     last_used: 0,
                 }
@@ -214,10 +261,12 @@ impl ModelStore {
     pub fn plan(
         &mut self,
         name: &str,
-        key: PlanKey,
+        changes: u64,
+        kind: PlanKey,
         build: impl FnOnce() -> Result<Graph, JobError>,
     ) -> Result<PlanId, JobError> {
         let index = self.index(name)?;
+        let key = (changes, kind);
         let plans = &mut self.loaded[index].plans;
         if let Some(place) = plans.iter().position(|(known, _)| *known == key) {
             let found = plans.remove(place);
@@ -226,11 +275,14 @@ impl ModelStore {
         }
         while plans
             .iter()
-            .filter(|(known, _)| known.same_kind(key))
+            .filter(|((_, known), _)| known.same_kind(kind))
             .count()
             >= PLANS_PER_KIND
         {
-            let Some(oldest) = plans.iter().position(|(known, _)| known.same_kind(key)) else {
+            let Some(oldest) = plans
+                .iter()
+                .position(|((_, known), _)| known.same_kind(kind))
+            else {
                 break;
             };
             let (_, plan) = plans.remove(oldest);

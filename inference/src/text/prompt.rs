@@ -245,6 +245,45 @@ fn split_breaks(text: &str) -> Vec<&str> {
     parts
 }
 
+/// Takes `<lora:name:0.8>` and `<lyco:name:0.8>` out of a prompt: the prompt without them, and names with weights. A tag without a
+/// weight counts 1, a second weight (for the text encoder) has no effect; what is no such tag is text.
+pub fn split_lora_tags(prompt: &str, syntax: PromptSyntax) -> (String, Vec<(String, f32)>) {
+    let (mut text, mut tags) = (String::with_capacity(prompt.len()), Vec::new());
+    if syntax == PromptSyntax::None {
+        return (prompt.to_owned(), tags);
+    }
+    let mut rest = prompt;
+    while let Some(start) = rest.find('<') {
+        let (before, tag) = rest.split_at(start);
+        text.push_str(before);
+        let read = || -> Option<(&str, (String, f32))> {
+            let inner = tag
+                .strip_prefix("<lora:")
+                .or_else(|| tag.strip_prefix("<lyco:"))?;
+            let (inner, after) = inner.split_once('>')?;
+            let mut parts = inner.split(':');
+            let name = parts.next()?.trim();
+            let weight = match parts.next() {
+                None => 1.0,
+                Some(weight) => weight.trim().parse().ok()?,
+            };
+            (!name.is_empty()).then(|| (after, (name.to_owned(), weight)))
+        };
+        match read() {
+            Some((after, tag)) => {
+                tags.push(tag);
+                rest = after;
+            }
+            None => {
+                text.push('<');
+                rest = tag.get(1..).unwrap_or("");
+            }
+        }
+    }
+    text.push_str(rest);
+    (text, tags)
+}
+
 /// One sequence for the text encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptChunk {

@@ -175,7 +175,11 @@ impl Denoising {
             let skipped = first_step(spec.convention, table.steps(), *strength)?;
             table.skip(skipped);
             let level = table.levels.first().copied().unwrap_or(0.0);
-            let (signal, spread) = table.signal_and_noise(spec.sampler, level);
+            let (mut signal, mut spread) = table.signal_and_noise(spec.sampler, level);
+            // diffusers' inpainting at full strength begins from nothing but noise.
+            if spec.convention == Convention::Diffusers && mask.is_some() && *strength >= 1.0 {
+                (signal, spread) = (0.0, table.initial_scale);
+            }
             for (x, init) in latents.iter_mut().zip(init) {
                 *x = signal * init + spread * *x;
             }

@@ -397,7 +397,19 @@ fn described(file: &Safetensors, path: &Path, kind: ModelKind, what: &str) -> Mo
 
 fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
     let (kind, remedy) = match what {
-        "a LoRA" => (ModelKind::Lora, "LoRAs cannot be applied yet"),
+        "a LoRA" => {
+            let mut info = described(file, path, ModelKind::Lora, "");
+            match crate::formats::lora::Lora::from_tensors(path, &file.tensors) {
+                Ok(lora) => {
+                    if let Some(family) = lora.family() {
+                        info.detail("for", family);
+                    }
+                    info.detail("layers", lora.layers().len());
+                }
+                Err(fault) => info.unusable = Some(fault.to_string()),
+            }
+            return info;
+        }
         "a ControlNet" => (ModelKind::ControlNet, "ControlNets cannot be used yet"),
         "a textual inversion embedding" => (ModelKind::Embedding, "embeddings cannot be used yet"),
         w if w.contains("autoencoder") => (

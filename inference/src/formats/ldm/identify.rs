@@ -152,11 +152,6 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
     let inputs = shape("input_blocks.0.0.weight").and_then(|s| s.get(1).copied());
     let outputs = shape("out.2.weight").and_then(|s| s.first().copied());
     match (inputs, outputs) {
-        (Some(9), Some(4)) => {
-            return Other {
-                what: "an inpainting model of Stable Diffusion",
-            };
-        }
         (Some(8), Some(4)) => {
             return Other {
                 what: "an InstructPix2Pix model",

@@ -143,10 +143,10 @@ fn other_models_are_refused_by_name() {
             put(
                 f,
                 "model.diffusion_model.input_blocks.0.0.weight",
-                &[8, 9, 3, 3],
+                &[8, 8, 3, 3],
             );
         },
-        "inpainting",
+        "InstructPix2Pix",
     );
     refused(
         &|f| put(f, "model.diffusion_model.joint_blocks.0.x", &[1]),

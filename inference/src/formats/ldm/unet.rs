@@ -259,7 +259,8 @@ fn rename(path: &Path, unet: &WeightMap, down: &Way, up: &Way) -> WeightMap {
     for (name, tensor) in unet.iter() {
         // A name that the map does not know belongs to no layer of this architecture.
         if let Some(new) = new_name(name, down, up) {
-            renamed.insert(new.as_str(), tensor.renamed(&new));
+            // The tensor keeps its own name: additions to the model may call its layers so.
+            renamed.insert(new.as_str(), tensor.clone());
         }
     }
     renamed

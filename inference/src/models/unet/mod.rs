@@ -43,6 +43,12 @@ impl UNet {
         &self.config
     }
 
+    /// The weights by diffusers' names.
+    #[must_use]
+    pub fn weights(&self) -> &WeightMap {
+        &self.weights
+    }
+
     /// A graph that predicts noise (or velocity) for `batch` latents of `height` x `width`, each with a context of `context_len` embeddings.
     ///
     /// Inputs, all f32: `sample [batch, in_channels, height, width]`, `time [batch, time_features]` as [`Self::time_features`] makes it, and `context

@@ -1,5 +1,8 @@
-//! Text to image: words to embeddings, noise to latents step by step, latents to a picture
-//! (Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models").
+//! Pictures: words to embeddings, noise to latents step by step, latents to a picture (Rombach et al. 2022, "High-Resolution
+//! Image Synthesis with Latent Diffusion Models"); from nothing, from a picture (Meng et al. 2022, "SDEdit"), or into one.
+
+mod begin;
+mod decode;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,16 +14,18 @@ use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
 use super::store::PlanKey;
 use super::{CHECKPOINT_VERSION, Checkpoint, Context, Pipeline, Progress};
-use crate::diffusion::{Beginning, Denoising, NoiseRng, SamplerSpec, guide, rescale, vary};
-use crate::engine::{Event, ImageRequest, Outcome, Picture, Request};
+use crate::diffusion::{Denoising, guide, rescale};
+
+use crate::engine::{Event, ImageRequest, LoraUse, ModelRef, Outcome, Picture, Request};
 use crate::graph::HostTensor;
+use crate::text::prompt::split_lora_tags;
 
 /// Largest width or height in pixels; beyond it sizes are mistakes.
 const LARGEST_SIDE: u32 = 16_384;
+/// Beyond it a LoRA's weight is a mistake.
+const MOST_LORA_WEIGHT: f32 = 100.0;
 /// Seconds between checkpoints: often enough to lose little, rarely enough to cost nothing.
 const CHECKPOINT_SECONDS: f32 = 2.0;
-/// Previews are decoded by the VAE itself up to this many latent pixels, where that costs less than a tenth of a step.
-const PREVIEW_BY_DECODER: usize = 16 * 16;
 
 enum Stage {
     /// Nothing is done yet.
@@ -38,6 +43,8 @@ pub struct ImageJob {
     seconds: f32,
     last_checkpoint: Option<Instant>,
     step_seconds: f32,
+    /// The picture that it begins from, made ready.
+    source: Option<Arc<begin::Source>>,
 }
 
 /// What a checkpoint keeps of a picture being drawn.
@@ -59,6 +66,7 @@ impl ImageJob {
             seconds: 0.0,
             last_checkpoint: None,
             step_seconds: 0.0,
+            source: None,
         }
     }
 
@@ -99,8 +107,46 @@ impl ImageJob {
             context.warn(message);
         }
         self.request.model.hash = Some(model.hash().to_owned());
+        let model = self.changed(context, model)?;
         self.model = Some(Arc::clone(&model));
         Ok(model)
+    }
+
+    /// The model with the changes that request and prompt ask for.
+    fn changed(
+        &self,
+        context: &mut Context<'_>,
+        model: Arc<ImageModel>,
+    ) -> Result<Arc<ImageModel>, JobError> {
+        let mut uses = self.request.loras.clone();
+        let (_, tags) = split_lora_tags(&self.request.prompt, self.request.prompt_syntax);
+        uses.extend(tags.into_iter().map(|(name, weight)| LoraUse {
+            model: ModelRef::named(name),
+            weight,
+        }));
+        for lora in &uses {
+            if !lora.weight.is_finite() || lora.weight.abs() > MOST_LORA_WEIGHT {
+                return Err(JobError::Request(format!(
+                    "the LoRA '{}' cannot be added {} times; its weight goes from -{MOST_LORA_WEIGHT} to {MOST_LORA_WEIGHT}",
+                    lora.model.name, lora.weight
+                )));
+            }
+        }
+        uses.retain(|lora| lora.weight != 0.0);
+        if uses.is_empty() {
+            return Ok(model);
+        }
+        let Context {
+            store, interrupt, ..
+        } = context;
+        let mut warnings = Vec::new();
+        let name = &self.request.model.name;
+        let mut stop = || interrupt.poll();
+        let changed = store.changed_model(&model, name, &uses, &mut stop, &mut warnings)?;
+        for warning in warnings {
+            context.warn(warning);
+        }
+        Ok(changed)
     }
 
     /// Latent channels, height and width.
@@ -119,47 +165,6 @@ impl ImageJob {
             (height / factor) as usize,
             (width / factor) as usize,
         ])
-    }
-
-    /// Checks the request and draws the noise.
-    fn begin(&self, context: &mut Context<'_>, model: &ImageModel) -> Result<Denoising, JobError> {
-        let request = &self.request;
-        if !request.guidance.is_finite() || request.guidance.abs() > 1e4 {
-            return Err(JobError::Request(format!(
-                "a guidance scale of {} cannot be used",
-                request.guidance
-            )));
-        }
-        check_settings(request)?;
-        let shape = self.latent_shape(model)?;
-        let elements: usize = shape.iter().product();
-        let source = request.noise_source;
-        let mut beginning = Beginning::of_seed(source, request.seed, elements);
-        if let Some(variation) = request.variation.filter(|v| v.strength != 0.0) {
-            let other = source.draw(variation.seed, elements);
-            let [_, h, w] = shape;
-            beginning.noise = vary(&beginning.noise, &other, variation.strength, h, w);
-        }
-        if let Some(blob) = &request.noise {
-            let given = context.store.blob(blob)?;
-            let [c, h, w] = shape;
-            if given.shape != [1, c, h, w] && given.shape != shape {
-                return Err(JobError::Request(format!(
-                    "the given noise has shape {:?}; a picture of {}x{} with this model needs [1, {c}, {h}, {w}]",
-                    given.shape, request.width, request.height
-                )));
-            }
-            beginning.noise = given.as_f32().to_vec();
-            beginning.rng = NoiseRng::new(source, request.seed);
-        }
-        let spec = SamplerSpec {
-            sampler: request.sampler,
-            schedule: request.schedule,
-            convention: request.convention,
-            spacing: request.spacing,
-            steps: request.steps as usize,
-        };
-        Ok(Denoising::new(&spec, model.training(), beginning)?)
     }
 
     /// The prompts' embeddings.
@@ -186,16 +191,22 @@ impl ImageJob {
     ) -> Result<Vec<f32>, JobError> {
         let conditioning = self.conditioning(context, model)?;
         let [c, h, w] = self.latent_shape(model)?;
+        let mut sample = input.to_vec();
+        let channels = model.unet().config().in_channels;
+        if channels > c {
+            sample.extend_from_slice(&self.source(context, model)?.extra_channels);
+        }
         let (batch, length) = (conditioning.batch, conditioning.length);
         let plan = context.store.plan(
             &self.request.model.name,
+            model.changes(),
             PlanKey::Denoise(batch, h, w, length),
             || Ok(model.unet().graph(batch, h, w, length)?),
         )?;
         let inputs = [
             (
                 "sample",
-                HostTensor::f32([batch, c, h, w], input.repeat(batch)),
+                HostTensor::f32([batch, channels, h, w], sample.repeat(batch)),
             ),
             ("time", model.unet().time_features(&vec![timestep; batch])),
             ("context", conditioning.embeddings.clone()),
@@ -216,69 +227,6 @@ impl ImageJob {
             }
             _ => prediction,
         })
-    }
-
-    /// Latents to a picture.
-    fn decode(
-        &self,
-        context: &mut Context<'_>,
-        model: &ImageModel,
-        latents: &[f32],
-    ) -> Result<Picture, JobError> {
-        let [c, h, w] = self.latent_shape(model)?;
-        let plan = context
-            .store
-            .plan(&self.request.model.name, PlanKey::Decode(h, w), || {
-                model.vae().decode_graph(h, w)
-            })?;
-        let scaled = latents
-            .iter()
-            .map(|latent| latent / model.vae().scaling() + model.vae().shift())
-            .collect();
-        let inputs = [("latent", HostTensor::f32([1, c, h, w], scaled))];
-        let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
-        let values = output
-            .into_iter()
-            .next()
-            .map(HostTensor::into_f32)
-            .unwrap_or_default();
-        let (width, height) = (w * model.factor(), h * model.factor());
-        let pixels = width * height;
-        if values.len() != 3 * pixels {
-            return Err(JobError::Request(format!(
-                "the model's autoencoder makes {} values for {width}x{height} pixels; pictures have three colours",
-                values.len()
-            )));
-        }
-        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-            return Err(JobError::Request(format!(
-                "the autoencoder made {bad}: the numbers overflowed; try a VAE made for 16-bit numbers, or other settings"
-            )));
-        }
-        let mut rgb = Vec::with_capacity(3 * pixels);
-        for pixel in 0..pixels {
-            for channel in 0..3 {
-                rgb.push(to_byte(values[channel * pixels + pixel]));
-            }
-        }
-        Ok(Picture {
-            width: width as u32,
-            height: height as u32,
-            rgb,
-        })
-    }
-
-    fn preview(
-        &self,
-        context: &mut Context<'_>,
-        model: &ImageModel,
-        denoised: &[f32],
-    ) -> Option<Arc<Picture>> {
-        let [c, h, w] = self.latent_shape(model).ok()?;
-        if h * w <= PREVIEW_BY_DECODER {
-            return self.decode(context, model, denoised).ok().map(Arc::new);
-        }
-        linear_preview(denoised, [c, h, w]).map(Arc::new)
     }
 
     fn outcome(&self, picture: Picture) -> Outcome {
@@ -333,7 +281,7 @@ impl ImageJob {
                 return Ok(Progress::Working);
             };
             let latents = denoising.final_latents();
-            let picture = self.decode(context, &model, &latents)?;
+            let picture = self.finish(context, &model, &latents)?;
             return Ok(Progress::Finished(self.outcome(picture)));
         };
         let started = Instant::now();
@@ -405,7 +353,7 @@ impl Pipeline for ImageJob {
             return None;
         }
         let latents = denoising.final_latents();
-        match self.decode(context, &model, &latents) {
+        match self.finish(context, &model, &latents) {
             Ok(picture) => Some(self.outcome(picture)),
             Err(error) => {
                 tracing::warn!("no partial picture: {error}");
@@ -413,62 +361,4 @@ impl Pipeline for ImageJob {
             }
         }
     }
-}
-
-/// Refuses settings that no model can be drawn with.
-fn check_settings(request: &ImageRequest) -> Result<(), JobError> {
-    let share = |name: &str, value: f32| {
-        if (0.0..=1.0).contains(&value) {
-            return Ok(());
-        }
-        Err(JobError::Request(format!(
-            "a {name} of {value} cannot be used; it goes from 0 to 1"
-        )))
-    };
-    share("guidance rescale", request.guidance_rescale)?;
-    if let Some(variation) = &request.variation {
-        share("variation strength", variation.strength)?;
-    }
-    if request.clip_skip == 0 {
-        return Err(JobError::Request(
-            "a CLIP skip of 0 cannot be used; 1 takes all layers of the text encoder, 2 all but the last".into(),
-        ));
-    }
-    Ok(())
-}
-
-/// -1..1 to 0..255, as diffusers rounds.
-fn to_byte(value: f32) -> u8 {
-    ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8
-}
-
-/// What four-channel latents of Stable Diffusion look like, one pixel each: the linear map that A1111 calls
-/// "Approx cheap" (fitted by K. Turner).
-fn linear_preview(latents: &[f32], [c, h, w]: [usize; 3]) -> Option<Picture> {
-    const FACTORS: [[f32; 3]; 4] = [
-        [0.298, 0.207, 0.208],
-        [0.187, 0.286, 0.173],
-        [-0.158, 0.189, 0.264],
-        [-0.184, -0.271, -0.473],
-    ];
-    if c != 4 || latents.len() != c * h * w {
-        return None;
-    }
-    let mut rgb = Vec::with_capacity(3 * h * w);
-    for pixel in 0..h * w {
-        let mut colours = [0f32; 3];
-        for (channel, factors) in FACTORS.iter().enumerate() {
-            let latent = latents[channel * h * w + pixel];
-            colours
-                .iter_mut()
-                .zip(factors)
-                .for_each(|(colour, factor)| *colour += latent * factor);
-        }
-        rgb.extend(colours.map(to_byte));
-    }
-    Some(Picture {
-        width: w as u32,
-        height: h as u32,
-        rgb,
-    })
 }

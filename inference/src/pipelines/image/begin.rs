@@ -1,0 +1,422 @@
+//! How a picture begins: settings checked, noise drawn, and the picture that it begins from encoded.
+
+use std::sync::Arc;
+
+use super::ImageJob;
+use crate::diffusion::{Beginning, Convention, Denoising, NoiseRng, SamplerSpec, vary};
+use crate::engine::{ImageRequest, InitPicture, Mask, Picture};
+use crate::graph::HostTensor;
+use crate::pipelines::image_model::ImageModel;
+use crate::pipelines::raster::{Area, Raster};
+use crate::pipelines::store::PlanKey;
+use crate::pipelines::{Context, JobError};
+
+/// Beyond it a mask's softness is a mistake, and takes long.
+const MOST_BLUR: f32 = 1000.0;
+
+/// A picture to begin from, made ready for one model and size.
+pub(super) struct Source {
+    /// The whole picture, for what is laid back into it.
+    whole: Option<Raster>,
+    /// How much of each of its pixels is drawn anew.
+    mask: Option<Raster>,
+    /// The part that is drawn.
+    area: Option<Area>,
+    /// Whether what is kept is put back pixel by pixel at the end.
+    lays_back: bool,
+    /// What the encoder says of the part that is drawn: means and deviations of its latents.
+    encoded: Option<(Vec<f32>, Vec<f32>)>,
+    /// The mask for each latent value.
+    latent_mask: Option<Vec<f32>>,
+    /// What an inpainting network sees beside the latents: the mask, and the latents of the picture without what is under it.
+    pub extra_channels: Vec<f32>,
+}
+
+impl Source {
+    /// What was drawn, as it is handed over.
+    pub fn lay_back(&self, drawn: Picture) -> Picture {
+        let (Some(whole), Some(mask)) = (&self.whole, &self.mask) else {
+            return drawn;
+        };
+        let all = Area {
+            x: 0,
+            y: 0,
+            width: whole.width,
+            height: whole.height,
+        };
+        match self.area {
+            None if !self.lays_back => drawn,
+            area => {
+                let area = area.unwrap_or(all);
+                let new = Raster::of_picture(&drawn).resized(area.width, area.height);
+                whole.overlaid(&new, mask, area).to_picture()
+            }
+        }
+    }
+}
+
+/// The draws of diffusers' pipelines that begin from a picture, from one generator in their order: they take samples of what the
+/// encoder says, not its means.
+struct DiffusersDraws {
+    /// For the picture's latents; none where its inpainting pipeline begins from nothing but noise.
+    picture: Option<Vec<f32>>,
+    /// For the beginning.
+    noise: Vec<f32>,
+    /// For the latents of the masked picture.
+    masked: Vec<f32>,
+    /// For the steps.
+    rng: NoiseRng,
+}
+
+impl DiffusersDraws {
+    fn new(request: &ImageRequest, model: &ImageModel, count: usize) -> Self {
+        let mut rng = NoiseRng::new(request.noise_source, request.seed);
+        let init = request.init.as_ref();
+        let made_for_it = model.unet().config().in_channels > model.latent_channels();
+        let masked = init.is_some_and(|init| init.mask.is_some()) || made_for_it;
+        let full = init.is_none_or(|init| init.strength >= 1.0);
+        let picture = (!(masked && made_for_it && full)).then(|| rng.randn(count));
+        let noise = rng.randn(count);
+        // The masked picture is encoded whether the network sees it or not.
+        let masked = if masked { rng.randn(count) } else { Vec::new() };
+        Self {
+            picture,
+            noise,
+            masked,
+            rng,
+        }
+    }
+
+    fn sample(&self, mean: &mut [f32], deviation: &[f32]) {
+        let noise = self.picture.iter().flatten();
+        for ((x, deviation), noise) in mean.iter_mut().zip(deviation).zip(noise) {
+            *x += deviation * noise;
+        }
+    }
+}
+
+impl ImageJob {
+    /// Checks the request and draws the noise.
+    pub(super) fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+    ) -> Result<Denoising, JobError> {
+        check_settings(&self.request)?;
+        let shape = self.latent_shape(model)?;
+        let elements: usize = shape.iter().product();
+        let source = match &self.request.init {
+            Some(_) => Some(self.source(context, model)?),
+            None => None,
+        };
+        let request = &self.request;
+        let mut beginning = Beginning::of_seed(request.noise_source, request.seed, elements);
+        if let (Some(source), Some(init)) = (&source, &request.init)
+            && let Some((mean, deviation)) = &source.encoded
+        {
+            let mut latents = mean.clone();
+            let mut pure = false;
+            if request.convention == Convention::Diffusers {
+                let draws = DiffusersDraws::new(request, model, elements);
+                draws.sample(&mut latents, deviation);
+                pure = draws.picture.is_none();
+                (beginning.noise, beginning.rng) = (draws.noise, draws.rng);
+            }
+            let (scaling, shift) = (model.vae().scaling(), model.vae().shift());
+            latents.iter_mut().for_each(|x| *x = (*x - shift) * scaling);
+            beginning.init = (!pure).then_some((latents, init.strength));
+            beginning.mask.clone_from(&source.latent_mask);
+        }
+        if let Some(variation) = request.variation.filter(|v| v.strength != 0.0) {
+            let other = request.noise_source.draw(variation.seed, elements);
+            let [_, h, w] = shape;
+            beginning.noise = vary(&beginning.noise, &other, variation.strength, h, w);
+        }
+        if let Some(blob) = &request.noise {
+            let given = context.store.blob(blob)?;
+            let [c, h, w] = shape;
+            if given.shape != [1, c, h, w] && given.shape != shape {
+                return Err(JobError::Request(format!(
+                    "the given noise has shape {:?}; a picture of {}x{} with this model needs [1, {c}, {h}, {w}]",
+                    given.shape, request.width, request.height
+                )));
+            }
+            beginning.noise = given.as_f32().to_vec();
+            if request.init.is_none() {
+                beginning.rng = NoiseRng::new(request.noise_source, request.seed);
+            }
+        }
+        let spec = SamplerSpec {
+            sampler: request.sampler,
+            schedule: request.schedule,
+            convention: request.convention,
+            spacing: request.spacing,
+            steps: request.steps as usize,
+        };
+        Ok(Denoising::new(&spec, model.training(), beginning)?)
+    }
+
+    /// The picture that it begins from, made ready if it is not.
+    pub(super) fn source(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+    ) -> Result<Arc<Source>, JobError> {
+        if let Some(source) = &self.source {
+            return Ok(Arc::clone(source));
+        }
+        let source = Arc::new(match &self.request.init {
+            Some(init) => self.prepare(context, model, &init.clone())?,
+            None => self.nothing(context, model)?,
+        });
+        self.source = Some(Arc::clone(&source));
+        Ok(source)
+    }
+
+    fn prepare(
+        &self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+        init: &InitPicture,
+    ) -> Result<Source, JobError> {
+        let (width, height) = (self.request.width as usize, self.request.height as usize);
+        let blob = context.store.blob(&init.picture)?;
+        let given = Raster::of_tensor(&blob, 3).ok_or_else(|| {
+            JobError::Request(format!(
+                "the picture to begin from has shape {:?}; it must be [3, height, width] of numbers",
+                blob.shape
+            ))
+        })?;
+        let Some(spec) = &init.mask else {
+            let part = given.resized(width, height);
+            let encoded = Some(self.encode(context, model, &part)?);
+            let mut source = Source {
+                whole: None,
+                mask: None,
+                area: None,
+                lays_back: false,
+                encoded,
+                latent_mask: None,
+                extra_channels: Vec::new(),
+            };
+            let all = Raster {
+                width,
+                height,
+                values: vec![1.0; width * height],
+            };
+            source.extra_channels = self.extra_channels(context, model, &part, &all)?;
+            return Ok(source);
+        };
+        let (whole, mask) = self.whole_and_mask(context, spec, given)?;
+        let area = match spec.only_masked {
+            None => None,
+            Some(padding) => {
+                let bounds = mask.bounds().ok_or_else(|| {
+                    JobError::Request(
+                        "the mask is empty, so there is nothing to draw; paint what is to be drawn anew".into(),
+                    )
+                })?;
+                let within = (whole.width, whole.height);
+                Some(bounds.widened(padding as usize, (width, height), within))
+            }
+        };
+        let (part, part_mask) = match area {
+            Some(area) => (whole.crop(area), mask.crop(area)),
+            None => (whole.clone(), mask.clone()),
+        };
+        let (part, part_mask) = (
+            part.resized(width, height),
+            part_mask.resized(width, height),
+        );
+        let channels = model.latent_channels();
+        let factor = model.factor();
+        let diffusers = self.request.convention == Convention::Diffusers;
+        let latent_mask = if diffusers {
+            part_mask.binary().decimated(factor)
+        } else {
+            part_mask.averaged(factor)
+        };
+        let encoded = Some(self.encode(context, model, &part)?);
+        let extra_channels = self.extra_channels(context, model, &part, &part_mask)?;
+        // diffusers leaves a U-Net that was made for inpainting alone: it sees what it is to keep.
+        let made_for_it = model.unet().config().in_channels > channels;
+        let latent_mask =
+            (!(diffusers && made_for_it)).then(|| latent_mask.values.repeat(channels));
+        Ok(Source {
+            whole: Some(whole),
+            mask: Some(mask),
+            area,
+            lays_back: !diffusers,
+            encoded,
+            latent_mask,
+            extra_channels,
+        })
+    }
+
+    /// The picture and its softened mask, in the size in which the result is handed over.
+    fn whole_and_mask(
+        &self,
+        context: &mut Context<'_>,
+        spec: &Mask,
+        given: Raster,
+    ) -> Result<(Raster, Raster), JobError> {
+        let blob = context.store.blob(&spec.mask)?;
+        let mask = Raster::of_tensor(&blob, 1).ok_or_else(|| {
+            JobError::Request(format!(
+                "the mask has shape {:?}; it must be [1, height, width] of numbers",
+                blob.shape
+            ))
+        })?;
+        if (mask.width, mask.height) != (given.width, given.height) {
+            return Err(JobError::Request(format!(
+                "the mask has {}x{} pixels and the picture {}x{}; they must be of one size",
+                mask.width, mask.height, given.width, given.height
+            )));
+        }
+        let (width, height) = match spec.only_masked {
+            Some(_) => (given.width, given.height),
+            None => (self.request.width as usize, self.request.height as usize),
+        };
+        let mask = mask.blurred(spec.blur).resized(width, height);
+        Ok((given.resized(width, height), mask))
+    }
+
+    /// For a network that was made for inpainting, drawing from nothing: all is masked, and under it is grey.
+    fn nothing(&self, context: &mut Context<'_>, model: &ImageModel) -> Result<Source, JobError> {
+        let (width, height) = (self.request.width as usize, self.request.height as usize);
+        let flat = |value: f32, channels: usize| Raster {
+            width,
+            height,
+            values: vec![value; channels * width * height],
+        };
+        let extra_channels = self.extra_channels(context, model, &flat(0.5, 3), &flat(1.0, 1))?;
+        Ok(Source {
+            whole: None,
+            mask: None,
+            area: None,
+            lays_back: false,
+            encoded: None,
+            latent_mask: None,
+            extra_channels,
+        })
+    }
+
+    /// Mask and masked picture for a U-Net of nine channels; nothing for others.
+    fn extra_channels(
+        &self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+        part: &Raster,
+        mask: &Raster,
+    ) -> Result<Vec<f32>, JobError> {
+        if model.unet().config().in_channels == model.latent_channels() {
+            return Ok(Vec::new());
+        }
+        let hard = mask.binary();
+        let plane = hard.values.len();
+        let mut masked = part.clone();
+        for (place, value) in masked.values.iter_mut().enumerate() {
+            // What is under the mask is the middle grey, which is 0 for the encoder.
+            let under = hard
+                .values
+                .get(place % plane.max(1))
+                .copied()
+                .unwrap_or(0.0);
+            *value = *value * (1.0 - under) + 0.5 * under;
+        }
+        let (mut mean, deviation) = self.encode(context, model, &masked)?;
+        if self.request.convention == Convention::Diffusers {
+            let draws = DiffusersDraws::new(&self.request, model, mean.len());
+            for ((x, deviation), noise) in mean.iter_mut().zip(deviation).zip(&draws.masked) {
+                *x += deviation * noise;
+            }
+        }
+        let (scaling, shift) = (model.vae().scaling(), model.vae().shift());
+        let mut channels = hard.decimated(model.factor()).values;
+        channels.extend(mean.iter().map(|x| (x - shift) * scaling));
+        Ok(channels)
+    }
+
+    /// Means and deviations of a picture's latents, in the autoencoder's own scale.
+    fn encode(
+        &self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+        picture: &Raster,
+    ) -> Result<(Vec<f32>, Vec<f32>), JobError> {
+        let (height, width) = (picture.height, picture.width);
+        let name = &self.request.model.name;
+        let key = PlanKey::EncodePicture(height, width);
+        let plan = context
+            .store
+            .plan(name, 0, key, || model.vae().encode_graph(height, width))?;
+        let values = picture
+            .values
+            .iter()
+            .map(|value| 2.0 * value - 1.0)
+            .collect();
+        let inputs = [("picture", HostTensor::f32([1, 3, height, width], values))];
+        let mut outputs = context
+            .store
+            .run(plan, &inputs, &[], context.interrupt)?
+            .into_iter()
+            .map(HostTensor::into_f32);
+        let mean = outputs.next().unwrap_or_default();
+        let deviation = match outputs.next() {
+            Some(logvar) => logvar.iter().map(|value| (0.5 * value).exp()).collect(),
+            None => vec![0.0; mean.len()],
+        };
+        if let Some(bad) = mean
+            .iter()
+            .chain(&deviation)
+            .find(|value| !value.is_finite())
+        {
+            return Err(JobError::Request(format!(
+                "encoding the picture gave {bad}: the numbers overflowed; use another VAE"
+            )));
+        }
+        Ok((mean, deviation))
+    }
+}
+
+/// Refuses settings that no model can be drawn with.
+fn check_settings(request: &ImageRequest) -> Result<(), JobError> {
+    let share = |name: &str, value: f32| {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(());
+        }
+        Err(JobError::Request(format!(
+            "a {name} of {value} cannot be used; it goes from 0 to 1"
+        )))
+    };
+    share("guidance rescale", request.guidance_rescale)?;
+    if let Some(variation) = &request.variation {
+        share("variation strength", variation.strength)?;
+    }
+    if request.clip_skip == 0 {
+        return Err(JobError::Request(
+            "a CLIP skip of 0 cannot be used; 1 takes all layers of the text encoder, 2 all but the last".into(),
+        ));
+    }
+    if let Some(init) = &request.init {
+        if !(init.strength > 0.0 && init.strength <= 1.0) {
+            return Err(JobError::Request(format!(
+                "a strength of {} cannot be used; it goes from above 0 (hardly anything changes) to 1 (nothing stays)",
+                init.strength
+            )));
+        }
+        let blur = init.mask.as_ref().map_or(0.0, |mask| mask.blur);
+        if !(0.0..=MOST_BLUR).contains(&blur) {
+            return Err(JobError::Request(format!(
+                "a mask blur of {blur} cannot be used; it goes from 0 to {MOST_BLUR}"
+            )));
+        }
+    }
+    if !request.guidance.is_finite() || request.guidance.abs() > 1e4 {
+        return Err(JobError::Request(format!(
+            "a guidance scale of {} cannot be used",
+            request.guidance
+        )));
+    }
+    Ok(())
+}
