@@ -361,8 +361,9 @@ other:
         std::fs::create_dir_all(&more).unwrap();
         let text = "x:\n  checkpoints: more\n  vae: missing\n";
         std::fs::write(folder.path().join(EXTRA_PATHS), text).unwrap();
-        assert_eq!(extra_model_folders(folder.path()), [more.clone()]);
-        assert_eq!(extra_model_folders(&folder.path().join("models")), [more]);
+        let found = [more];
+        assert_eq!(extra_model_folders(folder.path()), found);
+        assert_eq!(extra_model_folders(&folder.path().join("models")), found);
     }
 
     #[test]

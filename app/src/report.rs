@@ -87,7 +87,7 @@ mod tests {
         let folder = data.path().join(REPORTS);
         std::fs::create_dir(&folder).unwrap();
         for number in 0..25 {
-            std::fs::write(folder.join(format!("{:03}.txt", number)), "a fault").unwrap();
+            std::fs::write(folder.join(format!("{number:03}.txt")), "a fault").unwrap();
         }
         let offered = take_new(data.path()).unwrap();
         assert_eq!(offered.len(), MOST);

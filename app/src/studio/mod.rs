@@ -122,7 +122,7 @@ impl Studio {
         match command {
             UiCommand::App(command) => self.run_app(command),
             UiCommand::Create(command) => {
-                self.create.apply(command, &self.gallery, &mut self.house)
+                self.create.apply(command, &self.gallery, &mut self.house);
             }
             UiCommand::Gallery(command) => self.gallery.apply(command, &mut self.house),
             UiCommand::Chat(command) => self.chat.apply(command, &mut self.house),

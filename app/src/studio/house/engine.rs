@@ -122,14 +122,11 @@ impl House {
                 let executor = "gpu";
                 self.engine = EngineState::Ready { executor, device };
             }
-            Event::Stopped => {
-                if self.session.is_some() {
-                    self.session = None;
-                    self.engine = EngineState::Failed(
-                        "the engine has ended; choose a device in the settings to start it again"
-                            .to_owned(),
-                    );
-                }
+            Event::Stopped if self.session.take().is_some() => {
+                self.engine = EngineState::Failed(
+                    "the engine has ended; choose a device in the settings to start it again"
+                        .to_owned(),
+                );
             }
             _ => {}
         }

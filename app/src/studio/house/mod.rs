@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use diptych_inference::engine::{DeviceChoice, Picture};
 use diptych_inference::graph::MemoryUse;
 
@@ -25,6 +25,8 @@ use super::{StudioOptions, Wake};
 use crate::library::keeper::Keeper;
 use crate::library::records::PictureId;
 
+/// What background threads may have to say before they wait for the window; far more than ever is.
+const LATER: usize = 4096;
 /// How often checkpoints and progress are given to the library.
 const CHECKPOINTS: Duration = Duration::from_millis(900);
 
@@ -99,7 +101,7 @@ pub struct House {
 
 impl House {
     pub(in crate::studio) fn open(options: StudioOptions) -> Self {
-        let (sender, later) = unbounded();
+        let (sender, later) = bounded(LATER);
         let keeper = Keeper::start(options.data.clone(), "window", options.wake.clone());
         Self {
             settings: Settings::default(),
