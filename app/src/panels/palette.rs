@@ -216,7 +216,11 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             let found = found(&choices, &open.search, &recent);
             let moved = keys(ui, &mut open.at, found.len().min(MOST));
             let enter = ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Enter));
-            let height = (room.height() - top - 120.0).clamp(3.0 * ROW, 10.5 * ROW);
+            // Half a row peeks out below, so that one sees that there is more.
+            let fit = ((room.height() - top - 160.0) / ROW)
+                .clamp(3.0, 10.0)
+                .floor();
+            let height = (fit + 0.5) * ROW + 30.0;
             let pressed = rows(
                 ui,
                 &t,
@@ -259,6 +263,7 @@ fn field(ui: &mut Ui, t: &Tokens, id: Id, search: &mut String, fresh: bool) {
                 .font(theme::regular(t.size.font_title))
                 .text_color(t.text)
                 .hint_text(hint)
+                .align(Align2::LEFT_CENTER)
                 .desired_width(ui.available_width());
             let response = ui.add(field).accessible_name("Find a command");
             // Nothing else here takes the keyboard.
