@@ -100,6 +100,7 @@ fn desk(show: Show) -> Desk {
         device: Some(DeviceChoice::Cpu),
         look_elsewhere: false,
         wake: Arc::new(|| {}),
+        go_on: false,
     });
     let begin = Instant::now();
     while !(studio.house.shelf.ready && studio.is_idle()) {

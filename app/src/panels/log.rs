@@ -253,22 +253,22 @@ fn row(ui: &mut Ui, gui: &Gui<'_>, line: &Line, now: i64) -> bool {
         egui::pos2(rect.right(), middle + t.size.control_s / 2.0),
     );
     let builder = UiBuilder::new()
+        .id_salt(line.number)
         .max_rect(aside)
         .layout(Layout::right_to_left(Align::Center));
-    let copy = ui.scope_builder(builder, |ui| {
-        ui.spacing_mut().item_spacing.x = 2.0;
-        let name = format!("Copy: {}", line.title);
-        let button = IconButton::new(Icon::Copy, &name)
-            .small()
-            .colour(t.text_faint);
-        let copy = ui.add(button).clicked();
-        text::caption(ui, &ago(now, line.at)).on_hover_text(clock(line.at));
-        copy
-    });
+    // Not a scope: the next line is to follow the text, not this.
+    let mut side = ui.new_child(builder);
+    side.spacing_mut().item_spacing.x = 2.0;
+    let name = format!("Copy: {}", line.title);
+    let button = IconButton::new(Icon::Copy, &name)
+        .small()
+        .colour(t.text_faint);
+    let copy = side.add(button).clicked();
+    text::caption(&mut side, &ago(now, line.at)).on_hover_text(clock(line.at));
     let stroke = egui::Stroke::new(1.0, t.stroke);
     ui.painter()
         .hline(rect.x_range(), rect.bottom() - 0.5, stroke);
-    copy.inner
+    copy
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use egui::{Align, Color32, Label, Layout, Margin, RichText, ScrollArea, Stroke, 
 use super::Gui;
 use super::settings::{plural, size};
 use crate::studio::Studio;
+use crate::studio::chat::ChatCommand;
 use crate::studio::command::{AppCommand, ModelsCommand};
 use crate::studio::create::CreateCommand;
 use crate::studio::models::Model;
@@ -308,6 +309,11 @@ fn action(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, name: &str, used: bool)
             }
         }
     } else if model.chats() {
-        ui.add(Chip::new("For Chat"));
+        let label = format!("Chat with {name}");
+        let button = Button::secondary("Chat").small().name(&label);
+        if ui.add(button).clicked() {
+            gui.send(ChatCommand::SetModel(Some(reference.clone())));
+            gui.send(AppCommand::Show(Workspace::Chat));
+        }
     }
 }
