@@ -54,7 +54,8 @@ impl Library {
     pub(super) fn begin_session(&mut self, kind: &str) -> Result<()> {
         self.atomically(|library| {
             library.run(
-                "INSERT INTO sessions (id, kind, started) VALUES (?1, ?2, ?3)",
+                // It is there already if the index had to be opened anew.
+                "INSERT INTO sessions (id, kind, started) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET ended = NULL",
                 params![library.session.0, kind, now()],
             )?;
             Ok(())
@@ -130,13 +131,7 @@ impl Library {
     /// # Errors
     /// Whatever the disk says; then nothing was taken over.
     pub fn adopt(&mut self) -> Result<Restored> {
-        if self
-            .sessions()?
-            .iter()
-            .any(|session| !session.alive && !session.ended)
-        {
-            self.index_lost_pictures()?;
-        }
+        self.index_lost_pictures()?;
         let interrupted = self.atomically(|library| {
             let sessions = library.sessions()?;
             library.adopt_drafts(&sessions)?;
@@ -151,13 +146,24 @@ impl Library {
             )?;
             Ok(interrupted)
         })?;
-        let tasks = self.tasks()?.into_iter().map(|(task, _)| task);
         let session = self.session;
-        let mut tasks: Vec<TaskRecord> = tasks.filter(|task| task.session == session).collect();
+        let mut tasks: Vec<TaskRecord> = self.tasks()?.into_iter().map(|(task, _)| task).collect();
+        tasks.retain(|task| task.session == session);
         tasks.sort_by(|a, b| a.position.total_cmp(&b.position));
+        let drafts = self.drafts()?;
+        self.restored(session, drafts, tasks, interrupted)
+    }
+
+    fn restored(
+        &mut self,
+        session: SessionId,
+        drafts: BTreeMap<String, String>,
+        tasks: Vec<TaskRecord>,
+        interrupted: Vec<(ConversationId, MessageId)>,
+    ) -> Result<Restored> {
         Ok(Restored {
             session,
-            drafts: self.drafts()?,
+            drafts,
             tasks,
             interrupted,
             settings: self.settings()?,
@@ -171,7 +177,18 @@ impl Library {
         })
     }
 
-    fn adopt_drafts(&self, sessions: &[Session]) -> Result<()> {
+    /// What [`Library::adopt`] would give, but the jobs, from a library that cannot be written. Nothing is taken over.
+    pub(super) fn look_at_all(&mut self, session: SessionId) -> Result<Restored> {
+        let heir = self.whose_drafts(&self.sessions()?)?;
+        let drafts = match heir {
+            Some(dead) => self.drafts_of(dead)?,
+            None => BTreeMap::new(),
+        };
+        self.restored(session, drafts, Vec::new(), Vec::new())
+    }
+
+    /// The dead session whose text is to be taken over.
+    fn whose_drafts(&self, sessions: &[Session]) -> Result<Option<SessionId>> {
         let changed: HashMap<i64, i64> = self
             .rows(
                 "SELECT session, max(changed) FROM drafts GROUP BY session",
@@ -181,7 +198,7 @@ impl Library {
             .into_iter()
             .collect();
         if changed.contains_key(&self.session.0) {
-            return Ok(());
+            return Ok(None);
         }
         // One that has not taken over anything yet is no reason to leave the text to nobody.
         let other_window = sessions.iter().any(|session| {
@@ -191,14 +208,17 @@ impl Library {
             .iter()
             .filter(|session| session.kind == WINDOW && !session.alive)
             .filter(|session| !session.ended || !other_window)
-            .filter_map(|session| Some((changed.get(&session.id.0)?, session)));
-        let Some((_, newest)) = left.max_by_key(|(changed, _)| **changed) else {
-            return Ok(());
-        };
-        self.run(
-            "UPDATE drafts SET session = ?1 WHERE session = ?2",
-            [self.session.0, newest.id.0],
-        )?;
+            .filter_map(|session| Some((changed.get(&session.id.0)?, session.id)));
+        Ok(left.max().map(|(_, id)| id))
+    }
+
+    fn adopt_drafts(&self, sessions: &[Session]) -> Result<()> {
+        if let Some(dead) = self.whose_drafts(sessions)? {
+            self.run(
+                "UPDATE drafts SET session = ?1 WHERE session = ?2",
+                [self.session.0, dead.0],
+            )?;
+        }
         Ok(())
     }
 

@@ -171,11 +171,9 @@ impl Library {
     /// # Errors
     /// Whatever the disk says.
     pub fn search_conversations(&self, text: &str, limit: usize) -> Result<Vec<Found>> {
-        let wanted: Vec<String> = text
-            .to_lowercase()
-            .split_whitespace()
-            .map(Into::into)
-            .collect();
+        // A zero would end the index's query early.
+        let text = text.to_lowercase().replace('\0', " ");
+        let wanted: Vec<String> = text.split_whitespace().map(Into::into).collect();
         if wanted.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }

@@ -79,6 +79,9 @@ pub enum LibraryError {
         /// What is wrong.
         reason: String,
     },
+    /// The index was removed or moved away while it was open.
+    #[error("{}: the library's index was moved away or removed while it was open: leave it where it is while Diptych runs", .0.display())]
+    Gone(PathBuf),
     /// The folder's file system cannot lock files.
     #[error("{}: files cannot be locked here ({source}): name a folder on a disk of this machine with --data-dir", path.display())]
     NoLocks {
@@ -149,6 +152,7 @@ impl LibraryError {
             | Self::Busy(_)
             | Self::Disk { .. }
             | Self::DamagedInUse { .. }
+            | Self::Gone(_)
             | Self::NoLocks { .. } => true,
             Self::NamesTaken { .. }
             | Self::Encode(_)

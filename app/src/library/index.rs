@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{LibraryError, Result};
-use super::{INDEX, PICTURES, files, rescue, schema, sessions};
+use super::{INDEX, PICTURES, Trust, files, rescue, schema, sessions};
 
 /// How long another instance's transaction is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,18 +63,25 @@ pub fn make_folders(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Opens the index, sets a damaged one aside, and tells whether it is new.
-pub fn open_or_rescue(folder: &Path, notices: &mut Vec<String>) -> Result<(Connection, bool)> {
+pub fn open_or_rescue(
+    folder: &Path,
+    trust: Trust,
+    notices: &mut Vec<String>,
+) -> Result<(Connection, bool)> {
     let path = folder.join(INDEX);
-    match open_to_write(&path) {
+    if trust == Trust::None && !rescue::is_unfinished(folder) {
+        rescue::set_aside(folder, "it fails again and again", notices)?;
+    }
+    match open_to_write(&path, trust) {
         Err(LibraryError::Damaged { reason, .. }) => {
             rescue::set_aside(folder, &reason, notices)?;
-            open_to_write(&path)
+            open_to_write(&path, trust)
         }
         opened => opened,
     }
 }
 
-fn open_to_write(path: &Path) -> Result<(Connection, bool)> {
+fn open_to_write(path: &Path, trust: Trust) -> Result<(Connection, bool)> {
     let fault = |error| LibraryError::database(path, error);
     let length = match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => meta.len(),
@@ -102,7 +109,7 @@ fn open_to_write(path: &Path) -> Result<(Connection, bool)> {
          PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"
     );
     db.execute_batch(&settings).map_err(fault)?;
-    if length <= LARGEST_CHECKED && version > 0 {
+    if version > 0 && (length <= LARGEST_CHECKED || trust == Trust::Checked) {
         check(&db, path)?;
     }
     schema::migrate(&db, path)?;

@@ -15,6 +15,7 @@ mod notes;
 mod pictures;
 pub mod records;
 mod rescue;
+mod salvage;
 mod schema;
 mod sessions;
 mod tasks;
@@ -71,6 +72,17 @@ enum Batch {
     Begun,
 }
 
+/// How much an index is trusted when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// A small one is looked through, a large one is believed.
+    Usual,
+    /// It is looked through.
+    Checked,
+    /// It is set aside, whatever it looks like.
+    None,
+}
+
 impl Library {
     /// Opens the library in a folder, which is made where it is missing, and marks this run of the program as living.
     /// `kind` tells what runs: `window`, `draw`, ...
@@ -81,15 +93,15 @@ impl Library {
     /// # Errors
     /// Libraries of newer versions, damaged ones that another instance uses, and whatever the disk says.
     pub fn open(folder: &Path, kind: &str) -> Result<Self> {
-        Self::open_as(folder, kind, SessionId::new())
+        Self::open_as(folder, kind, SessionId::new(), Trust::Usual)
     }
 
     /// As [`Library::open`], for a session whose number is known already.
-    pub(super) fn open_as(folder: &Path, kind: &str, session: SessionId) -> Result<Self> {
+    fn open_as(folder: &Path, kind: &str, session: SessionId, trust: Trust) -> Result<Self> {
         let folder = index::make_folders(folder)?;
         let opening = sessions::Lock::to_open(&folder)?;
         let mut notices = Vec::new();
-        let (db, fresh) = index::open_or_rescue(&folder, &mut notices)?;
+        let (db, fresh) = index::open_or_rescue(&folder, trust, &mut notices)?;
         let mut library = Self {
             identity: index::Identity::of(&folder.join(INDEX)),
             lock: Some(sessions::Lock::of_session(&folder, session)?),
@@ -102,8 +114,9 @@ impl Library {
             in_step: false,
             _copy: None,
         };
-        if fresh {
-            library.index_all_pictures()?;
+        let saved = library.finish_rescue()?;
+        if fresh || saved.is_some() {
+            library.index_all_pictures(saved)?;
         }
         library.begin_session(kind)?;
         library.forget_the_gone();
@@ -306,13 +319,17 @@ impl Library {
     fn check_place(&self) -> Result<()> {
         let path = self.index_path();
         if self.identity.is_some() && index::Identity::of(&path) != self.identity {
-            let source = std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                "the index was moved away or removed while it was open",
-            );
-            return Err(LibraryError::io(&path, "write", source));
+            return Err(LibraryError::Gone(path));
         }
         Ok(())
+    }
+}
+
+impl Library {
+    /// Lets go of an index that cannot be used any more. Nothing is noted in it.
+    fn let_go(mut self) {
+        self.abandon_batch();
+        self.lock = None;
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Library;
 use super::error::Result;
 use super::pictures::json;
-use super::records::{GridId, GridRecord, now};
+use super::records::{GridId, GridRecord, SessionId, now};
 
 /// Reads a record back; one that cannot be read (of a program that knew more) is left out, and said in the log.
 pub(super) fn read<T: DeserializeOwned>(what: &str, id: i64, text: &str) -> Option<T> {
@@ -41,9 +41,13 @@ impl Library {
     /// # Errors
     /// Whatever the disk says.
     pub fn drafts(&self) -> Result<BTreeMap<String, String>> {
+        self.drafts_of(self.session)
+    }
+
+    pub(super) fn drafts_of(&self, session: SessionId) -> Result<BTreeMap<String, String>> {
         let rows = self.rows(
             "SELECT key, value FROM drafts WHERE session = ?1",
-            [self.session.0],
+            [session.0],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         Ok(rows.into_iter().collect())

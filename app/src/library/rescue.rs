@@ -16,7 +16,11 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 /// Names that are tried.
 const MOST_NAMES: u32 = 1000;
 
-/// Puts a damaged index aside under another name. Nothing is deleted.
+/// Tells, in the library's folder, the name of a damaged index from which not everything was taken over yet.
+const UNFINISHED: &str = "library-salvage.txt";
+
+/// Puts a damaged index aside under another name. Nothing is deleted; [`Library::finish_rescue`] takes over what can be read
+/// of it.
 ///
 /// # Errors
 /// If another instance uses it, or the disk refuses.
@@ -31,22 +35,13 @@ pub fn set_aside(folder: &Path, reason: &str, notices: &mut Vec<String>) -> Resu
             reason: reason.to_owned(),
         });
     }
-    let stamp = time::stamp(now());
-    let free = (1..=MOST_NAMES).map(|number| {
-        let number = if number == 1 {
-            String::new()
-        } else {
-            format!("-{number}")
-        };
-        folder.join(format!("library-damaged-{stamp}{number}.db"))
-    });
-    let aside = free
-        .into_iter()
-        .find(|name| !name.exists())
-        .ok_or_else(|| LibraryError::NamesTaken {
-            path: path.clone(),
-            count: MOST_NAMES,
-        })?;
+    let aside = free_name(folder, "library-damaged")?;
+    // Should the program be killed from here on, the next one knows what is to be done.
+    let name = aside.file_name().unwrap_or_default().to_string_lossy();
+    if !is_unfinished(folder) {
+        let note = folder.join(UNFINISHED);
+        files::write(&note, name.as_bytes(), files::Existing::Replace)?;
+    }
     // The log first: it must never meet the new index. What readers share is of no use to anybody.
     for ending in ["-shm", "-wal", ""] {
         let from = folder.join(format!("{INDEX}{ending}"));
@@ -61,22 +56,39 @@ pub fn set_aside(folder: &Path, reason: &str, notices: &mut Vec<String>) -> Resu
     }
     files::sync_folder(folder);
     let notice = format!(
-        "The library's index was damaged ({reason}). It is kept as {}; a new one was begun from the pictures in {}.",
-        aside.display(),
-        folder.join(PICTURES).display()
+        "The library's index was damaged ({reason}). It is kept as {}; a new one was begun.",
+        aside.display()
     );
     tracing::error!("{notice}");
     notices.push(notice);
     Ok(())
 }
 
-/// A file in the library's folder of pictures.
-struct Lying {
-    path: PathBuf,
-    changed: SystemTime,
+/// Whether an index was set aside from which not everything was taken over yet.
+pub fn is_unfinished(folder: &Path) -> bool {
+    folder.join(UNFINISHED).exists()
 }
 
-fn walk(folder: &Path, depth: u32, found: &mut Vec<Lying>) {
+/// A name of the time in the library's folder that is not taken.
+fn free_name(folder: &Path, beginning: &str) -> Result<PathBuf> {
+    let stamp = time::stamp(now());
+    let names = (1..=MOST_NAMES).map(|number| {
+        let number = match number {
+            1 => String::new(),
+            number => format!("-{number}"),
+        };
+        folder.join(format!("{beginning}-{stamp}{number}.db"))
+    });
+    names
+        .into_iter()
+        .find(|name| !name.exists())
+        .ok_or_else(|| LibraryError::NamesTaken {
+            path: folder.join(INDEX),
+            count: MOST_NAMES,
+        })
+}
+
+fn walk(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
@@ -88,14 +100,10 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<Lying>) {
         let (path, Ok(kind)) = (entry.path(), entry.file_type()) else {
             continue;
         };
-        if kind.is_dir() {
-            if depth > 0 {
-                walk(&path, depth - 1, found);
-            }
-        } else if kind.is_file()
-            && let Ok(changed) = entry.metadata().and_then(|meta| meta.modified())
-        {
-            found.push(Lying { path, changed });
+        if kind.is_dir() && depth > 0 {
+            walk(&path, depth - 1, found);
+        } else if kind.is_file() {
+            found.push(path);
         }
     }
 }
@@ -120,53 +128,123 @@ fn is_temporary(path: &Path) -> bool {
 }
 
 impl Library {
-    /// Puts every picture of the library's folder into the index, oldest first, by what it tells about itself.
-    pub(super) fn index_all_pictures(&mut self) -> Result<()> {
-        let known = self.index_pictures_since(Duration::ZERO)?;
-        if known > 0 {
-            self.notices.push(match known {
-                1 => "One picture that was there already is in the library again.".to_owned(),
-                known => {
-                    format!("{known} pictures that were there already are in the library again.")
-                }
-            });
+    /// Takes over what can be read of an index that was set aside, and tells how much that was; `None` if there is none.
+    pub(super) fn finish_rescue(&mut self) -> Result<Option<usize>> {
+        let note = self.folder.join(UNFINISHED);
+        let Ok(name) = std::fs::read_to_string(&note) else {
+            return Ok(None);
+        };
+        let mut saved = None;
+        // A name and nothing else, so that it leads nowhere else.
+        if let Some(name) = Path::new(name.trim()).file_name() {
+            let aside = self.folder.join(name);
+            if aside.is_file() {
+                saved = Some(self.salvage(&aside)?);
+            }
         }
+        std::fs::remove_file(&note).map_err(|error| LibraryError::io(&note, "remove", error))?;
+        Ok(saved)
+    }
+
+    /// Puts every picture of the library's folder into the index, oldest first, by what it tells about itself. Tells the person
+    /// what there is again, with what was `saved` of an earlier index.
+    pub(super) fn index_all_pictures(&mut self, saved: Option<usize>) -> Result<()> {
+        let found = self.index_pictures_since(Duration::ZERO)?;
+        if found == 0 && saved.is_none() {
+            return Ok(());
+        }
+        let saved = saved.map_or(String::new(), |saved| {
+            format!("{saved} of its entries could be read. ")
+        });
+        let pictures = match self.known_paths()?.len() {
+            1 => "One picture is".to_owned(),
+            count => format!("{count} pictures are"),
+        };
+        self.notices
+            .push(format!("{saved}{pictures} in the library again."));
         Ok(())
     }
 
     /// Puts pictures into the index whose file was safe when a run of the program was killed, but whose row was not, and
     /// clears away the beginnings of files. A job that such a picture is the result of is done.
     pub(super) fn index_lost_pictures(&mut self) -> Result<()> {
-        self.index_pictures_since(SETTLED).map(|_| ())
+        let alone = sessions::all(&self.folder)
+            .into_iter()
+            .all(|session| session == self.session || !self.lives(session));
+        let settled = if alone { Duration::ZERO } else { SETTLED };
+        self.index_pictures_since(settled).map(|_| ())
     }
 
     fn index_pictures_since(&mut self, settled: Duration) -> Result<usize> {
         let mut lying = Vec::new();
         walk(&self.folder.join(PICTURES), DEPTH, &mut lying);
-        let age = |file: &Lying| file.changed.elapsed().unwrap_or_default();
-        for file in &lying {
-            if is_temporary(&file.path) && age(file) >= ABANDONED {
+        let known: std::collections::HashSet<PathBuf> = self.known_paths()?.into_iter().collect();
+        lying.retain(|path| !known.contains(path));
+        let mut unknown = Vec::new();
+        for path in lying {
+            // One that is gone meanwhile is no concern.
+            let Ok(changed) = std::fs::metadata(&path).and_then(|meta| meta.modified()) else {
+                continue;
+            };
+            let age = changed.elapsed().unwrap_or_default();
+            if is_temporary(&path) && age >= ABANDONED {
                 // If it stays it does no harm.
-                let _ = std::fs::remove_file(&file.path);
+                let _ = std::fs::remove_file(&path);
+            } else if is_png(&path) && age >= settled {
+                unknown.push((changed, path));
             }
         }
-        let known: std::collections::HashSet<PathBuf> = self.known_paths()?.into_iter().collect();
-        lying.retain(|file| {
-            is_png(&file.path) && age(file) >= settled && !known.contains(&file.path)
-        });
-        lying.sort_by(|a, b| (a.changed, &a.path).cmp(&(b.changed, &b.path)));
+        unknown.sort();
         let mut count = 0;
-        for file in lying {
-            let Some(told) = files::told(&file.path) else {
-                tracing::debug!("{}: no picture of ours", file.path.display());
+        for (changed, path) in unknown {
+            let Some(told) = files::told(&path) else {
+                tracing::debug!("{}: no picture of ours", path.display());
                 continue;
             };
             self.atomically(|library| {
                 library.forget_task_of(&told.request)?;
-                library.index_file(PictureId::new(), &file.path, millis(file.changed), &told)
+                library.index_file(PictureId::new(), &path, millis(changed), &told)
             })?;
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Writes an index that was removed while it was open again, from what is still open: to its place, or beside it if
+    /// there is another one by now. Then lets go of it.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub(super) fn bring_back(&mut self) -> Result<Option<String>> {
+        self.abandon_batch();
+        let folder = super::index::make_folders(&self.folder)?;
+        let _opening = sessions::Lock::to_open(&folder)?;
+        let path = self.index_path();
+        let mut notice = None;
+        let target = if path.exists() {
+            let beside = free_name(&folder, "library-removed")?;
+            notice = Some(format!(
+                "The library's index was replaced by another one while it was open. What it held is kept as {}.",
+                beside.display()
+            ));
+            beside
+        } else {
+            // Logs of the one that was removed must never meet the new one.
+            for ending in ["-wal", "-shm"] {
+                let _ = std::fs::remove_file(folder.join(format!("{INDEX}{ending}")));
+            }
+            path
+        };
+        let new = folder.join(format!("{INDEX}.new"));
+        let _ = std::fs::remove_file(&new);
+        self.db
+            .execute("VACUUM INTO ?1", [new.to_string_lossy()])
+            .map_err(|error| self.fault(error))?;
+        let synced = std::fs::File::open(&new).and_then(|file| file.sync_all());
+        synced
+            .and_then(|()| std::fs::rename(&new, &target))
+            .map_err(|error| LibraryError::io(&target, "write", error))?;
+        files::sync_folder(&folder);
+        Ok(notice)
     }
 }

@@ -85,7 +85,7 @@ fn held(path: &Path) -> bool {
     match File::open(path) {
         // Shared, so that two who look at once do not take each other for the session.
         Ok(file) => file.try_lock_shared().is_err(),
-        Err(error) => error.kind() != ErrorKind::NotFound,
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     }
 }
 

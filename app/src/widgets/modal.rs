@@ -53,9 +53,7 @@ impl<'a> Dialog<'a> {
             .corner_radius(t.size.radius_l + 2.0)
             .shadow(t.shadow_dialog())
             .inner_margin(Margin::same(20));
-        let id = Id::unique(("dialog", self.id));
-        let shown = Modal::new(id)
-            .area(Modal::default_area(id).default_size(room.size()))
+        let shown = Modal::new(Id::unique(("dialog", self.id)))
             .backdrop_color(t.scrim)
             .frame(frame)
             .show(ctx, |ui| {

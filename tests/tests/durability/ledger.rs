@@ -165,11 +165,7 @@ impl Ledger {
         let known: BTreeSet<PathBuf> = rows.into_iter().map(|row| row.path).collect();
         for path in pngs(&library.folder().join(PICTURES)) {
             image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            assert!(
-                known.contains(&path) || is_young(&path),
-                "{} is not known",
-                path.display()
-            );
+            assert!(known.contains(&path), "{} is not known", path.display());
         }
     }
 
@@ -186,12 +182,6 @@ impl Ledger {
             assert_ne!(message.state, MessageState::Writing);
         }
     }
-}
-
-/// A lost picture is put into the index only once it is sure that nobody is about to.
-fn is_young(path: &Path) -> bool {
-    let changed = std::fs::metadata(path).unwrap().modified().unwrap();
-    changed.elapsed().unwrap_or_default().as_secs() < 30
 }
 
 fn pngs(folder: &Path) -> Vec<PathBuf> {

@@ -183,3 +183,38 @@ fn a_picture_whose_row_was_lost_is_found_and_its_job_is_done() {
     assert_ne!(restored.tasks[0].id, job.id);
     assert!(!rubbish.exists());
 }
+
+#[test]
+fn a_clock_that_goes_back_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut early = window(folder.path());
+    early.adopt().unwrap();
+    early.put_draft("create", "1").unwrap();
+    early
+        .database()
+        .execute_batch("UPDATE drafts SET changed = 99999999999999; UPDATE pictures SET created = 99999999999999")
+        .unwrap();
+    let first = early.save_picture(new_picture("first", 1)).unwrap();
+    early
+        .database()
+        .execute(
+            "UPDATE pictures SET created = 99999999999999, id = id + (1 << 60)",
+            [],
+        )
+        .unwrap();
+    kill(early);
+    let mut late = window(folder.path());
+    late.put_draft("create", "2").unwrap();
+    late.save_picture(new_picture("second", 2)).unwrap();
+    kill(late);
+    let restored = window(folder.path()).adopt().unwrap();
+    assert_eq!(restored.drafts["create"], "2");
+    let seeds: Vec<u64> = restored
+        .pictures
+        .iter()
+        .map(|picture| picture.request.seed)
+        .collect();
+    assert_eq!(seeds, [2, first.request.seed]);
+    let numbers: Vec<PictureId> = (0..1000).map(|_| PictureId::new()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+}

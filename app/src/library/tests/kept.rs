@@ -214,7 +214,17 @@ fn conversations_and_what_is_found_in_them() {
     assert_eq!(found("%%"), []);
     assert_eq!(found("\"huí\""), [Some(answer.id)]);
     assert_eq!(found("wind storm"), [Some(answer.id)]);
-    for nothing in ["", "  ", "AND", "wind OR шторм", "NEAR(", "text:storm", "*"] {
+    for nothing in [
+        "",
+        "  ",
+        "AND",
+        "wind OR шторм",
+        "NEAR(",
+        "text:storm",
+        "\0",
+        "sto\0rm x",
+        "*",
+    ] {
         assert_eq!(found(nothing), [], "{nothing}");
     }
     let excerpt = &library.search_conversations("wind", 10).unwrap()[0].excerpt;
@@ -235,4 +245,43 @@ fn conversations_and_what_is_found_in_them() {
     assert_eq!(ids(&library, "calm"), []);
     assert_eq!(library.messages(old.id).unwrap(), []);
     assert_eq!(library.conversations().unwrap().len(), 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_unicode_come_back_as_they_were() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let strange = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"fox-\xff\xfe.png"));
+    let mut library = window(folder.path());
+    let new = new_picture("a fox", 1);
+    let bytes = files::encode(&new.picture, &new.request, None).unwrap();
+    let written = files::write(&strange, &bytes, files::Existing::Keep).unwrap();
+    let saved = library
+        .save_picture(NewPicture {
+            file: Some(written),
+            ..new
+        })
+        .unwrap();
+    let read = library.picture(saved.id).unwrap().unwrap();
+    assert_eq!(read.path, strange.canonicalize().unwrap());
+    assert!(read.path.is_file());
+}
+
+/// The library's folder may be moved as a whole.
+#[test]
+fn pictures_are_found_where_the_folder_is() {
+    let outer = tempfile::tempdir().unwrap();
+    let (from, to) = (outer.path().join("a"), outer.path().join("b"));
+    let mut library = window(&from);
+    library.save_picture(new_picture("a fox", 1)).unwrap();
+    drop(library);
+    std::fs::rename(&from, &to).unwrap();
+    let found = Library::open_read_only(&to)
+        .unwrap()
+        .pictures(&all())
+        .unwrap();
+    assert!(found[0].path.starts_with(to.canonicalize().unwrap()) && found[0].path.is_file());
 }

@@ -1,5 +1,6 @@
 //! The library by itself. Kills are in the whole-program tests.
 
+mod keeper;
 mod keeping;
 mod kept;
 mod troubles;

@@ -1,12 +1,8 @@
-//! Damage, other versions, full disks, and what the keeper makes of them.
-
-use std::time::{Duration, Instant};
+//! Damage, other versions, and looking without touching.
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn sound(library: &Library) {
+pub(super) fn sound(library: &Library) {
     let said: String = library
         .database()
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -15,7 +11,7 @@ fn sound(library: &Library) {
 }
 
 /// A library with one of everything; gives the files of its pictures.
-fn filled(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn filled(folder: &Path) -> Vec<PathBuf> {
     let mut library = window(folder);
     library.adopt().unwrap();
     let paths = (1..=3).map(|seed| {
@@ -70,6 +66,7 @@ fn a_damaged_index_is_set_aside_and_begun_anew() {
             told.contains("damaged") && told.contains("3 pictures"),
             "case {number}: {told}"
         );
+        assert!(!rescue::is_unfinished(folder.path()));
         let mut found: Vec<_> = restored
             .pictures
             .into_iter()
@@ -97,6 +94,78 @@ fn a_damaged_index_is_set_aside_and_begun_anew() {
         drop(library);
         assert!(window(folder.path()).take_notices().is_empty());
     }
+}
+
+/// Overwrites one page of the file.
+pub(super) fn tear(index: &Path, page: u64) {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    let mut file = std::fs::File::options().write(true).open(index).unwrap();
+    file.seek(SeekFrom::Start(page * 4096)).unwrap();
+    file.write_all(&[0x5a; 4096]).unwrap();
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_index_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = filled(folder.path());
+    let mut library = window(folder.path());
+    library.adopt().unwrap();
+    let chat = library.conversations().unwrap().remove(0);
+    library
+        .together(|library| {
+            (0..400).try_for_each(|number| {
+                let text = format!("{number} {}", "words ".repeat(100));
+                library.put_message(&message(chat.id, &text, MessageState::Done))
+            })
+        })
+        .unwrap();
+    let favourite = library.pictures(&all()).unwrap().remove(0);
+    library.set_favourite(favourite.id, true).unwrap();
+    let leaf: u64 = library
+        .database()
+        .query_row(
+            "SELECT pageno FROM dbstat WHERE name = 'messages' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 20",
+            [],
+            |row| row.get::<_, i64>(0),
+        )
+        .unwrap() as u64;
+    kill(library);
+    tear(&folder.path().join(INDEX), leaf - 1);
+    let mut library = window(folder.path());
+    let restored = library.adopt().unwrap();
+    assert_eq!(restored.drafts["create"], "1");
+    assert_eq!(restored.conversations, [chat.clone()]);
+    let messages = library.messages(chat.id).unwrap();
+    // A page holds a few of them.
+    assert!((380..401).contains(&messages.len()), "{}", messages.len());
+    assert_eq!(
+        library.search_conversations("words", 1000).unwrap().len(),
+        messages.len() - 1
+    );
+    assert!(library.picture(favourite.id).unwrap().unwrap().favourite);
+    assert_eq!(restored.pictures.len(), paths.len());
+    sound(&library);
+}
+
+#[test]
+fn a_rescue_that_was_killed_is_finished_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let index = folder.path().join(INDEX);
+    let aside = folder.path().join("library-damaged-x.db");
+    std::fs::rename(&index, &aside).unwrap();
+    std::fs::write(
+        folder.path().join("library-salvage.txt"),
+        "library-damaged-x.db",
+    )
+    .unwrap();
+    let mut library = window(folder.path());
+    let restored = library.adopt().unwrap();
+    assert_eq!(
+        (restored.conversations.len(), restored.pictures.len()),
+        (1, 3)
+    );
+    assert!(aside.exists() && !rescue::is_unfinished(folder.path()));
 }
 
 #[test]
@@ -197,217 +266,4 @@ fn looking_changes_nothing_and_makes_nothing() {
     // It sees what is written meanwhile, and hinders nobody.
     library.save_picture(new_picture("two", 2)).unwrap();
     assert_eq!(looking.pictures(&all()).unwrap().len(), 2);
-}
-
-fn keeper(folder: &Path) -> Keeper {
-    Keeper::start(folder.to_owned(), adopt::WINDOW, Arc::new(|| ()))
-}
-
-/// Events until one is what is waited for, that one included.
-fn until(keeper: &Keeper, wanted: impl Fn(&LibraryEvent) -> bool) -> Vec<LibraryEvent> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut events = Vec::new();
-    loop {
-        let event = keeper
-            .events()
-            .recv_deadline(deadline)
-            .unwrap_or_else(|_| panic!("only {events:?}"));
-        let found = wanted(&event);
-        events.push(event);
-        if found {
-            return events;
-        }
-    }
-}
-
-fn draft(keeper: &Keeper, number: usize) {
-    let value = format!("{number}{}", "x".repeat(5000));
-    keeper.save("what you typed", move |library| {
-        library.put_draft(&number.to_string(), &value)?;
-        Ok(Some(LibraryEvent::DraftSaved {
-            key: number.to_string(),
-            at: now(),
-        }))
-    });
-}
-
-fn saved(events: &[LibraryEvent]) -> Vec<usize> {
-    let number = |event: &LibraryEvent| match event {
-        LibraryEvent::DraftSaved { key, .. } => key.parse().ok(),
-        _ => None,
-    };
-    events.iter().filter_map(number).collect()
-}
-
-#[test]
-fn a_full_disk_is_said_once_and_survived() {
-    let folder = tempfile::tempdir().unwrap();
-    let keeper = keeper(folder.path());
-    until(&keeper, |event| matches!(event, LibraryEvent::Opened(_)));
-    keeper.save("a limit", |library| {
-        let pages: i64 = library
-            .database()
-            .query_row("PRAGMA page_count", [], |row| row.get(0))
-            .unwrap();
-        library
-            .database()
-            .pragma_update(None, "max_page_count", pages + 4)
-            .unwrap();
-        Ok(Some(LibraryEvent::Done {
-            what: "limit".into(),
-        }))
-    });
-    until(&keeper, |event| matches!(event, LibraryEvent::Done { .. }));
-    for number in 0..20 {
-        draft(&keeper, number);
-    }
-    let events = until(&keeper, |event| {
-        matches!(event, LibraryEvent::Trouble { .. })
-    });
-    let Some(LibraryEvent::Trouble { what, message }) = events.last() else {
-        unreachable!()
-    };
-    assert_eq!(what, "what you typed");
-    assert!(
-        message.contains("disk is full") && message.contains("nothing is lost"),
-        "{message}"
-    );
-    let before = saved(&events);
-    assert!(!keeper.flush(Duration::from_millis(1500)));
-    assert!(keeper.waiting() > 0);
-    // Questions are answered meanwhile, and changes that are asked for fail at once.
-    keeper.ask("the pictures", |library| {
-        Ok(Some(LibraryEvent::Pictures(library.pictures(&all())?)))
-    });
-    let asked = until(&keeper, |event| matches!(event, LibraryEvent::Pictures(_)));
-    assert_eq!(asked.len(), 1, "trouble was said again: {asked:?}");
-    keeper.ask("space", |library| {
-        library
-            .database()
-            .pragma_update(None, "max_page_count", 1 << 20)
-            .unwrap();
-        Ok(None)
-    });
-    let after = until(&keeper, |event| matches!(event, LibraryEvent::Recovered));
-    let numbers: Vec<usize> = before.into_iter().chain(saved(&after)).collect();
-    assert_eq!(numbers, (0..20).collect::<Vec<_>>(), "each once, in order");
-    assert!(keeper.flush(PATIENCE));
-    drop(keeper);
-    let mut again = window(folder.path());
-    assert_eq!(again.adopt().unwrap().drafts.len(), 20);
-    sound(&again);
-}
-
-#[test]
-fn a_folder_that_cannot_be_written_is_said_and_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("mine");
-    std::fs::write(&place, "a file in the way").unwrap();
-    let keeper = keeper(&place);
-    draft(&keeper, 1);
-    let events = until(&keeper, |event| {
-        matches!(event, LibraryEvent::Trouble { .. })
-    });
-    assert_eq!(events.len(), 1);
-    keeper.ask("the pictures", |library| {
-        Ok(Some(LibraryEvent::Pictures(library.pictures(&all())?)))
-    });
-    until(&keeper, |event| {
-        matches!(event, LibraryEvent::Failed { .. })
-    });
-    std::fs::remove_file(&place).unwrap();
-    let events = until(&keeper, |event| matches!(event, LibraryEvent::Recovered));
-    assert!(matches!(events[0], LibraryEvent::Opened(_)), "{events:?}");
-    assert_eq!(saved(&events), [1]);
-}
-
-#[test]
-fn one_failure_is_nobody_elses() {
-    let folder = tempfile::tempdir().unwrap();
-    let keeper = keeper(folder.path());
-    draft(&keeper, 1);
-    keeper.save("nonsense", |library| {
-        library.put_draft("2", "never")?;
-        Err(LibraryError::Encode("no picture".into()))
-    });
-    keeper.save("a fault", |_| panic!("on purpose"));
-    draft(&keeper, 3);
-    let events = until(
-        &keeper,
-        |event| matches!(event, LibraryEvent::DraftSaved { key, .. } if key == "3"),
-    );
-    assert_eq!(saved(&events), [1, 3]);
-    assert!(keeper.flush(PATIENCE));
-    drop(keeper);
-    let drafts = window(folder.path()).adopt().unwrap().drafts;
-    assert_eq!(drafts.keys().collect::<Vec<_>>(), ["1", "3"]);
-}
-
-#[test]
-fn a_client_that_takes_no_events_hinders_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let keeper = keeper(folder.path());
-    for number in 0..2000 {
-        draft(&keeper, number);
-    }
-    assert!(keeper.flush(PATIENCE));
-    let events = until(
-        &keeper,
-        |event| matches!(event, LibraryEvent::DraftSaved { key, .. } if key == "1999"),
-    );
-    assert_eq!(saved(&events).len(), 2000);
-}
-
-/// `cargo test --release -p diptych --lib library::tests::troubles::speed -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let folder = tempfile::tempdir_in(".").unwrap();
-    let begun = Instant::now();
-    let mut library = window(folder.path());
-    println!("new library: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
-    let rate = |count: usize, begun: Instant| count as f64 / begun.elapsed().as_secs_f64();
-    let begun = Instant::now();
-    for number in 0..500 {
-        library
-            .put_draft("create", &format!("{number} {}", "x".repeat(200)))
-            .unwrap();
-    }
-    println!("drafts, each waited for: {:.0}/s", rate(500, begun));
-    let begun = Instant::now();
-    let (mut new, side) = (new_picture("a fox", 1), 512);
-    let rgb = (0..side * side * 3)
-        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
-    new.picture = Arc::new(Picture {
-        width: side,
-        height: side,
-        rgb,
-    });
-    for seed in 0..50 {
-        new.id = PictureId::new();
-        new.request.seed = seed;
-        library.save_picture(new.clone()).unwrap();
-    }
-    println!("pictures of 512x512 (noise): {:.0}/s", rate(50, begun));
-    drop(library);
-    let keeper = keeper(folder.path());
-    until(&keeper, |event| matches!(event, LibraryEvent::Opened(_)));
-    let begun = Instant::now();
-    for number in 0..20_000usize {
-        keeper.save("text", move |library| {
-            library.put_draft("create", &format!("{number} {}", "x".repeat(200)))?;
-            Ok(None)
-        });
-    }
-    assert!(keeper.flush(PATIENCE));
-    println!("drafts through the keeper: {:.0}/s", rate(20_000, begun));
-    drop(keeper);
-    let begun = Instant::now();
-    let restored = window(folder.path()).adopt().unwrap();
-    println!(
-        "opened with {} pictures: {:.1} ms",
-        restored.pictures.len(),
-        begun.elapsed().as_secs_f64() * 1e3
-    );
 }

@@ -101,6 +101,10 @@ impl House {
         let late = std::mem::replace(&mut self.opened, true);
         self.settings = Settings::read(&restored.settings);
         self.effect(Effect::Look);
+        for notice in &restored.notices {
+            self.log
+                .notify(Level::Error, "The library was mended", notice.clone());
+        }
         let mut tasks = restored.tasks.clone();
         tasks.sort_by(|a, b| a.position.total_cmp(&b.position));
         let mut left = 0;

@@ -1,271 +1,29 @@
-//! The library on a thread of its own, for clients that never wait for the disk.
-//!
-//! What is to be kept stands in line and is kept in order, many at once where many wait. When the disk is full or does not
-//! answer, the line stands still, in memory, and is tried again until it moves; the person is told once, and once more
-//! when all is well. Questions are answered meanwhile.
+//! The thread itself.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Sender, TrySendError};
 
-use super::Library;
-use super::adopt::Restored;
-use super::chats::Found;
-use super::error::{LibraryError, Result};
-use super::records::{
-    Conversation, ConversationId, Message, Millis, PictureRecord, SessionId, TaskRecord,
-};
+use super::{Item, LibraryEvent, Line, Op, Shared};
+use crate::library::error::{LibraryError, Result};
+use crate::library::records::SessionId;
+use crate::library::{Library, Restored, Trust};
 
-/// Events that wait to be taken in the channel; further ones wait behind it.
-const EVENTS: usize = 256;
 /// Most changes that become one transaction, and the longest time for gathering them.
 const LARGEST_BATCH: usize = 256;
 const LONGEST_BATCH: Duration = Duration::from_millis(25);
 /// Waiting times between tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long the end of the thread is waited for when a keeper is dropped.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// How often events are offered again to a client that does not take them.
 const OFFER: Duration = Duration::from_millis(20);
 
-/// What the library tells. Everything it tells as kept is on the disk.
-#[allow(clippy::large_enum_variant, reason = "few of them exist at a time")]
-#[derive(Clone, Debug)]
-pub enum LibraryEvent {
-    /// The library is open; what there was. The first event, unless there is trouble.
-    Opened(Box<Restored>),
-    /// A picture is kept.
-    PictureSaved(PictureRecord),
-    /// Text is kept.
-    DraftSaved {
-        /// The window's key for it.
-        key: String,
-        /// When.
-        at: Millis,
-    },
-    /// A conversation as it is kept.
-    Conversation(Box<Conversation>),
-    /// Messages of a conversation.
-    Messages {
-        /// The conversation.
-        conversation: ConversationId,
-        /// All of them.
-        messages: Vec<Message>,
-    },
-    /// Pictures that were asked for.
-    Pictures(Vec<PictureRecord>),
-    /// Jobs that were asked for, or were taken over later.
-    Tasks(Vec<TaskRecord>),
-    /// What a search found.
-    Found {
-        /// What was searched for.
-        text: String,
-        /// Where it is.
-        found: Vec<Found>,
-    },
-    /// Something else is done.
-    Done {
-        /// In a person's words.
-        what: String,
-    },
-    /// Something cannot be kept for now. It stays in memory and is tried again, with everything behind it.
-    Trouble {
-        /// In a person's words.
-        what: String,
-        /// Cause and remedy.
-        message: String,
-    },
-    /// The trouble is over and everything is kept.
-    Recovered,
-    /// Something cannot be done, and is not tried again.
-    Failed {
-        /// In a person's words.
-        what: String,
-        /// Cause and remedy.
-        message: String,
-    },
-}
-
-type Op = Box<dyn FnMut(&mut Library) -> Result<Option<LibraryEvent>> + Send>;
-
-struct Item {
-    what: String,
-    op: Op,
-    /// Whether it is tried again; questions are not.
-    kept: bool,
-}
-
-#[derive(Default)]
-struct Line {
-    items: VecDeque<Item>,
-    /// Changes that are not on the disk, those in hand included.
-    unsaved: usize,
-    stop: bool,
-    ended: bool,
-}
-
-struct Shared {
-    line: Mutex<Line>,
-    /// Something was put into the line, or it is to stop.
-    more: Condvar,
-    /// Something was kept, or the thread ended.
-    less: Condvar,
-}
-
-impl Shared {
-    fn line(&self) -> MutexGuard<'_, Line> {
-        // Nothing in here panics while it holds the line.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The library's thread. Dropped, it keeps what it can, at most for two seconds.
-pub struct Keeper {
-    shared: Arc<Shared>,
-    events: Receiver<LibraryEvent>,
-    session: SessionId,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keeper {
-    /// Starts the thread, which opens the library in a folder, takes over what dead sessions left ([`Library::adopt`]), and
-    /// tells it as [`LibraryEvent::Opened`]. A library that cannot be opened is [`LibraryEvent::Trouble`] and tried again.
-    /// `wake` is called, on the library's thread, when there are events to be taken.
-    pub fn start(folder: PathBuf, kind: &'static str, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
-        let shared = Arc::new(Shared {
-            line: Mutex::default(),
-            more: Condvar::new(),
-            less: Condvar::new(),
-        });
-        let (sender, events) = crossbeam_channel::bounded(EVENTS);
-        let session = SessionId::new();
-        let mut worker = Worker {
-            shared: Arc::clone(&shared),
-            folder,
-            kind,
-            session,
-            library: None,
-            outbox: VecDeque::new(),
-            sender,
-            wake,
-            troubled: false,
-            pause: FIRST_PAUSE,
-            retry_at: None,
-        };
-        let thread = std::thread::Builder::new()
-            .name("diptych-library".into())
-            .spawn(move || worker.run());
-        let thread = match thread {
-            Ok(thread) => Some(thread),
-            Err(error) => {
-                tracing::error!("no thread for the library: {error}");
-                shared.line().ended = true;
-                None
-            }
-        };
-        Self {
-            shared,
-            events,
-            session,
-            thread,
-        }
-    }
-
-    /// Keeps something: `op` runs on the library's thread, after everything that was put there before. After a failure that
-    /// may pass it runs again, so that it must do the same each time. Its event is told once all is on the disk. `what` names
-    /// it in messages, in a person's words: "the conversation".
-    pub fn save(
-        &self,
-        what: impl Into<String>,
-        op: impl FnMut(&mut Library) -> Result<Option<LibraryEvent>> + Send + 'static,
-    ) {
-        self.put(what.into(), Box::new(op), true);
-    }
-
-    /// Asks for something, after everything that was put there before, unless that cannot be kept for now. It is not tried
-    /// again; failures are [`LibraryEvent::Failed`].
-    pub fn ask(
-        &self,
-        what: impl Into<String>,
-        op: impl FnMut(&mut Library) -> Result<Option<LibraryEvent>> + Send + 'static,
-    ) {
-        self.put(what.into(), Box::new(op), false);
-    }
-
-    fn put(&self, what: String, op: Op, kept: bool) {
-        let mut line = self.shared.line();
-        line.unsaved += usize::from(kept);
-        line.items.push_back(Item { what, op, kept });
-        drop(line);
-        self.shared.more.notify_one();
-    }
-
-    /// Where events come out.
-    pub fn events(&self) -> &Receiver<LibraryEvent> {
-        &self.events
-    }
-
-    /// Changes that are not on the disk yet.
-    pub fn waiting(&self) -> usize {
-        self.shared.line().unsaved
-    }
-
-    /// Waits until everything is on the disk, at most so long; tells whether it is.
-    pub fn flush(&self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
-        let mut line = self.shared.line();
-        while line.unsaved > 0 && !line.ended {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                return false;
-            };
-            line = self
-                .shared
-                .less
-                .wait_timeout(line, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        line.unsaved == 0
-    }
-
-    /// This run of the program, known before the library is open.
-    pub fn session(&self) -> Option<SessionId> {
-        Some(self.session)
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let deadline = Instant::now() + LAST_PATIENCE;
-        let mut line = self.shared.line();
-        line.stop = true;
-        self.shared.more.notify_one();
-        while !line.ended {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                // A disk that does not answer must not keep the program from ending.
-                return;
-            };
-            line = self
-                .shared
-                .less
-                .wait_timeout(line, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        drop(line);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Worker {
+/// Does what stands in line.
+pub(super) struct Worker {
     shared: Arc<Shared>,
     folder: PathBuf,
     kind: &'static str,
@@ -280,6 +38,12 @@ struct Worker {
     pause: Duration,
     /// When changes are tried again.
     retry_at: Option<Instant>,
+    /// Whether the library was open before, to write.
+    opened: bool,
+    /// Whether what could be read was told although nothing can be written.
+    looked: bool,
+    /// How the index is to be opened.
+    trust: Trust,
 }
 
 /// What is to be done next.
@@ -292,7 +56,33 @@ enum Next {
 }
 
 impl Worker {
-    fn run(&mut self) {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        folder: PathBuf,
+        kind: &'static str,
+        session: SessionId,
+        sender: Sender<LibraryEvent>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self {
+            shared,
+            folder,
+            kind,
+            session,
+            library: None,
+            outbox: VecDeque::new(),
+            sender,
+            wake,
+            troubled: false,
+            pause: FIRST_PAUSE,
+            retry_at: None,
+            opened: false,
+            looked: false,
+            trust: Trust::Usual,
+        }
+    }
+
+    pub(super) fn run(&mut self) {
         loop {
             let next = self.next();
             match next {
@@ -351,18 +141,81 @@ impl Worker {
     }
 
     fn open(&mut self) {
-        let opened =
-            Library::open_as(&self.folder, self.kind, self.session).and_then(|mut library| {
-                let restored = library.adopt()?;
-                Ok((library, restored))
+        let mut opened = Library::open_as(&self.folder, self.kind, self.session, self.trust);
+        let mut restored = None;
+        if !self.opened {
+            opened = opened.and_then(|mut library| {
+                restored = Some(library.adopt()?);
+                Ok(library)
             });
+        }
         match opened {
-            Ok((library, restored)) => {
+            Ok(mut library) => {
+                let notices = library.take_notices();
                 self.library = Some(library);
-                self.tell(LibraryEvent::Opened(Box::new(restored)));
+                self.opened = true;
+                match restored {
+                    Some(restored) => self.tell(LibraryEvent::Opened(Box::new(restored))),
+                    // It had to be opened anew, which a client need not know but for this.
+                    None => notices.into_iter().for_each(|notice| {
+                        self.failed("The library had to be mended".to_owned(), notice);
+                    }),
+                }
                 self.all_well();
             }
-            Err(error) => self.trouble("the library", &error),
+            Err(error) => {
+                self.look();
+                self.trouble("the library", &error);
+            }
+        }
+    }
+
+    /// Where nothing can be written, what was kept before can perhaps be read.
+    fn look(&mut self) {
+        if self.opened || std::mem::replace(&mut self.looked, true) {
+            return;
+        }
+        let looked = Library::open_read_only(&self.folder)
+            .and_then(|mut library| library.look_at_all(self.session));
+        match looked {
+            Ok(restored) if !is_empty(&restored) => {
+                self.tell(LibraryEvent::Opened(Box::new(restored)));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("the library cannot be read either: {error}"),
+        }
+    }
+
+    /// What is to be done about an index that cannot be used any more, before the next try.
+    fn cure(&mut self, error: &LibraryError) {
+        match error {
+            LibraryError::Damaged { .. } => {
+                // If looking through it finds nothing, and it fails again, it is not trusted any more.
+                self.trust = match self.trust {
+                    Trust::Usual => Trust::Checked,
+                    Trust::Checked | Trust::None => Trust::None,
+                };
+                if let Some(library) = self.library.take() {
+                    library.let_go();
+                }
+            }
+            LibraryError::Gone(_) => {
+                let brought = self.library.as_mut().map(Library::bring_back);
+                match brought {
+                    Some(Ok(notice)) => {
+                        if let Some(library) = self.library.take() {
+                            library.let_go();
+                        }
+                        let notice = notice.unwrap_or_else(|| error.to_string());
+                        self.failed("The library had to be mended".to_owned(), notice);
+                    }
+                    Some(Err(error)) => {
+                        tracing::warn!("the index cannot be written again: {error}")
+                    }
+                    None => {}
+                }
+            }
+            _ => {}
         }
     }
 
@@ -373,7 +226,10 @@ impl Worker {
         };
         match answer {
             Ok(Ok(event)) => event.into_iter().for_each(|event| self.tell(event)),
-            Ok(Err(error)) => self.failed(item.what, error.to_string()),
+            Ok(Err(error)) => {
+                self.cure(&error);
+                self.failed(item.what, error.to_string());
+            }
             Err(message) => self.failed(item.what, message),
         }
     }
@@ -395,7 +251,9 @@ impl Worker {
                     done.push(item);
                     events.extend(event);
                 }
-                Ok(Err(error)) if error.passes() => {
+                Ok(Err(error))
+                    if error.passes() || matches!(error, LibraryError::Damaged { .. }) =>
+                {
                     trouble = Some((item.what.clone(), error));
                     items.push_front(item);
                     break;
@@ -434,8 +292,19 @@ impl Worker {
         }
         match trouble {
             None => {
+                self.trust = Trust::Usual;
                 events.into_iter().for_each(|event| self.tell(event));
                 self.all_well();
+            }
+            // What can be mended is tried again at once.
+            Some((_, LibraryError::Damaged { path, reason })) if self.trust != Trust::None => {
+                self.cure(&LibraryError::Damaged { path, reason });
+            }
+            Some((_, LibraryError::Gone(path))) => {
+                self.cure(&LibraryError::Gone(path.clone()));
+                if self.library.is_some() {
+                    self.trouble("the library", &LibraryError::Gone(path));
+                }
             }
             Some((what, error)) => self.trouble(&what, &error),
         }
@@ -523,4 +392,13 @@ fn attempt(
 ) -> std::result::Result<Result<Option<LibraryEvent>>, String> {
     catch_unwind(AssertUnwindSafe(|| op(library)))
         .map_err(|_| "a fault of the program; please report it".to_owned())
+}
+
+/// Whether there is nothing to show.
+fn is_empty(restored: &Restored) -> bool {
+    restored.pictures.is_empty()
+        && restored.conversations.is_empty()
+        && restored.grids.is_empty()
+        && restored.drafts.is_empty()
+        && restored.settings.is_empty()
 }
