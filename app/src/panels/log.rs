@@ -1,6 +1,6 @@
 //! The drawer "What happened".
 
-use egui::{Align, Label, Layout, RichText, ScrollArea, Ui};
+use egui::{Align, Label, Layout, Rect, RichText, ScrollArea, Ui, UiBuilder};
 
 use super::Gui;
 use crate::studio::Studio;
@@ -17,6 +17,9 @@ use crate::widgets::text;
 
 /// Lines that are drawn; older ones come with a button.
 const LINES: usize = 150;
+
+/// Room for time and button at the right of a line.
+const ASIDE: f32 = 104.0;
 
 /// What the drawer remembers between frames.
 #[derive(Clone)]
@@ -215,32 +218,23 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
 fn row(ui: &mut Ui, gui: &Gui<'_>, line: &Line, now: i64) -> bool {
     let t = &gui.tokens;
     let (icon, colour, _) = look(line.level, t);
-    let mut copy = false;
-    let frame = egui::Frame::new().inner_margin(egui::Margin::symmetric(0, 8));
+    let lead = t.size.icon_s + 10.0;
+    let frame = egui::Frame::new().inner_margin(egui::Margin::symmetric(0, 9));
     let shown = frame.show(ui, |ui| {
-        ui.set_width(ui.available_width());
+        let width = ui.available_width();
+        ui.set_width(width);
+        let top = ui.cursor().min;
         ui.horizontal_top(|ui| {
-            ui.spacing_mut().item_spacing.x = 10.0;
-            theme::icon_tinted(ui, icon, t.size.icon_s, colour);
+            ui.spacing_mut().item_spacing.x = 0.0;
+            // Icon, time and button are put into this room below.
+            ui.add_space(lead);
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 3.0;
-                ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
-                    ui.spacing_mut().item_spacing.x = 6.0;
-                    let name = format!("Copy: {}", line.title);
-                    let button = IconButton::new(Icon::Copy, &name).small();
-                    let top = ui.cursor();
-                    let place = egui::Rect::from_min_size(
-                        egui::pos2(top.right() - t.size.control_s, top.top() - 4.0),
-                        egui::Vec2::splat(t.size.control_s),
-                    );
-                    ui.add_space(t.size.control_s);
-                    copy = ui.put(place, button).clicked();
-                    text::caption(ui, &ago(now, line.at)).on_hover_text(clock(line.at));
-                    ui.with_layout(Layout::top_down(Align::Min), |ui| {
-                        let font = theme::medium(ui.ctx(), t.size.font_body);
-                        let title = RichText::new(&line.title).font(font).color(t.text);
-                        ui.add(Label::new(title).wrap());
-                    });
+                ui.scope(|ui| {
+                    ui.set_max_width(width - lead - ASIDE);
+                    let font = theme::medium(ui.ctx(), t.size.font_body);
+                    let title = RichText::new(&line.title).font(font).color(t.text);
+                    ui.add(Label::new(title).wrap());
                 });
                 if !line.text.is_empty() {
                     let words = RichText::new(&line.text).color(t.text_muted);
@@ -248,11 +242,32 @@ fn row(ui: &mut Ui, gui: &Gui<'_>, line: &Line, now: i64) -> bool {
                 }
             });
         });
+        top
     });
-    let under = shown.response.rect;
+    let (rect, top) = (shown.response.rect, shown.inner);
+    let middle = top.y + 8.0;
+    let at = egui::pos2(top.x + t.size.icon_s / 2.0, middle);
+    theme::paint_icon(ui.painter(), at, t.size.icon_s, icon, colour);
+    let aside = Rect::from_min_max(
+        egui::pos2(rect.right() - ASIDE, middle - t.size.control_s / 2.0),
+        egui::pos2(rect.right(), middle + t.size.control_s / 2.0),
+    );
+    let builder = UiBuilder::new()
+        .id_salt(line.number)
+        .max_rect(aside)
+        .layout(Layout::right_to_left(Align::Center));
+    // Not a scope: the next line is to follow the text, not this.
+    let mut side = ui.new_child(builder);
+    side.spacing_mut().item_spacing.x = 2.0;
+    let name = format!("Copy: {}", line.title);
+    let button = IconButton::new(Icon::Copy, &name)
+        .small()
+        .colour(t.text_faint);
+    let copy = side.add(button).clicked();
+    text::caption(&mut side, &ago(now, line.at)).on_hover_text(clock(line.at));
     let stroke = egui::Stroke::new(1.0, t.stroke);
     ui.painter()
-        .hline(under.x_range(), under.bottom() - 0.5, stroke);
+        .hline(rect.x_range(), rect.bottom() - 0.5, stroke);
     copy
 }
 

@@ -5,6 +5,7 @@ use egui::{Align, Color32, Label, Layout, Margin, RichText, ScrollArea, Stroke, 
 use super::Gui;
 use super::settings::{plural, size};
 use crate::studio::Studio;
+use crate::studio::chat::ChatCommand;
 use crate::studio::command::{AppCommand, ModelsCommand};
 use crate::studio::create::CreateCommand;
 use crate::studio::models::Model;
@@ -249,11 +250,11 @@ fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool) {
             });
         });
         if let Some(info) = &model.info {
-            let words = if info.file_bytes() > 0 {
-                format!("{}, {}", info.describe(), size(info.file_bytes()))
-            } else {
-                info.describe()
-            };
+            let mut words = capital(&info.describe());
+            if info.file_bytes() > 0 {
+                words.push_str(", ");
+                words.push_str(&size(info.file_bytes()));
+            }
             let words = RichText::new(words).color(t.text_muted);
             ui.add(Label::new(words).wrap());
         }
@@ -269,6 +270,15 @@ fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool) {
         Stroke::new(1.0, line),
         StrokeKind::Inside,
     );
+}
+
+/// With a capital at the beginning.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
 }
 
 /// What can be done with a model: draw with it, chat with it.
@@ -299,6 +309,11 @@ fn action(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, name: &str, used: bool)
             }
         }
     } else if model.chats() {
-        ui.add(Chip::new("For Chat"));
+        let label = format!("Chat with {name}");
+        let button = Button::secondary("Chat").small().name(&label);
+        if ui.add(button).clicked() {
+            gui.send(ChatCommand::SetModel(Some(reference.clone())));
+            gui.send(AppCommand::Show(Workspace::Chat));
+        }
     }
 }

@@ -7,6 +7,7 @@ use egui::{
 
 use super::Gui;
 use crate::studio::Studio;
+use crate::studio::chat::ChatCommand;
 use crate::studio::command::{AppCommand, UiCommand};
 use crate::studio::create::CreateCommand;
 use crate::studio::view::Workspace;
@@ -132,6 +133,35 @@ fn choices(studio: &Studio, gui: &Gui<'_>) -> Vec<Choice> {
             refused: None,
         });
     }
+    for model in studio.house.shelf.chatting() {
+        let about = model.info.as_ref().map(|info| info.describe());
+        choices.push(Choice {
+            group: "Models",
+            label: format!("Chat with {}", model.name()),
+            second: about.unwrap_or_default(),
+            icon: Icon::Model,
+            keys: None,
+            commands: vec![
+                ChatCommand::SetModel(model.model.clone()).into(),
+                AppCommand::Show(Workspace::Chat).into(),
+            ],
+            refused: None,
+        });
+    }
+    for talk in studio.chat.listed() {
+        choices.push(Choice {
+            group: "Conversations",
+            label: talk.conversation.title.clone(),
+            second: "Conversation".to_owned(),
+            icon: Icon::Chat,
+            keys: None,
+            commands: vec![
+                ChatCommand::Open(talk.id()).into(),
+                AppCommand::Show(Workspace::Chat).into(),
+            ],
+            refused: None,
+        });
+    }
     choices
 }
 
@@ -193,6 +223,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .kind(UiKind::Modal)
         .sense(Sense::hover())
         .order(Order::Foreground)
+        .default_size(Vec2::new(width, room.height() - top))
         .anchor(Align2::CENTER_TOP, Vec2::new(0.0, top));
     let frame = Frame::new()
         .fill(t.bg_raised)
@@ -216,7 +247,11 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             let found = found(&choices, &open.search, &recent);
             let moved = keys(ui, &mut open.at, found.len().min(MOST));
             let enter = ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Enter));
-            let height = (room.height() - top - 120.0).clamp(3.0 * ROW, 10.5 * ROW);
+            // Half a row peeks out below, so that one sees that there is more.
+            let fit = ((room.height() - top - 160.0) / ROW)
+                .clamp(3.0, 10.0)
+                .floor();
+            let height = (fit + 0.5) * ROW + 30.0;
             let pressed = rows(
                 ui,
                 &t,
@@ -259,6 +294,7 @@ fn field(ui: &mut Ui, t: &Tokens, id: Id, search: &mut String, fresh: bool) {
                 .font(theme::regular(t.size.font_title))
                 .text_color(t.text)
                 .hint_text(hint)
+                .align(Align2::LEFT_CENTER)
                 .desired_width(ui.available_width());
             let response = ui.add(field).accessible_name("Find a command");
             // Nothing else here takes the keyboard.

@@ -145,12 +145,9 @@ fn computing(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
             ui.horizontal(|ui| {
                 text::caption(ui, &format!("{} in use", size(used)));
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    let most = format!(
-                        "{} at most, {} allowed",
-                        size(memory.peak),
-                        size(memory.budget)
-                    );
-                    text::caption(ui, &most);
+                    let most = format!("{} at most so far", size(memory.peak));
+                    let allowed = format!("{} allowed", size(memory.budget));
+                    text::caption(ui, &allowed).on_hover_text(most);
                 });
             });
         }

@@ -60,6 +60,7 @@ impl<'a> Drawer<'a> {
             .sense(Sense::hover())
             .order(Order::Foreground)
             .constrain(false)
+            .default_size(Vec2::new(width, room.height()))
             .anchor(Align2::RIGHT_TOP, Vec2::new(width * (1.0 - way), 0.0));
         let frame = Frame::new()
             .fill(t.bg_panel)

@@ -53,7 +53,9 @@ impl<'a> Dialog<'a> {
             .corner_radius(t.size.radius_l + 2.0)
             .shadow(t.shadow_dialog())
             .inner_margin(Margin::same(20));
-        let shown = Modal::new(Id::unique(("dialog", self.id)))
+        let id = Id::unique(("dialog", self.id));
+        let shown = Modal::new(id)
+            .area(Modal::default_area(id).default_size(room.size()))
             .backdrop_color(t.scrim)
             .frame(frame)
             .show(ctx, |ui| {

@@ -140,6 +140,6 @@ pub fn drawer_header(ui: &mut Ui, title: &str, actions: impl FnOnce(&mut Ui)) ->
             actions(ui);
         });
     });
-    ui.add_space(t.size.gap_xs);
+    ui.add_space(t.size.gap_s);
     closed
 }
