@@ -13,6 +13,7 @@ use diptych::widgets::gallery::Gallery;
 use diptych::widgets::input::TextField;
 use diptych::widgets::modal::Confirm;
 use diptych::widgets::number::NumberField;
+use diptych::widgets::slider::Slider;
 use diptych::widgets::toast::{Toast, ToastKind, Toasts};
 use egui::accesskit::Role;
 use egui::{CentralPanel, Frame, Key, Vec2};
@@ -190,6 +191,36 @@ fn a_number_is_typed_stepped_dragged_and_reset() {
     harness.drop_at(rect.center() + Vec2::new(rect.width() / 2.0, 0.0));
     harness.run();
     assert!((30..=45).contains(harness.state()), "{}", harness.state());
+}
+
+#[test]
+fn a_slider_is_moved_by_pointer_and_keys() {
+    let mut harness = small(100.0_f32, |ui, value| {
+        let slider = Slider::new("Size of tiles", value, 60.0..=260.0).step(4.0);
+        ui.add(slider.width(212.0).default_value(100.0_f32));
+    });
+    harness
+        .get_by_role_and_label(Role::Slider, "Size of tiles")
+        .focus();
+    harness.run();
+    harness.key_press(Key::ArrowRight);
+    harness.run();
+    assert_eq!(*harness.state(), 104.0);
+    let rect = harness
+        .get_by_role_and_label(Role::Slider, "Size of tiles")
+        .rect();
+    harness.drag_at(rect.left_center() + Vec2::new(6.0, 0.0));
+    harness.run();
+    harness.hover_at(rect.left_center() + Vec2::new(106.0, 0.0));
+    harness.run();
+    harness.drop_at(rect.left_center() + Vec2::new(106.0, 0.0));
+    harness.run();
+    assert_eq!(*harness.state(), 160.0);
+    harness
+        .get_by_role_and_label(Role::Slider, "Size of tiles")
+        .decrement_accesskit();
+    harness.run();
+    assert_eq!(*harness.state(), 156.0);
 }
 
 #[test]

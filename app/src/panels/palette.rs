@@ -8,8 +8,9 @@ use egui::{
 use super::Gui;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
-use crate::studio::command::{AppCommand, UiCommand};
+use crate::studio::command::{AppCommand, Entry, UiCommand};
 use crate::studio::create::CreateCommand;
+use crate::studio::keys::Place;
 use crate::studio::view::Workspace;
 use crate::theme::{self, Icon, Tokens};
 use crate::widgets::key_hint::KeyHint;
@@ -104,12 +105,23 @@ fn score_word(word: &str, text: &str) -> Option<i32> {
 }
 
 fn choices(studio: &Studio, gui: &Gui<'_>) -> Vec<Choice> {
-    let mut choices: Vec<Choice> = gui
+    let workspace = studio.view.workspace;
+    // What belongs to the workspace that is shown comes first, what belongs to others last.
+    let rank = |place: Place| match place {
+        Place::Everywhere => (1, "Everywhere"),
+        place if place.holds(workspace) => (0, workspace.label()),
+        place => (2 + place as u8, place.label()),
+    };
+    let mut entries: Vec<&Entry> = gui
         .entries
         .iter()
         .filter(|entry| !matches!(entry.command, UiCommand::App(AppCommand::Palette)))
+        .collect();
+    entries.sort_by_key(|entry| rank(entry.place).0);
+    let mut choices: Vec<Choice> = entries
+        .into_iter()
         .map(|entry| Choice {
-            group: "Commands",
+            group: rank(entry.place).1,
             label: entry.label.to_owned(),
             second: String::new(),
             icon: entry.icon,

@@ -97,8 +97,8 @@ pub(super) fn style(t: &Tokens) -> Style {
         interact_background_opacity: 0.0,
         interact_handle_opacity: 0.6,
         fade: ScrollFadeStyle {
-            strength: 0.0,
-            ..ScrollFadeStyle::default()
+            strength: 0.75,
+            size: 18.0,
         },
         ..ScrollStyle::floating()
     };

@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::row::ListRow;
 use super::section::{Section, card, divider};
 use super::segmented::{Segmented, Tabs};
+use super::slider::Slider;
 use super::split::Split;
 use super::text;
 use super::toggle::{Checkbox, Switch};
@@ -227,6 +228,7 @@ impl Gallery {
                     .width(half),
             );
         });
+        ui.add(Slider::new("Size of tiles", &mut self.width, 64..=2048).width(180.0));
         ui.add_enabled(
             false,
             NumberField::new("Strength", &mut 0.6_f32, 0.0..=1.0).step(0.05),

@@ -22,6 +22,7 @@ pub mod prompt_editor;
 pub mod row;
 pub mod section;
 pub mod segmented;
+pub mod slider;
 pub mod split;
 pub mod text;
 pub mod thumbnails;

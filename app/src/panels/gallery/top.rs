@@ -12,6 +12,7 @@ use crate::widgets::button::{Button, IconButton};
 use crate::widgets::combo::{Combo, ComboItem};
 use crate::widgets::input::TextField;
 use crate::widgets::modal::Confirm;
+use crate::widgets::slider::Slider;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
@@ -64,17 +65,10 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 gui.send(GalleryCommand::Details);
             }
             let mut tile = studio.gallery.sieve.tile;
-            ui.spacing_mut().slider_width = 84.0;
-            let slider = egui::Slider::new(&mut tile, TILES)
-                .show_value(false)
-                .step_by(4.0);
-            let response = ui.add(slider);
-            let name = "Size of the tiles";
-            response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Slider, true, name));
-            if response.changed() {
+            let slider = Slider::new("Size of the tiles", &mut tile, TILES).step(4.0);
+            if ui.add(slider.width(92.0)).changed() {
                 gui.send(GalleryCommand::Tile(tile));
             }
-            crate::widgets::tip(response, name, None);
             let count = studio.gallery.shown().len();
             let words = match count {
                 1 => "1 picture".to_owned(),
