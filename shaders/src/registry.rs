@@ -400,14 +400,14 @@ impl Kernel {
                 "paged_attention",
                 "paged_attention",
                 64,
-                22,
+                24,
                 [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
             ),
             Self::PagedAttentionTiles { .. } => row!(
                 "paged_attention_tiles",
                 "attention",
                 256,
-                24,
+                26,
                 [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
             ),
             Self::KvWrite => row!(

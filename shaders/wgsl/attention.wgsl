@@ -30,6 +30,8 @@ struct Params {
     max_pages: u32,
     first_page: u32, // of the window
     pages: u32, // of the window
+    softcap: f32, // 0: none
+    window: u32, // positions that a row sees
     //#else
     batches: u32,
     q_batch_stride: u32,
@@ -58,6 +60,9 @@ const NO_SLOT = 0xffffffffu;
 //#endif
 
 //#include grid
+//#if PAGED
+//#include activation
+//#endif
 
 const LOWEST = -3.0e38;
 const MASKED = -1.0e38;
@@ -174,10 +179,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let sequence = sequences[p.sequences_base + run];
         var run_end = run;
         var limit = 0u;
+        var start = 0xffffffffu;
         while (run_end < tile_end && sequences[p.sequences_base + run_end] == sequence) {
             let position = positions[p.positions_base + run_end];
             if (position != NO_SLOT) {
                 limit = max(limit, position + 1u);
+                start = min(start, max(position + 1u, p.window) - p.window);
             }
             run_end += 1u;
         }
@@ -185,15 +192,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         limit = min(limit, p.max_pages * 64u);
         let table = p.tables_base + min(sequence, p.sequences - 1u) * p.max_pages;
         var seen = vec4<u32>(0u);
+        var hidden = vec4<u32>(0u);
         //#repeat i xyzw
         if (query + OFFSET_{i} >= run && query + OFFSET_{i} < run_end) {
             let position = positions[p.positions_base + query + OFFSET_{i}];
             if (position != NO_SLOT) {
                 seen.{i} = min(position + 1u, limit);
+                hidden.{i} = max(position + 1u, p.window) - p.window;
             }
         }
         //#end
-        for (var key0 = 0u; key0 < limit; key0 += 32u) {
+        for (var key0 = start & ~31u; key0 < limit; key0 += 32u) {
             let page = tables[table + key0 / 64u];
             // Pages of other windows are for other dispatches.
             if (page >= p.first_page && page - p.first_page < p.pages) {

@@ -24,6 +24,8 @@ struct Params {
     last_window: u32,
     scale: f32,
     state_base: u32, // in pairs
+    softcap: f32, // 0: none
+    window: u32, // positions that a row sees
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
@@ -36,6 +38,7 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
 
 //#include grid
+//#include activation
 
 const NO_SLOT = 0xffffffffu;
 const LOWEST = -3.0e38;
@@ -56,6 +59,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let sequence = min(sequences[p.sequences_base + row], p.sequences - 1u);
     // Padding rows see nothing; and nothing lies beyond the end of a table.
     let seen = select(min(position, p.max_pages * 64u - 1u) + 1u, 0u, position == NO_SLOT);
+    // Positions before the window are not seen; whole pages of them are left out.
+    let hidden = max(seen, p.window) - p.window;
     let q_base = p.q_base + index * p.head_dim;
     let y_base = p.y_base + index * p.head_dim;
     let head_base = (head / p.heads_per_kv) * p.head_dim;
@@ -80,18 +85,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         //#end
     }
-    for (var start = 0u; start < seen; start += 64u) {
+    for (var start = hidden & ~63u; start < seen; start += 64u) {
         let page = tables[table + start / 64u];
         // Pages of other windows are for other dispatches.
         if (page >= p.first_page && page - p.first_page < p.pages) {
             let slot = (page - p.first_page) * 64u;
             let count = min(64u, seen - start);
             var score = LOWEST;
-            if (lane < count) {
+            let visible = lane < count && start + lane >= hidden;
+            if (visible) {
                 let at = p.keys_base + (slot + lane) * p.kv_stride + head_base;
                 score = 0.0;
                 for (var i = 0u; i < p.head_dim; i += 1u) {
                     score += query[i] * keys[at + i];
+                }
+                if (p.softcap > 0.0) {
+                    score = p.softcap * tanh_safe(score / p.softcap);
                 }
             }
             scores[lane] = score;
@@ -100,7 +109,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             for (var i = 0u; i < count; i += 1u) {
                 next = max(next, scores[i]);
             }
-            parts[lane] = select(0.0, exp(max(score - next, -100.0)), lane < count);
+            parts[lane] = select(0.0, exp(max(score - next, -100.0)), visible);
             workgroupBarrier();
             let fade = exp(max(highest - next, -100.0));
             highest = next;

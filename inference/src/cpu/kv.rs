@@ -184,6 +184,12 @@ pub(super) fn paged_attention(
             [..tables.max_pages];
         let positions = &tables.positions[first..first + len];
         let visible = positions.iter().max().map_or(0, |&p| p as usize + 1);
+        // Positions before the window of the tile's first row are seen by none of its rows; whole pages are left out.
+        let unseen = |position: u32| {
+            let end = position as usize + 1;
+            spec.window.map_or(0, |window| end.saturating_sub(window))
+        };
+        let from = positions.iter().map(|&p| unseen(p)).min().unwrap_or(0) / KV_PAGE * KV_PAGE;
         with_scratch(
             rows * (d + PAGES * KV_PAGE) + Online::len(rows, d),
             |scratch| {
@@ -194,7 +200,7 @@ pub(super) fn paged_attention(
                     query.copy_from_slice(&q[at..at + d]);
                 }
                 let mut online = Online::new(online, rows, d);
-                for start in (0..visible).step_by(PAGES * KV_PAGE) {
+                for start in (from..visible).step_by(PAGES * KV_PAGE) {
                     let keys = (PAGES * KV_PAGE).min(visible - start);
                     let scores = &mut scores[..rows * keys];
                     // Of each page: its first column among the scores, its keys, and where they lie.
@@ -222,7 +228,14 @@ pub(super) fn paged_attention(
                             spec.scale,
                         );
                     }
+                    if let Some(cap) = spec.softcap {
+                        scores
+                            .iter_mut()
+                            .for_each(|score| *score = cap * (*score / cap).tanh());
+                    }
                     for (i, scores) in scores.chunks_mut(keys).enumerate() {
+                        let hidden = unseen(positions[i / group]).saturating_sub(start).min(keys);
+                        scores[..hidden].fill(f32::NEG_INFINITY);
                         let seen = (positions[i / group] as usize + 1)
                             .saturating_sub(start)
                             .min(keys);

@@ -315,6 +315,8 @@ fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
         layer: 0,
         heads: 4,
         scale: 0.25,
+        softcap: Some(3.0),
+        window: Some(70),
     };
     let y = g.paged_attention(
         [&q, &k, &v],

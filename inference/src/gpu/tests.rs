@@ -209,6 +209,8 @@ fn decoder_graph(random: &mut Random, rows: usize, cache: KvShape) -> Graph {
         layer: 0,
         heads,
         scale: 0.5,
+        softcap: None,
+        window: None,
     };
     let tables = [&tables[0], &tables[1], &tables[2], &tables[3]];
     let y = g.paged_attention([&q, &k, &v], tables, spec).unwrap();

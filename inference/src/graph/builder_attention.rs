@@ -99,6 +99,8 @@ impl GraphBuilder {
             && cache.kv_heads > 0
             && spec.heads.is_multiple_of(cache.kv_heads)
             && spec.layer < cache.layers
+            && spec.softcap.is_none_or(|cap| cap.is_finite() && cap > 0.0)
+            && spec.window != Some(0)
             && [positions, write_slots, sequences]
                 .iter()
                 .all(|t| t.shape == [rows] && t.dtype == Dtype::U32)

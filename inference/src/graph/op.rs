@@ -96,6 +96,10 @@ pub struct PagedAttentionSpec {
     pub heads: usize,
     /// Factor on the scores, usually `1/sqrt(head_dim)`.
     pub scale: f32,
+    /// Soft cap `c` on the scaled scores, which become `c * tanh(score / c)` (Gemma 2); above 0.
+    pub softcap: Option<f32>,
+    /// Sliding window: a row sees this many positions, its own the last of them; above 0.
+    pub window: Option<usize>,
 }
 
 /// What a node computes. Shapes in the comments are those of the operands in the node's `inputs`.
@@ -229,7 +233,7 @@ pub enum Op {
     ///
     /// First `k` and `v` of every row are written to slot `write_slots[row]` of the layer's cache ([`super::NO_SLOT`]: not
     /// written). Then row `r` attends to positions `0..=positions[r]` of sequence `sequences[r]`, where position `p` lies in
-    /// slot `block_tables[sequence][p / 64] * 64 + p % 64`. A row whose position is [`super::NO_SLOT`] gives zeros.
+    /// slot `block_tables[sequence][p / 64] * 64 + p % 64`; with a window of `w` only to the last `w` of these positions. A row whose position is [`super::NO_SLOT`] gives zeros.
     PagedAttention(PagedAttentionSpec),
 }
 

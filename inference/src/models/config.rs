@@ -147,16 +147,33 @@ impl<'a> ConfigReader<'a> {
     /// A list of names.
     ///
     /// # Errors
-    /// If it is no list of 1 to 64 strings.
+    /// If it is no list of 1 to 1024 strings.
     pub fn names(&self, key: &str, default: &[&'a str]) -> Result<Vec<&'a str>> {
-        let wrong = || self.invalid(key, "is not a list of 1 to 64 names");
+        let wrong = || self.invalid(key, "is not a list of 1 to 1024 names");
         match self.get(key) {
             None => Ok(default.to_vec()),
-            Some(Value::Array(list)) if (1..=64).contains(&list.len()) => list
+            Some(Value::Array(list)) if (1..=1024).contains(&list.len()) => list
                 .iter()
                 .map(|value| value.as_str().ok_or_else(wrong))
                 .collect(),
             Some(_) => Err(wrong()),
+        }
+    }
+
+    /// A list of numbers from 0 on.
+    ///
+    /// # Errors
+    /// If it is missing or no list of 1 to 65536 such numbers.
+    pub fn numbers(&self, key: &str) -> Result<Vec<f32>> {
+        let wrong = || self.invalid(key, "is not a list of numbers from 0 on");
+        match self.get(key) {
+            Some(Value::Array(list)) if (1..=1 << 16).contains(&list.len()) => list
+                .iter()
+                .map(|value| value.as_f64().map(|n| n as f32))
+                .map(|n| n.filter(|n| n.is_finite() && *n >= 0.0).ok_or_else(wrong))
+                .collect(),
+            Some(_) => Err(wrong()),
+            None => Err(self.invalid(key, "is missing")),
         }
     }
 

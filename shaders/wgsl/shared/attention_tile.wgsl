@@ -1,5 +1,6 @@
 // Part of the body of attention.wgsl: adds up to 32 keys (`tile_keys`, of places `key0` and on, at `k_row` and `v_row`) to the
-// running sums of 64 queries; a query sees the keys whose place is below its `seen`.
+// running sums of 64 queries; a query sees the keys whose place is below its `seen` and, in a paged cache, not below its
+// `hidden`.
 var score0 = vec4<f32>(0.0);
 var score1 = vec4<f32>(0.0);
 for (var e0 = 0u; e0 < p.head_dim; e0 += 16u) {
@@ -20,8 +21,20 @@ for (var e0 = 0u; e0 < p.head_dim; e0 += 16u) {
     workgroupBarrier();
 }
 let key = key0 + tx * 2u;
-score0 = select(score0 * p.scale, vec4<f32>(LOWEST), vec4<u32>(key) >= seen);
-score1 = select(score1 * p.scale, vec4<f32>(LOWEST), vec4<u32>(key + 1u) >= seen);
+score0 *= p.scale;
+score1 *= p.scale;
+//#if PAGED
+if (p.softcap > 0.0) {
+    //#repeat i xyzw
+    score0.{i} = p.softcap * tanh_safe(score0.{i} / p.softcap);
+    score1.{i} = p.softcap * tanh_safe(score1.{i} / p.softcap);
+    //#end
+}
+score0 = select(score0, vec4<f32>(LOWEST), vec4<u32>(key) < hidden);
+score1 = select(score1, vec4<f32>(LOWEST), vec4<u32>(key + 1u) < hidden);
+//#endif
+score0 = select(score0, vec4<f32>(LOWEST), vec4<u32>(key) >= seen);
+score1 = select(score1, vec4<f32>(LOWEST), vec4<u32>(key + 1u) >= seen);
 let own = tx * 32u + ty;
 scores[own] = score0;
 scores[own + 16u] = score1;

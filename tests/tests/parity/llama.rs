@@ -10,7 +10,8 @@ use crate::common::{
     tensors,
 };
 
-fn hugging_face(name: &str) -> Llama {
+/// The model of a Hugging Face folder.
+pub fn hugging_face(name: &str) -> Llama {
     let (path, value) = config(name);
     let config = LlamaConfig::from_json(&path, &value).unwrap();
     Llama::new(config, tensors(name, "model.safetensors")).unwrap()
@@ -109,7 +110,7 @@ fn greedy(logits: &[f32]) -> (usize, f32) {
 }
 
 /// Whole prefill of the reference's prompt. Gives the logits of every row.
-fn prefill(
+pub fn prefill(
     subject: &mut Subject,
     model: &Llama,
     reference: &Reference,
@@ -146,6 +147,43 @@ fn prefill(
         assert!(clear * 2 > argmax.len(), "{clear} rows are no evidence");
     }
     logits
+}
+
+/// The same prompt in chunks, and token by token, against the logits of every row of the whole.
+pub fn in_pieces(subject: &mut Subject, model: &Llama, ids: &[u32], whole: &[f32]) {
+    let vocab = model.vocab_size();
+    let wanted_at =
+        |row: usize| HostTensor::f32(vec![vocab], whole[row * vocab..][..vocab].to_vec());
+
+    // Chunks that fit pages neither in size nor in place, with padding rows; those before the last only fill the cache.
+    let cache = subject.executor.create_kv(model.kv_shape(PAGES)).unwrap();
+    let mut from = 0;
+    for (size, padding) in [(37, 3), (64, 0), (20, 12)] {
+        let rows = rows_of(0, &ids[from..from + size], from);
+        run(subject, model, cache, &rows, padding, &[]);
+        from += size;
+    }
+    let rows = rows_of(0, &ids[from..], from);
+    let last = rows.len() as u32 - 1;
+    let got = run(subject, model, cache, &rows, 5, &[last, 0]);
+    let got = got.chunks(vocab).map(<[f32]>::to_vec);
+    for (row, got) in [ids.len() - 1, from].into_iter().zip(got) {
+        let got = HostTensor::f32(vec![vocab], got);
+        subject.compare("in chunks", &got, &wanted_at(row), TOLERANCE);
+    }
+    subject.executor.drop_state(cache);
+
+    // One token at a time over the end of a page, in a bucket with padding.
+    let cache = subject.executor.create_kv(model.kv_shape(PAGES)).unwrap();
+    let rows = rows_of(0, &ids[..60], 0);
+    run(subject, model, cache, &rows, 0, &[]);
+    for (position, &id) in ids.iter().enumerate().take(70).skip(60) {
+        let rows = rows_of(0, &[id], position);
+        let got = run(subject, model, cache, &rows, position % 2, &[0]);
+        let got = HostTensor::f32(vec![vocab], got);
+        subject.compare("in steps", &got, &wanted_at(position), TOLERANCE);
+    }
+    subject.executor.drop_state(cache);
 }
 
 fn tolerance(subject: &Subject, kind: &str) -> f32 {
@@ -205,40 +243,8 @@ fn chunks_and_single_steps_agree_with_the_whole() {
             };
             let reference = Reference::file(name, file);
             let ids = reference.ids("ids");
-            let vocab = model.vocab_size();
             let whole = prefill(subject, &model, &reference, "whole", TOLERANCE);
-            let wanted_at =
-                |row: usize| HostTensor::f32(vec![vocab], whole[row * vocab..][..vocab].to_vec());
-
-            // Chunks that fit pages neither in size nor in place, with padding rows; those before the last only fill the cache.
-            let cache = subject.executor.create_kv(model.kv_shape(PAGES)).unwrap();
-            let mut from = 0;
-            for (size, padding) in [(37, 3), (64, 0), (20, 12)] {
-                let rows = rows_of(0, &ids[from..from + size], from);
-                run(subject, &model, cache, &rows, padding, &[]);
-                from += size;
-            }
-            let rows = rows_of(0, &ids[from..], from);
-            let last = rows.len() as u32 - 1;
-            let got = run(subject, &model, cache, &rows, 5, &[last, 0]);
-            let got = got.chunks(vocab).map(<[f32]>::to_vec);
-            for (row, got) in [ids.len() - 1, from].into_iter().zip(got) {
-                let got = HostTensor::f32(vec![vocab], got);
-                subject.compare("in chunks", &got, &wanted_at(row), TOLERANCE);
-            }
-            subject.executor.drop_state(cache);
-
-            // One token at a time over the end of a page, in a bucket with padding.
-            let cache = subject.executor.create_kv(model.kv_shape(PAGES)).unwrap();
-            let rows = rows_of(0, &ids[..60], 0);
-            run(subject, &model, cache, &rows, 0, &[]);
-            for (position, &id) in ids.iter().enumerate().take(70).skip(60) {
-                let rows = rows_of(0, &[id], position);
-                let got = run(subject, &model, cache, &rows, position % 2, &[0]);
-                let got = HostTensor::f32(vec![vocab], got);
-                subject.compare("in steps", &got, &wanted_at(position), TOLERANCE);
-            }
-            subject.executor.drop_state(cache);
+            in_pieces(subject, &model, &ids, &whole);
         });
     }
 }

@@ -14,6 +14,7 @@
 mod autoencoders;
 mod clip;
 mod common;
+mod language;
 mod llama;
 mod refusals;
 mod single_files;

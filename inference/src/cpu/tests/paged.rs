@@ -14,6 +14,8 @@ struct Cache {
     executor: CpuExecutor,
     state: StateId,
     shape: KvShape,
+    softcap: Option<f32>,
+    window: Option<usize>,
 }
 
 impl Cache {
@@ -30,6 +32,8 @@ impl Cache {
             executor,
             state,
             shape,
+            softcap: None,
+            window: None,
         }
     }
 
@@ -48,6 +52,8 @@ impl Cache {
             layer: LAYER,
             heads: HEADS,
             scale: 0.3,
+            softcap: self.softcap,
+            window: self.window,
         };
         let out = g
             .paged_attention([&q, &k, &v], [&p, &w, &s, &tables], spec)
@@ -269,4 +275,59 @@ fn indices_out_of_range_are_named_errors() {
         );
     }
     cache.run(plan, &good).unwrap();
+}
+
+/// Attention of one sequence with a window and a soft cap, computed plainly.
+fn windowed(s: &Sequence, window: usize, cap: f64) -> Vec<f32> {
+    let mut out = Vec::new();
+    for row in 0..s.len {
+        for head in 0..HEADS {
+            let kv = head / (HEADS / KV_HEADS) * D;
+            let part = |of: &[f32], width: usize, at: usize| -> Vec<f64> {
+                of[at * width..][..width]
+                    .iter()
+                    .map(|v| f64::from(*v))
+                    .collect()
+            };
+            let q = part(&s.q, HEADS * D, row);
+            let seen = (row + 1).saturating_sub(window)..row + 1;
+            let weights: Vec<f64> = seen
+                .clone()
+                .map(|at| {
+                    let k = part(&s.k, KV_HEADS * D, at);
+                    let score: f64 = (0..D).map(|e| q[head * D + e] * k[kv + e]).sum();
+                    (cap * (score * f64::from(0.3f32) / cap).tanh()).exp()
+                })
+                .collect();
+            let total: f64 = weights.iter().sum();
+            out.extend((0..D).map(|e| {
+                let values = seen.clone().map(|at| part(&s.v, KV_HEADS * D, at)[kv + e]);
+                let sum: f64 = values.zip(&weights).map(|(v, w)| v * w).sum();
+                (sum / total) as f32
+            }));
+        }
+    }
+    out
+}
+
+#[test]
+fn windows_and_soft_caps() {
+    let mut random = Random::fresh("windows_and_soft_caps");
+    for window in [1, 40, 64, 65, 300, 1000] {
+        let mut cache = Cache::new(9);
+        (cache.window, cache.softcap) = (Some(window), Some(0.4));
+        let given = sequences(&mut random, &[530], 9);
+        let wanted = windowed(&given[0], window, f64::from(0.4f32));
+        // In chunks, so that tiles begin anywhere before and within the window.
+        let mut from = 0;
+        for len in [1, 130, 64, 33, 302] {
+            let rows: Vec<Row> = (from..from + len).map(|p| Some((0, p))).collect();
+            let plan = cache.plan(len, 1, 9);
+            let got = cache.run(plan, &inputs(&given, &rows, 9)).unwrap();
+            let width = HEADS * D;
+            let error = worst_error(&got, &wanted[from * width..][..len * width]);
+            assert!(error < CLOSE, "window {window}, from {from}: {error}");
+            from += len;
+        }
+    }
 }

@@ -20,7 +20,9 @@ use crate::formats::safetensors::{
 use crate::formats::weights::WeightMap;
 
 /// Architectures of GGUF files that are run here, by the name that the file gives.
-const CHAT_ARCHITECTURES: [&str; 1] = ["llama"];
+pub(crate) const CHAT_ARCHITECTURES: [&str; 9] = [
+    "llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "smollm3", "olmo2", "granite",
+];
 /// Architectures of GGUF files that draw pictures or films.
 const PICTURE_ARCHITECTURES: [&str; 14] = [
     "sd1",

@@ -2,7 +2,7 @@
 
 use diptych_shaders::{HeadWidth, Kernel};
 
-use super::{Arg, ExecError, Lowering, Work, words};
+use super::{Arg, ExecError, Lowering, Work, word, words};
 use crate::graph::{KV_PAGE, PagedAttentionSpec};
 
 /// Queries of a workgroup.
@@ -211,7 +211,7 @@ impl Lowering<'_, '_> {
                     page_begin,
                     pages,
                 ];
-                let (kernel, list, groups) = if count <= FEW_ROWS {
+                let (kernel, mut list, groups) = if count <= FEW_ROWS {
                     let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, y.base];
                     let places = [keys.base, values.base, kv_width, first, last];
                     let mut list =
@@ -246,6 +246,8 @@ impl Lowering<'_, '_> {
                         tiles * spec.heads,
                     )
                 };
+                list.push(spec.softcap.unwrap_or(0.0).to_bits());
+                list.push(word(spec.window.unwrap_or(u32::MAX as usize))?);
                 let work = Work {
                     groups: groups as u64,
                     flops: flops_of(count),

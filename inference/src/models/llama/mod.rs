@@ -1,22 +1,34 @@
-//! The Llama family of decoders: RMS norm, rotary positions, grouped queries, gated MLP.
+//! Decoders of the Llama kind: RMS norm, rotary positions, grouped queries, gated MLP, and the variations of it that [`Family`] lists.
 //!
-//! Touvron et al. 2023, "LLaMA" and "Llama 2"; Dubey et al. 2024, "The Llama 3 Herd of Models"; Ainslie et al. 2023, "GQA". Equal to transformers' `LlamaForCausalLM`
-//! on Hugging Face folders and to llama.cpp's architecture `llama` on GGUF files, whose query and key rows are in another order (each rotated
-//! pair side by side), which [`RopeStyle::Interleaved`] undoes without touching the packed weights.
+//! Touvron et al. 2023, "LLaMA" and "Llama 2"; Ainslie et al. 2023, "GQA"; the papers of the variations at [`Family`]. Equal to transformers'
+//! `...ForCausalLM` on Hugging Face folders and to llama.cpp on GGUF files. In the files of some families query and key rows are in another order
+//! there (each rotated pair side by side), which [`RopeStyle::Interleaved`] undoes without touching the packed weights.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | what configuration and metadata say, all variations as plain values |
+//! | `names` | the keys of weights |
+//! | `rope` | rotation frequencies and their scalings |
+//! | `block` | attention and MLP of one layer |
 
+mod block;
 mod config;
+mod names;
 mod rope;
 
-pub use config::{LlamaConfig, LlamaLayout};
-pub use rope::RopeScaling;
+pub use config::{Family, LayerKind, LlamaConfig, LlamaLayout};
+pub use rope::{Rope, RopeScaling};
 
 use crate::formats::gguf::Gguf;
 use crate::formats::{TensorData, WeightMap};
-use crate::graph::{Graph, GraphBuilder, KvShape, PagedAttentionSpec, RopeStyle, Tensor};
+use crate::graph::{Graph, GraphBuilder, KV_PAGE, KvShape, Tensor, UnaryKind};
 
 use super::error::{ModelError, Result};
-use super::layers::{linear, linear_no_bias};
+use super::layers::linear_no_bias;
 use super::loader::Scope;
+use block::Block;
+use names::Names;
+use rope::RopeTables;
 
 /// Sizes that a graph is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,61 +45,12 @@ pub struct LlamaShape {
     pub pages: usize,
 }
 
-/// The keys of one layout of files, below the scope of a layer where they belong to one.
-struct Names {
-    embedding: &'static str,
-    norm: &'static str,
-    head: &'static str,
-    layers: &'static str,
-    attention_norm: &'static str,
-    query: &'static str,
-    key: &'static str,
-    value: &'static str,
-    attention_out: &'static str,
-    mlp_norm: &'static str,
-    gate: &'static str,
-    up: &'static str,
-    down: &'static str,
-}
-
-const HUGGING_FACE: Names = Names {
-    embedding: "model.embed_tokens",
-    norm: "model.norm",
-    head: "lm_head",
-    layers: "model.layers",
-    attention_norm: "input_layernorm",
-    query: "self_attn.q_proj",
-    key: "self_attn.k_proj",
-    value: "self_attn.v_proj",
-    attention_out: "self_attn.o_proj",
-    mlp_norm: "post_attention_layernorm",
-    gate: "mlp.gate_proj",
-    up: "mlp.up_proj",
-    down: "mlp.down_proj",
-};
-
-const GGUF: Names = Names {
-    embedding: "token_embd",
-    norm: "output_norm",
-    head: "output",
-    layers: "blk",
-    attention_norm: "attn_norm",
-    query: "attn_q",
-    key: "attn_k",
-    value: "attn_v",
-    attention_out: "attn_output",
-    mlp_norm: "ffn_norm",
-    gate: "ffn_gate",
-    up: "ffn_up",
-    down: "ffn_down",
-};
-
 /// A Llama-family decoder.
 #[derive(Clone, Debug)]
 pub struct Llama {
     config: LlamaConfig,
     weights: WeightMap,
-    inv_freq: TensorData,
+    rope: RopeTables,
     vocab_size: usize,
 }
 
@@ -105,9 +68,14 @@ impl Llama {
     /// # Errors
     /// The first weight that is missing, misshapen or of a type that cannot be computed with.
     pub fn new(config: LlamaConfig, weights: WeightMap) -> Result<Self> {
+        let weights = if config.family.is_gemma() && config.layout == LlamaLayout::HuggingFace {
+            with_whole_gains(weights)?
+        } else {
+            weights
+        };
         let root = Scope::new(&weights);
-        let inv_freq = rope::inverse_frequencies(&config, &root)?;
-        let embedding = names(config.layout).embedding;
+        let rope = RopeTables::new(&config, &root)?;
+        let embedding = Names::of(config.layout, config.family).embedding;
         let table = root.scope(embedding).table("weight", config.hidden_size)?;
         let vocab_size = table.shape().first().copied().unwrap_or(0);
         if let Some(said) = config.vocab_size.filter(|said| *said != vocab_size) {
@@ -117,7 +85,7 @@ impl Llama {
         let model = Self {
             config,
             weights,
-            inv_freq,
+            rope,
             vocab_size,
         };
         model.graph(&LlamaShape {
@@ -130,7 +98,7 @@ impl Llama {
         Ok(model)
     }
 
-    /// Reads configuration and weights of a GGUF file of architecture `llama`.
+    /// Reads configuration and weights of a GGUF file.
     ///
     /// # Errors
     /// As [`LlamaConfig::from_gguf`] and [`Self::new`].
@@ -157,7 +125,7 @@ impl Llama {
     #[must_use]
     pub fn kv_shape(&self, pages: usize) -> KvShape {
         KvShape {
-            layers: self.config.layers,
+            layers: self.config.layers.len(),
             kv_heads: self.config.kv_heads,
             head_dim: self.config.head_dim,
             pages,
@@ -182,8 +150,9 @@ impl Llama {
                 reason: format!("{shape:?}; nothing but the outputs may be 0"),
             });
         }
-        let names = names(c.layout);
-        let g = GraphBuilder::new(format!("llama {rows} rows, {outputs} outputs"));
+        let names = Names::of(c.layout, c.family);
+        let family = c.family.model_type();
+        let g = GraphBuilder::new(format!("{family} {rows} rows, {outputs} outputs"));
         let w = Scope::new(&self.weights);
         let ids = g.input_u32("ids", &[rows])?;
         let inputs = Inputs {
@@ -194,130 +163,73 @@ impl Llama {
                 .input_u32("block_tables", &[shape.sequences, shape.pages_per_sequence])?,
         };
         let state = g.kv_state(self.kv_shape(shape.pages));
+        let context = shape.pages_per_sequence.saturating_mul(KV_PAGE);
 
         let table = w.scope(names.embedding);
         let table = table.tensor("weight", &[self.vocab_size, c.hidden_size])?;
-        let mut x = g.embedding(&ids, &table)?;
-        for layer in 0..c.layers {
+        let mut x = scaled(&g, g.embedding(&ids, &table)?, c.embedding_scale)?;
+        for (layer, kind) in c.layers.iter().enumerate() {
             let w = w.scope(format!("{}.{layer}", names.layers));
             let _scope = w.enter(&g);
-            let h = self.norm(&g, &w.scope(names.attention_norm), &x)?;
-            x = g.add(&x, &self.attention(&g, &w, &h, &inputs, (state, layer))?)?;
-            let h = self.norm(&g, &w.scope(names.mlp_norm), &x)?;
-            x = g.add(&x, &self.mlp(&g, &w, &h)?)?;
+            let block = Block {
+                g: &g,
+                config: c,
+                names: &names,
+                window: c.window.filter(|_| kind.windowed),
+                frequencies: kind.rotated.then(|| self.rope.of(kind.windowed, context)),
+            };
+            let y = block.attention(&w, &x, &inputs, (state, layer))?;
+            x = g.add(&x, &scaled(&g, y, c.residual_scale)?)?;
+            let y = block.mlp(&w, &x)?;
+            x = g.add(&x, &scaled(&g, y, c.residual_scale)?)?;
         }
         if outputs > 0 {
             let output_rows = g.input_u32("output_rows", &[outputs])?;
             let x = g.gather_rows(&x, &output_rows)?;
-            let x = self.norm(&g, &w.scope(names.norm), &x)?;
-            let logits = if self.tied(&w) {
+            let x = block::rms_norm(&g, &w.scope(names.norm), &x, c.eps)?;
+            let logits = if self.tied(&w, &names) {
                 g.linear(&x, &table, None)?
             } else {
                 linear_no_bias(&g, &w.scope(names.head), &x, self.vocab_size)?
             };
+            let mut logits = scaled(&g, logits, c.logit_scale)?;
+            if let Some(cap) = c.final_softcap {
+                logits = scaled(&g, logits, cap.recip())?;
+                logits = scaled(&g, g.unary(&logits, UnaryKind::Tanh)?, cap)?;
+            }
             g.output("logits", &logits);
         }
         Ok(g.finish())
     }
 
     /// Whether the output matrix is the table of embeddings.
-    fn tied(&self, w: &Scope<'_>) -> bool {
+    fn tied(&self, w: &Scope<'_>, names: &Names) -> bool {
         match self.config.tied {
             Some(tied) => tied,
-            None => !w.contains(&format!("{}.weight", names(self.config.layout).head)),
+            None => !w.contains(&format!("{}.weight", names.head)),
         }
-    }
-
-    fn norm(&self, g: &GraphBuilder, w: &Scope<'_>, x: &Tensor) -> Result<Tensor> {
-        let _scope = w.enter(g);
-        let weight = w.tensor("weight", &[x.last_dim()])?;
-        Ok(g.rms_norm(x, &weight, self.config.eps)?)
-    }
-
-    /// A projection, with a bias where configuration (Hugging Face) or file (GGUF) has one.
-    fn project(
-        &self,
-        g: &GraphBuilder,
-        w: &Scope<'_>,
-        x: &Tensor,
-        out: usize,
-        bias: bool,
-    ) -> Result<Tensor> {
-        let bias = match self.config.layout {
-            LlamaLayout::HuggingFace => bias,
-            LlamaLayout::Gguf => w.contains("bias"),
-        };
-        if bias {
-            linear(g, w, x, out)
-        } else {
-            linear_no_bias(g, w, x, out)
-        }
-    }
-
-    fn attention(
-        &self,
-        g: &GraphBuilder,
-        w: &Scope<'_>,
-        x: &Tensor,
-        inputs: &Inputs,
-        (state, layer): (usize, usize),
-    ) -> Result<Tensor> {
-        let c = &self.config;
-        let names = names(c.layout);
-        let project = |name: &str, x: &Tensor, out: usize| {
-            self.project(g, &w.scope(name), x, out, c.attention_bias)
-        };
-        let (q_width, kv_width) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-        let q = project(names.query, x, q_width)?;
-        let k = project(names.key, x, kv_width)?;
-        let v = project(names.value, x, kv_width)?;
-        let style = match c.layout {
-            LlamaLayout::HuggingFace => RopeStyle::Half,
-            LlamaLayout::Gguf => RopeStyle::Interleaved,
-        };
-        let q = g.rope(&q, &inputs.positions, c.heads, &self.inv_freq, style, 1.0)?;
-        let k = g.rope(
-            &k,
-            &inputs.positions,
-            c.kv_heads,
-            &self.inv_freq,
-            style,
-            1.0,
-        )?;
-        let Inputs {
-            positions,
-            write_slots,
-            sequences,
-            block_tables,
-        } = inputs;
-        let spec = PagedAttentionSpec {
-            state,
-            layer,
-            heads: c.heads,
-            scale: (c.head_dim as f32).sqrt().recip(),
-        };
-        let tables = [positions, write_slots, sequences, block_tables];
-        let y = g.paged_attention([&q, &k, &v], tables, spec)?;
-        project(names.attention_out, &y, c.hidden_size)
-    }
-
-    /// SwiGLU (Shazeer 2020).
-    fn mlp(&self, g: &GraphBuilder, w: &Scope<'_>, x: &Tensor) -> Result<Tensor> {
-        let c = &self.config;
-        let names = names(c.layout);
-        let project = |name: &str, x: &Tensor, out: usize| {
-            self.project(g, &w.scope(name), x, out, c.mlp_bias)
-        };
-        let gate = project(names.gate, x, c.intermediate_size)?;
-        let up = project(names.up, x, c.intermediate_size)?;
-        let h = g.gated(&gate, &up, c.activation)?;
-        project(names.down, &h, c.hidden_size)
     }
 }
 
-fn names(layout: LlamaLayout) -> &'static Names {
-    match layout {
-        LlamaLayout::HuggingFace => &HUGGING_FACE,
-        LlamaLayout::Gguf => &GGUF,
+/// `x * factor`; nothing where that is 1.
+fn scaled(g: &GraphBuilder, x: Tensor, factor: f32) -> Result<Tensor> {
+    if factor == 1.0 {
+        return Ok(x);
     }
+    Ok(g.affine(&x, factor, 0.0)?)
+}
+
+/// transformers' Gemma stores the gains of its norms less 1.
+fn with_whole_gains(mut weights: WeightMap) -> Result<WeightMap> {
+    let norms: Vec<TensorData> = weights
+        .iter()
+        .filter(|(name, tensor)| name.ends_with("norm.weight") && tensor.dtype().is_float_weight())
+        .map(|(name, tensor)| tensor.renamed(name))
+        .collect();
+    for norm in norms {
+        let gains: Vec<f32> = norm.to_f32()?.iter().map(|gain| gain + 1.0).collect();
+        let whole = TensorData::from_f32(norm.name(), norm.shape(), &gains)?;
+        weights.insert(norm.name(), whole);
+    }
+    Ok(weights)
 }

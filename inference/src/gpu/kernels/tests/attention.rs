@@ -5,10 +5,21 @@ use super::{Random, check, wide};
 use crate::graph::{HostTensor, KV_PAGE, KvShape, NO_SLOT, Op, PagedAttentionSpec};
 
 /// Softmax of the scores of one query over some keys, times their values.
-fn attend(q: &[f64], keys: &[&[f64]], values: &[&[f64]], scale: f64) -> Vec<f64> {
+fn attend(
+    q: &[f64],
+    keys: &[&[f64]],
+    values: &[&[f64]],
+    scale: f64,
+    softcap: Option<f32>,
+) -> Vec<f64> {
     let scores: Vec<f64> = keys
         .iter()
         .map(|key| q.iter().zip(*key).map(|(a, b)| a * b).sum::<f64>() * scale)
+        .map(|score| {
+            softcap.map_or(score, |cap| {
+                f64::from(cap) * (score / f64::from(cap)).tanh()
+            })
+        })
         .collect();
     let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let parts: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
@@ -65,7 +76,7 @@ fn dense_case(random: &mut Random, d: &Dense) {
                 let query = &qs[(b * d.queries + row) * width + head * d.head_dim..][..d.head_dim];
                 let keys: Vec<&[f64]> = keys.iter().map(Vec::as_slice).collect();
                 let values: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
-                expected.extend(attend(query, &keys, &values, f64::from(scale)));
+                expected.extend(attend(query, &keys, &values, f64::from(scale), None));
             }
         }
     }
@@ -199,6 +210,8 @@ struct Paged {
     /// Of each sequence: positions already in the cache, rows of this run.
     sequences: Vec<(usize, usize)>,
     padding: usize,
+    softcap: Option<f32>,
+    window: Option<usize>,
 }
 
 fn paged_case(random: &mut Random, p: &Paged) {
@@ -287,7 +300,9 @@ fn paged_case(random: &mut Random, p: &Paged) {
             }
             let offset = head / (p.heads / kv_heads) * head_dim;
             let sequence = row_sequences[row] as usize;
-            let places: Vec<usize> = (0..=positions[row] as usize)
+            let end = positions[row] as usize + 1;
+            let hidden = p.window.map_or(0, |window| end.saturating_sub(window));
+            let places: Vec<usize> = (hidden..end)
                 .map(|i| slot(sequence, i) * kv_width + offset)
                 .collect();
             let keys: Vec<&[f64]> = places
@@ -299,7 +314,7 @@ fn paged_case(random: &mut Random, p: &Paged) {
                 .map(|&at| &all_values[at..at + head_dim])
                 .collect();
             let query = &qs[row * width + head * head_dim..][..head_dim];
-            expected.extend(attend(query, &keys, &values, f64::from(scale)));
+            expected.extend(attend(query, &keys, &values, f64::from(scale), p.softcap));
         }
     }
     let op = Op::PagedAttention(PagedAttentionSpec {
@@ -307,6 +322,8 @@ fn paged_case(random: &mut Random, p: &Paged) {
         layer,
         heads: p.heads,
         scale,
+        softcap: p.softcap,
+        window: p.window,
     });
     let operands = vec![
         q,
@@ -350,6 +367,8 @@ fn attention_over_a_paged_cache() {
         heads,
         sequences: sequences.to_vec(),
         padding,
+        softcap: None,
+        window: None,
     };
     for p in [
         case(shape(1, 1, 8, 1), 1, &[(0, 1)], 0),
@@ -370,5 +389,21 @@ fn attention_over_a_paged_cache() {
         case(shape(1, 2, 64, 9), 6, &[(0, 130), (65, 3), (1, 62)], 60),
     ] {
         paged_case(&mut random, &p);
+        // Windows that begin within a page, at its beginning, and before the first position; caps that bend the scores.
+        for (window, softcap) in [
+            (Some(1), None),
+            (Some(40), Some(0.5)),
+            (Some(64), None),
+            (Some(1 << 20), Some(2.0)),
+            (None, Some(0.3)),
+        ] {
+            let p = Paged {
+                window,
+                softcap,
+                sequences: p.sequences.clone(),
+                ..p
+            };
+            paged_case(&mut random, &p);
+        }
     }
 }
