@@ -19,11 +19,27 @@ pub enum WeightFormat {
     Q4K,
     /// ggml's blocks of 256 six-bit values with 8-bit scales.
     Q6K,
+    /// ggml's blocks of 32 nibbles with scale and minimum.
+    Q4_1,
+    /// ggml's blocks of 32 five-bit values with one scale.
+    Q5_0,
+    /// ggml's blocks of 32 five-bit values with scale and minimum.
+    Q5_1,
+    /// ggml's blocks of 256 two-bit values with 4-bit scales and minima.
+    Q2K,
+    /// ggml's blocks of 256 three-bit values with 6-bit scales.
+    Q3K,
+    /// ggml's blocks of 256 five-bit values with 6-bit scales and minima.
+    Q5K,
+    /// ggml's blocks of 32 nibbles into a table, with one scale.
+    Iq4Nl,
+    /// ggml's blocks of 256 nibbles into a table, with 6-bit scales.
+    Iq4Xs,
 }
 
 impl WeightFormat {
     /// Every format.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 15] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -31,6 +47,14 @@ impl WeightFormat {
         Self::Q4_0,
         Self::Q4K,
         Self::Q6K,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q5K,
+        Self::Iq4Nl,
+        Self::Iq4Xs,
     ];
     /// The formats without blocks, which convolutions take.
     pub const PLAIN: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
@@ -44,6 +68,14 @@ impl WeightFormat {
             Self::Q4_0 => include_str!("../wgsl/weight/q4_0.wgsl"),
             Self::Q4K => include_str!("../wgsl/weight/q4_k.wgsl"),
             Self::Q6K => include_str!("../wgsl/weight/q6_k.wgsl"),
+            Self::Q4_1 => include_str!("../wgsl/weight/q4_1.wgsl"),
+            Self::Q5_0 => include_str!("../wgsl/weight/q5_0.wgsl"),
+            Self::Q5_1 => include_str!("../wgsl/weight/q5_1.wgsl"),
+            Self::Q2K => include_str!("../wgsl/weight/q2_k.wgsl"),
+            Self::Q3K => include_str!("../wgsl/weight/q3_k.wgsl"),
+            Self::Q5K => include_str!("../wgsl/weight/q5_k.wgsl"),
+            Self::Iq4Nl => include_str!("../wgsl/weight/iq4_nl.wgsl"),
+            Self::Iq4Xs => include_str!("../wgsl/weight/iq4_xs.wgsl"),
         }
     }
 }

@@ -86,12 +86,16 @@ impl Weight {
     }
 }
 
+/// The types that candle multiplies fast.
 pub(super) fn ggml_dtype(dtype: StorageDtype) -> Option<GgmlDType> {
     match dtype {
         StorageDtype::Q8_0 => Some(GgmlDType::Q8_0),
         StorageDtype::Q4_0 => Some(GgmlDType::Q4_0),
         StorageDtype::Q4K => Some(GgmlDType::Q4K),
         StorageDtype::Q6K => Some(GgmlDType::Q6K),
+        StorageDtype::Q2K => Some(GgmlDType::Q2K),
+        StorageDtype::Q3K => Some(GgmlDType::Q3K),
+        StorageDtype::Q5K => Some(GgmlDType::Q5K),
         _ => None,
     }
 }
@@ -147,6 +151,12 @@ pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> K
                     && graph.weight(weight).elements() >= PACKED_FROM =>
             {
                 Kept::Quantised
+            }
+            // Those that candle does not know, or multiplies slowly: as floats they would not fit many a memory.
+            (CpuMode::Fast, _)
+                if dtype != StorageDtype::F32 && graph.weight(weight).elements() >= PACKED_FROM =>
+            {
+                Kept::File
             }
             (CpuMode::Fast, _) => Kept::Floats,
         },

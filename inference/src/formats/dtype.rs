@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// How a tensor's elements are stored in a file.
 ///
-/// The first seven can be computed with ([`StorageDtype::is_float_weight`]); the others are known so that a file
-/// which holds them can be listed, and refused by name.
+/// Those of [`StorageDtype::is_float_weight`] can be computed with; the others are known so that a file which holds
+/// them can be listed, and refused by name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)] // each name is the documentation: ggml's and safetensors' own
 pub enum StorageDtype {
@@ -211,8 +211,35 @@ impl StorageDtype {
     pub const fn is_float_weight(self) -> bool {
         matches!(
             self,
-            D::F32 | D::F16 | D::Bf16 | D::Q8_0 | D::Q4_0 | D::Q4K | D::Q6K
+            D::F32
+                | D::F16
+                | D::Bf16
+                | D::Q8_0
+                | D::Q4_0
+                | D::Q4_1
+                | D::Q5_0
+                | D::Q5_1
+                | D::Q2K
+                | D::Q3K
+                | D::Q4K
+                | D::Q5K
+                | D::Q6K
+                | D::Iq4Nl
+                | D::Iq4Xs
         )
+    }
+
+    /// Where in a block its f16 factors lie, for quantised weight types. Any other bits of a block are valid.
+    #[must_use]
+    pub const fn half_factors(self) -> &'static [usize] {
+        match self {
+            D::Q8_0 | D::Q4_0 | D::Q5_0 | D::Iq4Nl | D::Iq4Xs => &[0],
+            D::Q4_1 | D::Q5_1 | D::Q4K | D::Q5K => &[0, 2],
+            D::Q2K => &[80, 82],
+            D::Q3K => &[108],
+            D::Q6K => &[208],
+            _ => &[],
+        }
     }
 
     /// Sub-byte safetensors types are packed over the whole tensor, not row by row as ggml's blocks.

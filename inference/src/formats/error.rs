@@ -182,7 +182,7 @@ pub enum FormatError {
         dtype: String,
     },
     /// A tensor type that is known but cannot be computed with.
-    #[error("{}: tensor `{tensor}` is stored as {}, which cannot be used as a weight here; convert the model to F16, Q8_0, Q4_0, Q4_K or Q6_K", path.display(), dtype.name(), tensor = brief(tensor))]
+    #[error("{}: tensor `{tensor}` is stored as {}, which cannot be used as a weight here; convert the model to F16, Q8_0, Q6_K, Q5_K, Q4_K or IQ4_XS", path.display(), dtype.name(), tensor = brief(tensor))]
     UnsupportedDtype {
         /// The file.
         path: PathBuf,

@@ -126,11 +126,7 @@ fn stored(
             .collect(),
         _ => {
             // Where the f16 scales lie within a block.
-            let scales: &[usize] = match dtype {
-                StorageDtype::Q4K => &[0, 2],
-                StorageDtype::Q6K => &[208],
-                _ => &[0],
-            };
+            let scales = dtype.half_factors();
             let mut bytes = Vec::new();
             for _ in 0..elements / dtype.block_len() {
                 let start = bytes.len();
@@ -169,9 +165,13 @@ fn case(
 }
 
 fn linear_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
-    use StorageDtype::{Bf16, F16, F32, Q4_0, Q4K, Q6K, Q8_0};
+    use StorageDtype::{
+        Bf16, F16, F32, Iq4Nl, Iq4Xs, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
+    };
     let mut cases = Vec::new();
-    for dtype in [F32, F16, Bf16, Q8_0, Q4_0, Q4K, Q6K] {
+    for dtype in [
+        F32, F16, Bf16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2K, Q3K, Q4K, Q5K, Q6K, Iq4Nl, Iq4Xs,
+    ] {
         let weight = stored(random, &[37, 512], dtype)?;
         for rows in [1, 5, 40] {
             let g = GraphBuilder::new("self-test");

@@ -25,6 +25,22 @@ pub(super) fn quantised(values: &[f32], n: usize, k: usize, dtype: StorageDtype)
         StorageDtype::Q4_0 => GgmlDType::Q4_0,
         StorageDtype::Q4K => GgmlDType::Q4K,
         StorageDtype::Q6K => GgmlDType::Q6K,
+        StorageDtype::Q4_1 => GgmlDType::Q4_1,
+        StorageDtype::Q5_0 => GgmlDType::Q5_0,
+        StorageDtype::Q5_1 => GgmlDType::Q5_1,
+        StorageDtype::Q2K => GgmlDType::Q2K,
+        StorageDtype::Q3K => GgmlDType::Q3K,
+        StorageDtype::Q5K => GgmlDType::Q5K,
+        // candle cannot make these: the bits of the values are blocks as good as any.
+        StorageDtype::Iq4Nl | StorageDtype::Iq4Xs => {
+            let length = dtype.bytes_for(n * k).unwrap();
+            let bits = values.iter().flat_map(|v| v.to_bits().to_be_bytes());
+            let mut bytes: Vec<u8> = bits.skip(1).step_by(2).take(length).collect();
+            for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
+                block[..2].copy_from_slice(&half::f16::from_f32(0.004).to_le_bytes());
+            }
+            return TensorData::new_owned("w", &[n, k], dtype, bytes).unwrap();
+        }
         other => panic!("{other:?} is not quantised"),
     };
     let tensor = CandleTensor::from_slice(values, (n, k), &Device::Cpu).unwrap();
@@ -36,7 +52,15 @@ pub(super) fn quantised(values: &[f32], n: usize, k: usize, dtype: StorageDtype)
     TensorData::new_owned("w", &[n, k], dtype, bytes).unwrap()
 }
 
-pub(super) const QUANTISED: [StorageDtype; 4] = [
+pub(super) const QUANTISED: [StorageDtype; 12] = [
+    StorageDtype::Q4_1,
+    StorageDtype::Q5_0,
+    StorageDtype::Q5_1,
+    StorageDtype::Q2K,
+    StorageDtype::Q3K,
+    StorageDtype::Q5K,
+    StorageDtype::Iq4Nl,
+    StorageDtype::Iq4Xs,
     StorageDtype::Q8_0,
     StorageDtype::Q4_0,
     StorageDtype::Q4K,

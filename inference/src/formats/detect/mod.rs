@@ -13,6 +13,8 @@ use sha2::Digest as _;
 use super::error::FormatError;
 use super::weights::DtypeCount;
 
+#[cfg(test)]
+pub(crate) use probe::CHAT_ARCHITECTURES;
 pub use probe::probe;
 pub use scan::{scan, visit};
 

@@ -125,13 +125,13 @@ fn gguf_files_are_told_apart() {
         ModelKind::Lora,
         "LoRA",
     );
-    let iq4 = TensorData::new_owned("b", &[1, 32], StorageDtype::Iq4Nl, vec![0; 18]).unwrap();
+    let mxfp4 = TensorData::new_owned("b", &[1, 32], StorageDtype::Mxfp4, vec![0; 17]).unwrap();
     refused(
         &|w| {
-            w.tensor(iq4.clone());
+            w.tensor(mxfp4.clone());
         },
         ModelKind::Chat,
-        "IQ4_NL",
+        "MXFP4",
     );
     let mut writer = GgufWriter::new("llama");
     writer.set("tokenizer.ggml.tokens", vec!["a".to_owned()]);

@@ -8,6 +8,76 @@ use crate::formats::weights::StorageDtype;
 
 /// Made by `testdata/make_quants.py` with the Python package `gguf`.
 const QUANTS: &[u8] = include_bytes!("../testdata/quants.gguf");
+const MORE_QUANTS: &[u8] = include_bytes!("../testdata/more_quants.gguf");
+
+/// Compares all tensors of a file with name, FNV-1a of all values' bytes, and values 0, 1, 700 and 1535, as the script prints them.
+fn assert_values(file: &Gguf, expected: &[(&str, u64, [u32; 4])]) {
+    assert_eq!(file.tensors.len(), expected.len());
+    for (name, hash, samples) in expected {
+        let tensor = file.tensors.require(name, &[3, 512]).unwrap();
+        assert_eq!(tensor.dtype().name().to_lowercase(), *name);
+        let values = tensor.to_f32().unwrap();
+        for (at, bits) in [0, 1, 700, 1535].into_iter().zip(samples) {
+            assert_eq!(values[at].to_bits(), *bits, "{name}[{at}] = {}", values[at]);
+        }
+        assert_eq!(fnv(&values), *hash, "{name}");
+        assert_eq!(
+            tensor.rows_to_f32(1, 1).unwrap(),
+            values[512..1024],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn rarer_types_are_dequantised_as_by_gguf_py_to_the_bit() {
+    let file = read(MORE_QUANTS.to_vec()).unwrap();
+    assert_values(
+        &file,
+        &[
+            (
+                "q4_1",
+                0x6e2013d99209c07b,
+                [0xbc8e0000, 0xbed9c000, 0xbf33a000, 0x3fbd3c00],
+            ),
+            (
+                "q5_0",
+                0x91dc60be847850cd,
+                [0x3fce4000, 0x3f70a000, 0xbff73000, 0x3f520000],
+            ),
+            (
+                "q5_1",
+                0x5561680475848fa8,
+                [0xbf050000, 0x3f0c2000, 0x3f48b800, 0xbfe04000],
+            ),
+            (
+                "q2_k",
+                0x5cc956876d1abbe9,
+                [0x3e978040, 0x3ede1640, 0x3e0ea800, 0xbe693000],
+            ),
+            (
+                "q3_k",
+                0xc92e3db6cdce743f,
+                [0xbe66df00, 0xbe19ea00, 0x00000000, 0xbe5a3400],
+            ),
+            (
+                "q5_k",
+                0x0e01b00e2b2a6c6d,
+                [0x3eeaaf80, 0x408aed30, 0xc0fc4bc0, 0xc0a8b598],
+            ),
+            (
+                "iq4_nl",
+                0x0125cac421e6fc8f,
+                [0x3ecd6000, 0xbf498000, 0x3ec2e600, 0xbf381100],
+            ),
+            (
+                "iq4_xs",
+                0x06bf7474abc0db33,
+                [0xbece4634, 0xbea8eae0, 0xbe676a00, 0x40d62060],
+            ),
+        ],
+    );
+}
 
 fn read(bytes: Vec<u8>) -> Result<Gguf, FormatError> {
     read_gguf_bytes(Path::new("attack.gguf"), bytes)
@@ -22,7 +92,6 @@ fn fnv(values: &[f32]) -> u64 {
 
 #[test]
 fn dequantised_values_are_those_of_gguf_py_to_the_bit() {
-    // Name, FNV-1a of all values' bytes, values 0, 1, 700 and 1535; printed by the script.
     let expected: [(&str, u64, [u32; 4]); 7] = [
         (
             "f32",
@@ -61,21 +130,7 @@ fn dequantised_values_are_those_of_gguf_py_to_the_bit() {
         ),
     ];
     let file = read(QUANTS.to_vec()).unwrap();
-    assert_eq!(file.tensors.len(), expected.len());
-    for (name, hash, samples) in expected {
-        let tensor = file.tensors.require(name, &[3, 512]).unwrap();
-        assert_eq!(tensor.dtype().name().to_lowercase(), name);
-        let values = tensor.to_f32().unwrap();
-        for (at, bits) in [0, 1, 700, 1535].into_iter().zip(samples) {
-            assert_eq!(values[at].to_bits(), bits, "{name}[{at}] = {}", values[at]);
-        }
-        assert_eq!(fnv(&values), hash, "{name}");
-        assert_eq!(
-            tensor.rows_to_f32(1, 1).unwrap(),
-            values[512..1024],
-            "{name}"
-        );
-    }
+    assert_values(&file, &expected);
     assert_eq!(file.metadata.architecture().unwrap(), "quants");
     assert_eq!(
         file.metadata.strings("test.strings").unwrap(),
@@ -337,10 +392,10 @@ fn each_fault_of_the_tensors_has_its_name() {
     two("u", 32).fault("Overlap");
     two("t", 64).fault("DuplicateTensor");
     // Types that cannot be computed with are listed and refused by name.
-    let listed = read(one().tensor("t", &[256], 20, 0).data(144).0).unwrap();
+    let listed = read(one().tensor("t", &[256], 16, 0).data(66).0).unwrap();
     let tensor = listed.tensors.get("t").unwrap();
-    assert_eq!(tensor.dtype(), StorageDtype::Iq4Nl);
-    assert!(tensor.to_f32().unwrap_err().to_string().contains("IQ4_NL"));
+    assert_eq!(tensor.dtype(), StorageDtype::Iq2Xxs);
+    assert!(tensor.to_f32().unwrap_err().to_string().contains("IQ2_XXS"));
     assert!(listed.tensors.require("t", &[256]).is_err());
 }
 

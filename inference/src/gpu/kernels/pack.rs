@@ -35,6 +35,14 @@ fn block_of(format: WeightFormat) -> Option<(usize, usize)> {
         WeightFormat::Q4_0 => Some((32, 4)),
         WeightFormat::Q4K => Some((256, 36)),
         WeightFormat::Q6K => Some((256, 52)),
+        WeightFormat::Q4_1 => Some((32, 5)),
+        WeightFormat::Q5_0 => Some((32, 5)),
+        WeightFormat::Q5_1 => Some((32, 6)),
+        WeightFormat::Q2K => Some((256, 21)),
+        WeightFormat::Q3K => Some((256, 27)),
+        WeightFormat::Q5K => Some((256, 44)),
+        WeightFormat::Iq4Nl => Some((32, 4)),
+        WeightFormat::Iq4Xs => Some((256, 34)),
     }
 }
 
@@ -42,7 +50,12 @@ fn block_of(format: WeightFormat) -> Option<(usize, usize)> {
 fn has_scales(format: WeightFormat) -> bool {
     matches!(
         format,
-        WeightFormat::Q8_0 | WeightFormat::Q4_0 | WeightFormat::Q6K
+        WeightFormat::Q8_0
+            | WeightFormat::Q4_0
+            | WeightFormat::Q6K
+            | WeightFormat::Q5_0
+            | WeightFormat::Q3K
+            | WeightFormat::Iq4Nl
     )
 }
 
@@ -77,6 +90,14 @@ impl PackedLayout {
             StorageDtype::Q4_0 => WeightFormat::Q4_0,
             StorageDtype::Q4K => WeightFormat::Q4K,
             StorageDtype::Q6K => WeightFormat::Q6K,
+            StorageDtype::Q4_1 => WeightFormat::Q4_1,
+            StorageDtype::Q5_0 => WeightFormat::Q5_0,
+            StorageDtype::Q5_1 => WeightFormat::Q5_1,
+            StorageDtype::Q2K => WeightFormat::Q2K,
+            StorageDtype::Q3K => WeightFormat::Q3K,
+            StorageDtype::Q5K => WeightFormat::Q5K,
+            StorageDtype::Iq4Nl => WeightFormat::Iq4Nl,
+            StorageDtype::Iq4Xs => WeightFormat::Iq4Xs,
             _ => return Err(unsupported("this type cannot be computed with".into())),
         };
         let format = match weight.shape().len() {
@@ -194,7 +215,15 @@ impl PackedLayout {
                 self.pad_rows(bytemuck::cast_slice(&values), 4, out);
             }
             WeightFormat::F16 | WeightFormat::Bf16 => self.pad_rows(view.bytes(), 2, out),
-            WeightFormat::Q4K => out.extend_from_slice(view.bytes()),
+            WeightFormat::Q4K
+            | WeightFormat::Q4_1
+            | WeightFormat::Q5_1
+            | WeightFormat::Q2K
+            | WeightFormat::Q5K
+            | WeightFormat::Iq4Xs => out.extend_from_slice(view.bytes()),
+            WeightFormat::Q5_0 => sections::<22>(view.bytes(), blocks, 0, 2..22, out),
+            WeightFormat::Q3K => sections::<110>(view.bytes(), blocks, 108, 0..108, out),
+            WeightFormat::Iq4Nl => sections::<18>(view.bytes(), blocks, 0, 2..18, out),
             WeightFormat::Q8_0 => sections::<34>(view.bytes(), blocks, 0, 2..34, out),
             WeightFormat::Q4_0 => sections::<18>(view.bytes(), blocks, 0, 2..18, out),
             WeightFormat::Q6K => sections::<210>(view.bytes(), blocks, 208, 0..208, out),

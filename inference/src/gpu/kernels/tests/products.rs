@@ -7,7 +7,15 @@ use crate::graph::{Conv2dSpec, HostTensor, Op, WeightId};
 
 const PLAIN: [StorageDtype; 3] = [StorageDtype::F32, StorageDtype::F16, StorageDtype::Bf16];
 /// Types with the length of their blocks.
-const PACKED: [(StorageDtype, usize); 4] = [
+const PACKED: [(StorageDtype, usize); 12] = [
+    (StorageDtype::Q4_1, 32),
+    (StorageDtype::Q5_0, 32),
+    (StorageDtype::Q5_1, 32),
+    (StorageDtype::Q2K, 256),
+    (StorageDtype::Q3K, 256),
+    (StorageDtype::Q5K, 256),
+    (StorageDtype::Iq4Nl, 32),
+    (StorageDtype::Iq4Xs, 256),
     (StorageDtype::Q8_0, 32),
     (StorageDtype::Q4_0, 32),
     (StorageDtype::Q4K, 256),

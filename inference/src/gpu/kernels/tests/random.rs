@@ -63,12 +63,8 @@ impl Random {
                 bytes.resize(dtype.bytes_for(elements).unwrap(), 0);
                 self.0.fill_bytes(&mut bytes);
                 // Any bits are a block, except for those of the scales, which must be finite.
-                let scales: &[usize] = match dtype {
-                    StorageDtype::Q8_0 | StorageDtype::Q4_0 => &[0],
-                    StorageDtype::Q4K => &[0, 2],
-                    StorageDtype::Q6K => &[208],
-                    other => panic!("no weight type: {other}"),
-                };
+                let scales = dtype.half_factors();
+                assert!(!scales.is_empty(), "no weight type: {dtype}");
                 for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
                     for &at in scales {
                         let scale = half::f16::from_f32(self.value() * 0.01);

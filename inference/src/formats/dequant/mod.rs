@@ -3,6 +3,8 @@
 //! Block layouts as in ggml (`ggml-common.h`, `ggml-quants.c`); results are bit-equal to `gguf.quants.dequantize`
 //! of the Python package `gguf`.
 
+mod blocks;
+
 use half::slice::HalfFloatSliceExt as _;
 use rayon::prelude::*;
 
@@ -46,10 +48,18 @@ fn expand(dtype: StorageDtype, bytes: &[u8], out: &mut [f32]) {
                 *value = f32::from_bits(u32::from(u16::from_le_bytes(*raw)) << 16);
             }
         }
-        StorageDtype::Q8_0 => blocks::<34, 32>(bytes, out, q8_0),
-        StorageDtype::Q4_0 => blocks::<18, 32>(bytes, out, q4_0),
-        StorageDtype::Q4K => blocks::<144, 256>(bytes, out, q4_k),
-        StorageDtype::Q6K => blocks::<210, 256>(bytes, out, q6_k),
+        StorageDtype::Q8_0 => each_block::<34, 32>(bytes, out, q8_0),
+        StorageDtype::Q4_0 => each_block::<18, 32>(bytes, out, q4_0),
+        StorageDtype::Q4K => each_block::<144, 256>(bytes, out, q4_k),
+        StorageDtype::Q6K => each_block::<210, 256>(bytes, out, q6_k),
+        StorageDtype::Q4_1 => each_block::<20, 32>(bytes, out, blocks::q4_1),
+        StorageDtype::Q5_0 => each_block::<22, 32>(bytes, out, blocks::q5_0),
+        StorageDtype::Q5_1 => each_block::<24, 32>(bytes, out, blocks::q5_1),
+        StorageDtype::Q2K => each_block::<84, 256>(bytes, out, blocks::q2_k),
+        StorageDtype::Q3K => each_block::<110, 256>(bytes, out, blocks::q3_k),
+        StorageDtype::Q5K => each_block::<176, 256>(bytes, out, blocks::q5_k),
+        StorageDtype::Iq4Nl => each_block::<18, 32>(bytes, out, blocks::iq4_nl),
+        StorageDtype::Iq4Xs => each_block::<136, 256>(bytes, out, blocks::iq4_xs),
         // `dequantize_into` lets only weight types through.
         _ => out.fill(f32::NAN),
     }
@@ -66,7 +76,7 @@ fn expand_f16(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-fn blocks<const BYTES: usize, const LEN: usize>(
+fn each_block<const BYTES: usize, const LEN: usize>(
     bytes: &[u8],
     out: &mut [f32],
     one: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
@@ -102,21 +112,24 @@ fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     }
 }
 
+/// The 6-bit scale and minimum of one of eight sub-blocks, packed in 12 bytes (Q4_K, Q5_K).
+fn scale_and_minimum(packed: &[u8], sub: usize) -> (u8, u8) {
+    if sub < 4 {
+        return (packed[sub] & 0x3f, packed[sub + 4] & 0x3f);
+    }
+    (
+        (packed[sub + 4] & 0x0f) | ((packed[sub - 4] >> 2) & 0x30),
+        (packed[sub + 4] >> 4) | ((packed[sub] >> 2) & 0x30),
+    )
+}
+
 /// `d: f16, dmin: f16, scales: [u8; 12], qs: [u8; 128]`; eight sub-blocks of 32 with 6-bit scale and minimum;
 /// value = d * scale * q - dmin * minimum.
 fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
     let d = f16_at(block, 0);
     let dmin = f16_at(block, 2);
-    let packed = &block[4..16];
     for sub in 0..8 {
-        let (scale, minimum) = if sub < 4 {
-            (packed[sub] & 0x3f, packed[sub + 4] & 0x3f)
-        } else {
-            (
-                (packed[sub + 4] & 0x0f) | ((packed[sub - 4] >> 2) & 0x30),
-                (packed[sub + 4] >> 4) | ((packed[sub] >> 2) & 0x30),
-            )
-        };
+        let (scale, minimum) = scale_and_minimum(&block[4..16], sub);
         let scale = d * f32::from(scale);
         let minimum = dmin * f32::from(minimum);
         // Two neighbouring sub-blocks share 32 bytes: low nibbles, then high nibbles.
