@@ -583,7 +583,7 @@ fn pictures_to_look_at() -> Result<()> {
                 wait: true,
             })?;
             let stem = format!("{name}-{}", size[0]);
-            let mut shot = |bench: &mut Bench, what: &str| {
+            let shot = |bench: &mut Bench, what: &str| {
                 bench.harness.run_steps(12);
                 bench.screenshot(&out.join(format!("{stem}-{what}.png")))
             };
