@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod defaults;
+pub mod export;
 pub mod folders;
 pub mod library;
 pub mod panels;

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "cli/bad_files.rs"]
 mod bad_files;
+#[path = "cli/compare.rs"]
+mod compare;
 #[path = "cli/draw.rs"]
 mod draw;
 #[path = "cli/library.rs"]

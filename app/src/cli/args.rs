@@ -67,6 +67,8 @@ impl From<Device> for DeviceChoice {
 pub enum Verb {
     /// Draw a picture from words
     Draw(Box<DrawArgs>),
+    /// Draw prompts by seeds, as one labelled picture
+    Compare(Box<CompareArgs>),
     /// Talk with a model
     Chat(ChatArgs),
     /// Continue a text as it stands
@@ -213,6 +215,68 @@ fn sides(text: &str) -> Result<[u32; 4], String> {
         .ok()
         .and_then(|numbers| numbers.try_into().ok())
         .ok_or_else(|| "four whole numbers with commas between them, such as 0,0,128,0".into())
+}
+
+/// `diptych compare`.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    /// What to draw; a row for each, up to 8
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        required = true,
+        allow_hyphen_values = true
+    )]
+    pub prompt: Vec<String>,
+    /// Seeds of the noise, a column for each, up to 8 (default: three new ones)
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
+    pub seeds: Vec<u64>,
+    /// The PNG file to write; one of the same name is replaced
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Write every cell to a file in this folder too
+    #[arg(long, value_name = "FOLDER")]
+    pub cells: Option<PathBuf>,
+    /// A title above the grid
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub title: Option<String>,
+    /// On white rather than on dark grey
+    #[arg(long)]
+    pub light: bool,
+    /// Diffusers folder or single-file checkpoint (default: the built-in 'sketch')
+    #[arg(short, long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// What to keep out of all pictures
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    pub negative: String,
+    /// Sampler steps
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub steps: Option<u32>,
+    /// Guidance scale; 1 is no guidance and twice as fast
+    #[arg(short, long, value_parser = guidance, allow_negative_numbers = true)]
+    pub guidance: Option<f32>,
+    /// The sampler; AUTOMATIC1111's and ComfyUI's names are understood
+    #[arg(long, value_parser = sampler)]
+    pub sampler: Option<(SamplerKind, Option<ScheduleKind>)>,
+    /// The schedule, such as Normal or Karras
+    #[arg(long, value_parser = |name: &str| ScheduleKind::parse(name).map_err(|error| error.to_string()))]
+    pub schedule: Option<ScheduleKind>,
+    /// Size of every picture in pixels
+    #[arg(short, long, value_name = "WIDTHxHEIGHT", value_parser = size)]
+    pub size: Option<(u32, u32)>,
+    /// Print a line of JSON, rather than the path of the grid
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// `--prompt-syntax`.

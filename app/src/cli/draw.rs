@@ -22,8 +22,8 @@ use super::save::{self, Existing};
 use crate::defaults::{self, Defaults};
 
 /// Where nobody says anything: what AUTOMATIC1111 draws with, but the sampler that most people choose.
-const STEPS: u32 = 20;
-const GUIDANCE: f32 = 7.0;
+pub(super) const STEPS: u32 = 20;
+pub(super) const GUIDANCE: f32 = 7.0;
 const SIDE: u32 = 512;
 /// Sizes that a model may have been trained at, for its own word to be taken for it.
 const NATIVE_SIDES: std::ops::RangeInclusive<u32> = 256..=2048;
@@ -150,20 +150,7 @@ fn request(
         };
         (multiple(begin.size.0), multiple(begin.size.1))
     });
-    let (width, height) = args.size.or(whole).unwrap_or_else(|| {
-        let side = native_side(info).unwrap_or(SIDE);
-        (
-            defaults.width.unwrap_or(side),
-            defaults.height.unwrap_or(side),
-        )
-    });
-    if let Some(factor) = factor
-        && (!width.is_multiple_of(factor) || !height.is_multiple_of(factor))
-    {
-        return Err(CliError::Usage(format!(
-            "{width}x{height}: this model draws sizes that are multiples of {factor}"
-        )));
-    }
+    let (width, height) = size(args.size.or(whole), defaults, info)?;
     let own_convention = defaults.convention.unwrap_or_default();
     let convention = args.convention.unwrap_or(own_convention);
     // A model's own spacing belongs to its own convention.
@@ -246,6 +233,36 @@ fn variation(args: &DrawArgs) -> Result<Option<Variation>> {
             "--variation-seed does nothing without --variation-strength, such as 0.3".into(),
         )),
     }
+}
+
+/// Width and height: the person's, else the model's.
+///
+/// # Errors
+/// Sizes that the model cannot draw.
+pub(super) fn size(
+    wanted: Option<(u32, u32)>,
+    defaults: &Defaults,
+    info: &ModelInfo,
+) -> Result<(u32, u32)> {
+    let (width, height) = wanted.unwrap_or_else(|| {
+        let side = native_side(info).unwrap_or(SIDE);
+        (
+            defaults.width.unwrap_or(side),
+            defaults.height.unwrap_or(side),
+        )
+    });
+    let factor: Option<u32> = info
+        .details()
+        .get(FACTOR)
+        .and_then(|text| text.parse().ok());
+    if let Some(factor) = factor
+        && (!width.is_multiple_of(factor) || !height.is_multiple_of(factor))
+    {
+        return Err(CliError::Usage(format!(
+            "{width}x{height}: this model draws sizes that are multiples of {factor}"
+        )));
+    }
+    Ok((width, height))
 }
 
 /// The side of the squares that a model was trained on, as its configuration says: 512, 768, ...

@@ -5,6 +5,7 @@
 pub mod args;
 mod chat;
 pub mod client;
+mod compare;
 mod doctor;
 mod draw;
 pub mod error;
@@ -38,6 +39,8 @@ use error::{CliError, Result};
 /// What `diptych` alone says where there is no display for its window.
 const ABOUT: &str = "\
   diptych draw \"a red fox, flat style\" --out fox.png    draw a picture
+  diptych compare --prompt \"a fox\" --prompt \"a cat\" --out grid.png
+                                                        prompts by seeds
   diptych chat \"how would you draw a storm?\"            talk with a model
   diptych complete \"Once upon a time\"                   continue a text
   diptych inspect fox.png                               how a picture was made
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => studio::run(&global),
         Some(Verb::Draw(args)) => draw::run(&global, &args),
+        Some(Verb::Compare(args)) => compare::run(&global, &args),
         Some(Verb::Chat(args)) => chat::run(&global, &args),
         Some(Verb::Complete(args)) => chat::complete(&global, &args),
         Some(Verb::Tokenize(args)) => tokenize::run(&args),

@@ -24,8 +24,7 @@ pub fn take(ctx: &Context, gui: &mut Gui<'_>) {
         if is_picture(&path) {
             gui.send(CreateCommand::Look(path));
         } else {
-            gui.send(ModelsCommand::Add(path.clone()));
-            gui.send(CreateCommand::ExpectModel(path));
+            gui.send(ModelsCommand::Add(path));
         }
     }
     if let Some(picture) = pasted.and_then(|image| plain(&image)) {

@@ -102,7 +102,7 @@ impl Studio {
         while let Some(command) = self.house.next_command() {
             self.run(command);
         }
-        self.create.tick(&mut self.house);
+        self.create.tick();
         self.chat.tick(&mut self.house);
         self.compare.tick(&mut self.house);
         self.house.tick();
@@ -238,6 +238,7 @@ impl Studio {
     pub fn close(&mut self, within: std::time::Duration) {
         self.save_drafts(true);
         self.chat.close(&mut self.house);
+        self.compare.close(&self.house);
         if !self.house.close(within) {
             tracing::error!("the library did not take everything in time");
         }

@@ -14,7 +14,6 @@ pub mod lora;
 pub mod metadata;
 pub mod picture;
 pub mod safetensors;
-pub mod torch;
 pub mod weights;
 
 pub use error::FormatError;

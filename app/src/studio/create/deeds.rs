@@ -194,13 +194,12 @@ impl Create {
         ))
     }
 
-    fn against<'a>(&'a self, known: &'a Known, house: &'a House) -> Against<'a> {
+    fn against<'a>(&'a self, known: &'a [KnownModel], house: &'a House) -> Against<'a> {
         let model = self.form.model(house);
         let chosen = model.and_then(|model| self.form.request(model, 0));
         let name = model.and_then(|model| model.model.as_ref());
         Against {
-            models: &known.models,
-            loras: &known.loras,
+            models: known,
             model: name.map(|model| model.name.as_str()),
             sampler: chosen.as_ref().map_or(
                 diptych_inference::diffusion::SamplerKind::DpmPp2M,
@@ -236,14 +235,8 @@ fn join(words: &[&str]) -> String {
     }
 }
 
-/// What settings can name.
-struct Known {
-    models: Vec<KnownModel>,
-    loras: Vec<String>,
-}
-
-/// The models that draw, with the hashes that pictures tell of them; and the LoRAs.
-fn known_models(gallery: &Gallery, house: &House) -> Known {
+/// The models that draw, with the hashes that pictures tell of them.
+fn known_models(gallery: &Gallery, house: &House) -> Vec<KnownModel> {
     let hash_of = |name: &str| {
         let requests = gallery
             .items()
@@ -253,7 +246,7 @@ fn known_models(gallery: &Gallery, house: &House) -> Known {
             .filter(|model| model.name == name)
             .find_map(|model| model.hash.clone())
     };
-    let models = house
+    house
         .shelf
         .drawing()
         .filter_map(|model| {
@@ -271,9 +264,5 @@ fn known_models(gallery: &Gallery, house: &House) -> Known {
                 factor: model.size_factor(),
             })
         })
-        .collect();
-    Known {
-        models,
-        loras: super::loras(&house.shelf),
-    }
+        .collect()
 }

@@ -1,14 +1,18 @@
 //! The controls of a comparison, and its numbers in words.
 
 use egui::{
-    Align2, Color32, ColorImage, Context, FontId, Id, Painter, Rect, Slider, TextureHandle,
-    TextureOptions, Ui, Widget as _, pos2, vec2,
+    Align2, Color32, ColorImage, Context, FontId, Id, Painter, Rect, TextureHandle, TextureOptions,
+    Ui, pos2, vec2,
 };
 
 use super::state::{BLINK_RATES, CompareMode, CompareState, GAINS};
+use crate::theme::Icon;
+use crate::widgets::button::IconButton;
 use crate::widgets::canvas::Magnify;
+use crate::widgets::number::NumberField;
 use crate::widgets::pictures::difference::heat;
 use crate::widgets::pictures::{DifferenceNumbers, paint_texture};
+use crate::widgets::segmented::Segmented;
 
 /// The numbers of a difference in one line.
 pub fn difference_text(numbers: &DifferenceNumbers) -> String {
@@ -31,68 +35,73 @@ pub fn difference_text(numbers: &DifferenceNumbers) -> String {
 
 /// Buttons for the ways to compare, and what belongs to the present one. To be laid out in a row.
 pub fn compare_controls(ui: &mut Ui, state: &mut CompareState) {
+    let mut choice = Segmented::new("How to compare");
     for mode in CompareMode::ALL {
-        let button = ui.selectable_label(state.mode == mode, mode.label());
-        if button.on_hover_text(mode.hint()).clicked() {
-            state.mode = mode;
-        }
+        choice = choice.option_icon(mode, mode.label(), icon(mode));
     }
-    ui.separator();
+    if ui.available_width() < 760.0 {
+        choice = choice.icons_only();
+    }
+    choice.show(ui, &mut state.mode);
     match state.mode {
         CompareMode::Slider => {
-            let text = if state.across {
-                "Divider across"
+            let (icon, text) = if state.across {
+                (Icon::ChevronsUpDown, "Turn the divider upright")
             } else {
-                "Divider upright"
+                (Icon::SliderCompare, "Lay the divider across")
             };
-            let button = ui.button(text).on_hover_text("Turn the divider");
-            if button.clicked() {
+            if ui.add(IconButton::new(icon, text)).clicked() {
                 state.across = !state.across;
             }
         }
         CompareMode::SideBySide => {}
         CompareMode::Blink => {
-            ui.checkbox(&mut state.blinking, "By itself")
-                .on_hover_text("Off: hold the mouse button or the space bar to see the second");
-            ui.add_enabled_ui(state.blinking, |ui| {
-                ui.spacing_mut().slider_width = 90.0;
-                let slider = Slider::new(&mut state.blink_rate, BLINK_RATES)
-                    .step_by(0.5)
-                    .suffix(" /s");
-                let slider = slider.ui(ui).on_hover_text("Changes a second");
-                slider.accessible_name("Changes a second");
-            });
+            let (icon, text) = if state.blinking {
+                (
+                    Icon::Pause,
+                    "Stop blinking: hold the mouse button or the space bar instead",
+                )
+            } else {
+                (Icon::Play, "Blink by itself")
+            };
+            if ui.add(IconButton::new(icon, text)).clicked() {
+                state.blinking = !state.blinking;
+            }
+            let field = NumberField::new("Rate", &mut state.blink_rate, BLINK_RATES).step(0.5);
+            ui.add(field.unit("/s").width(110.0).tooltip("Changes a second"));
         }
         CompareMode::Difference => {
-            ui.spacing_mut().slider_width = 110.0;
-            let slider = Slider::new(&mut state.gain, GAINS)
-                .step_by(0.5)
-                .logarithmic(true)
-                .prefix("× ");
-            let slider = slider
-                .ui(ui)
-                .on_hover_text("Makes small differences visible");
-            slider.accessible_name("Strength of the difference");
+            let field = NumberField::new("Strength", &mut state.gain, GAINS).step(0.5);
+            let field = field.unit("×").width(140.0);
+            ui.add(field.tooltip("Makes small differences visible"));
         }
     }
-    if ui
-        .button("Swap")
-        .on_hover_text("Let the two change places (Z)")
-        .clicked()
-    {
+    let swap = IconButton::new(Icon::Swap, "Swap").shortcut("Z");
+    if ui.add(swap).clicked() {
         state.swapped = !state.swapped;
     }
-    let mut smooth = state.magnify == Magnify::Smooth;
-    let toggle = ui.checkbox(&mut smooth, "Smooth");
-    if toggle
-        .on_hover_text("Enlarge smoothly rather than in crisp pixels")
-        .changed()
-    {
+    let smooth = state.magnify == Magnify::Smooth;
+    let name = if smooth {
+        "Enlarge in crisp pixels"
+    } else {
+        "Enlarge smoothly"
+    };
+    let toggle = IconButton::new(Icon::Drop, name).selected(smooth);
+    if ui.add(toggle).clicked() {
         state.magnify = if smooth {
-            Magnify::Smooth
-        } else {
             Magnify::Auto
+        } else {
+            Magnify::Smooth
         };
+    }
+}
+
+fn icon(mode: CompareMode) -> Icon {
+    match mode {
+        CompareMode::Slider => Icon::SliderCompare,
+        CompareMode::SideBySide => Icon::SideBySide,
+        CompareMode::Blink => Icon::Blink,
+        CompareMode::Difference => Icon::Difference,
     }
 }
 
