@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
 use diptych_inference::engine::DeviceChoice;
 use diptych_inference::text::prompt::PromptSyntax;
+use diptych_inference::text::sampling::SamplingStage;
 
 /// Draws pictures and writes text with models on your own machine.
 #[derive(Debug, Parser)]
@@ -312,6 +313,48 @@ pub struct SamplingArgs {
     /// Only tokens at least this times as probable as the likeliest; 0 is off
     #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub min_p: Option<f32>,
+    /// Only tokens about as informative as expected, until they are together this probable; 1 is off
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub typical_p: Option<f32>,
+    /// Only tokens at most this many standard deviations below the likeliest; 0 is off
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 100.0))]
+    pub top_n_sigma: Option<f32>,
+    /// How often the top choices but the last are excluded (XTC); 0 is off
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub xtc_probability: Option<f32>,
+    /// From which probability on a token is a top choice
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub xtc_threshold: Option<f32>,
+    /// How much less likely going on with a repeated sequence becomes (DRY); 0 is off
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 100.0))]
+    pub dry_multiplier: Option<f32>,
+    /// How fast that grows with each token of the sequence
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 1.0, 100.0))]
+    pub dry_base: Option<f32>,
+    /// Length of a repeated sequence that does no harm
+    #[arg(long, value_name = "N")]
+    pub dry_allowed_length: Option<usize>,
+    /// How many recent tokens are searched for sequences; 0 is all
+    #[arg(long, value_name = "N")]
+    pub dry_window: Option<usize>,
+    /// Tokens with this text in them end sequences; may be repeated, and replaces the usual line break, ':', '"' and '*'
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub dry_breaker: Vec<String>,
+    /// Makes recent tokens less likely, for each time that they were written
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, -100.0, 100.0))]
+    pub frequency_penalty: Option<f32>,
+    /// Makes recent tokens less likely
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, -100.0, 100.0))]
+    pub presence_penalty: Option<f32>,
+    /// How many recent tokens the penalties look at
+    #[arg(long, value_name = "N")]
+    pub repetition_window: Option<usize>,
+    /// Added to a token's logit, as ID=F; -100 bans the token; may be repeated
+    #[arg(long, value_name = "ID=F", allow_hyphen_values = true, value_parser = bias)]
+    pub logit_bias: Vec<(u32, f32)>,
+    /// The steps in another order, those not named left out: penalties, dry, top_n_sigma, top_k, typical, top_p, min_p, xtc, temperature
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = stage)]
+    pub samplers: Option<Vec<SamplingStage>>,
     /// How much less likely recent tokens become; 1 is off
     #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.01, 100.0))]
     pub repetition_penalty: Option<f32>,
@@ -475,6 +518,19 @@ fn number(text: &str, least: f32, most: f32) -> Result<f32, String> {
     } else {
         Err(format!("it must be between {least} and {most}"))
     }
+}
+
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let (id, value) = text
+        .split_once('=')
+        .ok_or("a bias is written as ID=F, such as 42=-1.5")?;
+    let id = id.trim().parse().map_err(|_| "the id is no whole number")?;
+    Ok((id, number(value, -100.0, 100.0)?))
+}
+
+fn stage(name: &str) -> Result<SamplingStage, String> {
+    let known = || SamplingStage::ALL.map(SamplingStage::name).join(", ");
+    SamplingStage::parse(name).ok_or_else(|| format!("the steps are {}", known()))
 }
 
 fn guidance(text: &str) -> Result<f32, String> {

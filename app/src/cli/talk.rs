@@ -28,6 +28,23 @@ pub fn sampling(args: &SamplingArgs, defaults: &Defaults) -> SamplingParams {
             .repetition_penalty
             .or(defaults.repetition_penalty)
             .unwrap_or(usual.repetition_penalty),
+        repetition_window: args.repetition_window.unwrap_or(usual.repetition_window),
+        frequency_penalty: args.frequency_penalty.unwrap_or(usual.frequency_penalty),
+        presence_penalty: args.presence_penalty.unwrap_or(usual.presence_penalty),
+        typical_p: args.typical_p.unwrap_or(usual.typical_p),
+        top_n_sigma: args.top_n_sigma.unwrap_or(usual.top_n_sigma),
+        xtc_probability: args.xtc_probability.unwrap_or(usual.xtc_probability),
+        xtc_threshold: args.xtc_threshold.unwrap_or(usual.xtc_threshold),
+        dry_multiplier: args.dry_multiplier.unwrap_or(usual.dry_multiplier),
+        dry_base: args.dry_base.unwrap_or(usual.dry_base),
+        dry_allowed_length: args.dry_allowed_length.unwrap_or(usual.dry_allowed_length),
+        dry_window: args.dry_window.unwrap_or(usual.dry_window),
+        dry_breakers: match args.dry_breaker.as_slice() {
+            [] => usual.dry_breakers.clone(),
+            given => given.to_vec(),
+        },
+        logit_bias: args.logit_bias.clone(),
+        order: args.samplers.clone().unwrap_or_else(|| usual.order.clone()),
         greedy: args.greedy,
         ..usual
     }

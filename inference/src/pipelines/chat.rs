@@ -85,7 +85,10 @@ impl ChatJob {
         context: &mut Context<'_>,
         model: &ChatModel,
     ) -> Result<TokenSampler, JobError> {
-        let sampler = TokenSampler::new(self.request.sampling.clone(), self.request.seed)?;
+        let tokenizer = model.tokenizer();
+        let texts = (0..tokenizer.vocab_len() as u32).map(|id| (id, tokenizer.piece(id)));
+        let sampler =
+            TokenSampler::new(self.request.sampling.clone(), self.request.seed)?.with_texts(texts);
         let (tokens, warning) = match &self.request.prompt {
             ChatPrompt::Messages(messages) => model.encode_messages(messages, self.request.time)?,
             ChatPrompt::Raw(text) => (model.encode_raw(text)?, None),

@@ -140,6 +140,12 @@ pub enum TextError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A step of sampling is in its order twice.
+    #[error("the sampling step {stage} is in the order twice; name each step once")]
+    SamplingOrder {
+        /// The step.
+        stage: &'static str,
+    },
 }
 
 /// Shortens a piece of a file for an error message.
