@@ -11,6 +11,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod vocab;
+#[cfg(test)]
+mod vocab_tests;
 
 pub use clip::{ClipTokenizer, ClipVocab};
 pub use stream::StreamDecoder;
