@@ -13,7 +13,7 @@ import shutil
 from types import SimpleNamespace
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -24,12 +24,18 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
     UniPCMultistepScheduler,
 )
 
-from diffusion_fixtures import CROSS_DOWN, CROSS_UP
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+from diffusion_fixtures import CROSS_DOWN, CROSS_UP, clip_config, clip_model
 from fixture_tools import HERE, config_of, noise, randomise, save_json, save_reference, save_weights
+from make_ldm import open_clip_to_ldm, unet_to_ldm, vae_to_ldm
+from picture_fixtures import write_tokenizer
 
 OUT = HERE.parent / "jobs"
 PROMPT = "a red fox and the cat"
@@ -71,9 +77,70 @@ def make_inpainting_model():
     save_json(index | {"_class_name": "StableDiffusionInpaintPipeline"}, folder / "model_index.json")
 
 
+def make_sdxl_model():
+    """A tiny SDXL: a folder as diffusers writes it, and the same weights in one file with the original names."""
+    folder = OUT / "tiny-sdxl"
+    shutil.rmtree(folder, ignore_errors=True)
+    vocab = write_tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer_2")
+    for name in ["special_tokens_map.json", "tokenizer_config.json"]:
+        path = folder / "tokenizer_2" / name
+        save_json(json.loads(path.read_text()) | {"pad_token": "!"}, path)
+    one = clip_model(611, vocab=vocab, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, hidden_act="quick_gelu")
+    config = CLIPTextConfig(
+        vocab_size=vocab, max_position_embeddings=77, bos_token_id=vocab - 2, eos_token_id=vocab - 1, pad_token_id=1, layer_norm_eps=1e-5,
+        hidden_size=64, intermediate_size=64, num_hidden_layers=3, num_attention_heads=1, hidden_act="gelu", projection_dim=64,
+        attn_implementation="eager",
+    )
+    two = randomise(CLIPTextModelWithProjection(config), 612, gain=1.2)
+    unet_config = dict(
+        sample_size=8, block_out_channels=(8, 16), down_block_types=("DownBlock2D", CROSS_DOWN), up_block_types=(CROSS_UP, "UpBlock2D"),
+        layers_per_block=1, norm_num_groups=8, attention_head_dim=(1, 1), cross_attention_dim=80, use_linear_projection=True,
+        transformer_layers_per_block=(1, 2), addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=64 + 6 * 8,
+    )
+    unet = randomise(UNet2DConditionModel(**unet_config), 613, scales={"conv_out.weight": 1.3})
+    shutil.copytree(HERE / "tiny-sd/vae", folder / "vae")
+    vae = json.loads((folder / "vae/config.json").read_text())
+    save_json(vae | {"scaling_factor": 0.13025}, folder / "vae/config.json")
+    shutil.copytree(HERE / "tiny-sd/scheduler", folder / "scheduler")
+    save_json(clip_config(one), folder / "text_encoder/config.json")
+    save_weights(one, folder / "text_encoder/model.safetensors", prefix="text_model.")
+    save_json(clip_config(two) | {"architectures": ["CLIPTextModelWithProjection"]}, folder / "text_encoder_2/config.json")
+    save_weights(two, folder / "text_encoder_2/model.safetensors")
+    save_json(config_of(unet), folder / "unet/config.json")
+    save_weights(unet, folder / "unet/diffusion_pytorch_model.safetensors")
+    index = {
+        "_class_name": "StableDiffusionXLPipeline", "_diffusers_version": "0.42.1", "feature_extractor": [None, None],
+        "force_zeros_for_empty_prompt": True, "image_encoder": [None, None], "scheduler": ["diffusers", "PNDMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"], "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"], "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
+    }
+    save_json(index, folder / "model_index.json")
+
+    halves = lambda model: {k: t.half().contiguous() for k, t in model.state_dict().items() if not k.endswith("position_ids")}
+    state = halves(unet)
+    added = {f"label_emb.0.{2 * n}.{leaf}": state.pop(f"add_embedding.linear_{n + 1}.{leaf}") for n in (0, 1) for leaf in ("weight", "bias")}
+    file = unet_to_ldm(state, 1, 2) | {f"model.diffusion_model.{k}": v for k, v in added.items()}
+    vae_state = load_file(str(folder / "vae/diffusion_pytorch_model.safetensors"))
+    file |= vae_to_ldm(vae_state, 3)
+    named = lambda model: {("" if k.startswith("text_") else "text_model.") + k: t for k, t in halves(model).items()}
+    file |= {f"conditioner.embedders.0.transformer.{k}": v for k, v in named(one).items()}
+    second = named(two)
+    projection = second.pop("text_projection.weight")
+    # The function adds an unused layer for 2.x and a projection of its own; here all layers are used.
+    for k, v in open_clip_to_ldm(second, 3, 64, 0).items():
+        if ".resblocks.3." not in k:
+            file["conditioner.embedders.1.model." + k.removeprefix("cond_stage_model.model.")] = v
+    file["conditioner.embedders.1.model.text_projection"] = projection.T.contiguous()
+    save_file({k: v.contiguous() for k, v in file.items()}, str(OUT / "tiny-sdxl.safetensors"), metadata={"format": "pt"})
+
+
 def open_pipeline(kind, model, sampler, **config):
     folder = HERE.parent / model
-    pipe = kind.from_pretrained(str(folder), torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False)
+    safety = {} if "XL" in kind.__name__ else dict(safety_checker=None, requires_safety_checker=False)
+    pipe = kind.from_pretrained(str(folder), torch_dtype=torch.float32, **safety)
     cls, extra = SCHEDULERS[sampler]
     written = json.loads((folder / "scheduler/scheduler_config.json").read_text())
     pipe.scheduler = cls.from_config(written, clip_sample=False, **extra, **config)
@@ -84,7 +151,7 @@ def open_pipeline(kind, model, sampler, **config):
 JOBS = []
 
 
-def job(name, kind, model, sampler, guidance=5.0, request=None, blobs=None, call=None, config=None, prepare=None):
+def job(name, kind, model, sampler, guidance=5.0, request=None, blobs=None, call=None, config=None, prepare=None, negative=NEGATIVE):
     pipe = open_pipeline(kind, model, sampler, **(config or {}))
     if prepare:
         prepare(pipe)
@@ -96,13 +163,13 @@ def job(name, kind, model, sampler, guidance=5.0, request=None, blobs=None, call
 
     picture = pipe(
         prompt=PROMPT,
-        negative_prompt=NEGATIVE,
+        negative_prompt=negative,
         num_inference_steps=STEPS,
         guidance_scale=guidance,
         generator=torch.Generator().manual_seed(SEED),
         callback_on_step_end=keep,
         output_type="pt",
-        **({} if kind is StableDiffusionImg2ImgPipeline else dict(height=HEIGHT, width=WIDTH)),
+        **({} if "Img2Img" in kind.__name__ else dict(height=HEIGHT, width=WIDTH)),
         **(call or {}),
     ).images
     saturated = ((picture <= 0) | (picture >= 1)).float().mean().item()
@@ -197,6 +264,7 @@ def merge(pipe, files):
 def make():
     OUT.mkdir(exist_ok=True)
     make_inpainting_model()
+    make_sdxl_model()
     text = StableDiffusionPipeline
     for sampler in ["DPM++ 2M SDE", "LMS", "UniPC", "LCM"]:
         job("text-" + sampler.replace("+", "p").replace(" ", "-").lower(), text, "models/tiny-sd", sampler)
@@ -223,6 +291,14 @@ def make():
                 request=init(strength, True), blobs=dict(init=picture, mask=mask),
                 call=dict(**given, mask_image=mask[None], strength=strength),
             )
+    sdxl = "jobs/tiny-sdxl"
+    job("sdxl-euler", StableDiffusionXLPipeline, sdxl, "Euler")
+    job("sdxl-empty-negative", StableDiffusionXLPipeline, sdxl, "DPM++ 2M", request=dict(negative_prompt=""), negative=None)
+    job("sdxl-clip-skip", StableDiffusionXLPipeline, sdxl, "Euler", guidance=1.0, request=dict(clip_skip=2), call=dict(clip_skip=1))
+    job(
+        "sdxl-picture", StableDiffusionXLImg2ImgPipeline, sdxl, "Euler", request=init(0.6, False), blobs=dict(init=picture),
+        call=dict(**given, strength=0.6),
+    )
     loras = {kind: make_lora(kind) for kind in ["kohya", "diffusers", "loha"]}
     cases = [("kohya", 0.8, ""), ("diffusers", 1.0, ""), ("loha", -0.5, ""), ("kohya", 0.7, "diffusers"), ("kohya", 0.6, "tag")]
     for kind, share, more in cases:

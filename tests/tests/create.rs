@@ -215,16 +215,69 @@ fn web_ui_picture(folder: &std::path::Path) -> PathBuf {
     path
 }
 
+/// A file that lies on the window.
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+fn drop_file(bench: &mut Bench, path: PathBuf) {
+    let files = &mut bench.harness.input_mut().dropped_files;
+    files.push(std::sync::Arc::new(Dropped(path)));
+    bench.harness.run_steps(2);
+}
+
+#[test]
+fn a_dropped_model_is_chosen_or_refused_with_the_reason() {
+    let mut bench = quick();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("my sketch");
+    copy_folder(&diptych_tests::repository("assets/models/sketch"), &copy);
+    drop_file(&mut bench, copy);
+    bench.wait_label("'my sketch' is chosen").unwrap();
+    assert_eq!(
+        form(&bench).model.map(|model| model.name).as_deref(),
+        Some("my sketch")
+    );
+    let broken = folder.path().join("broken.safetensors");
+    std::fs::write(&broken, [0; 64]).unwrap();
+    drop_file(&mut bench, broken);
+    bench.wait_label("'broken' cannot be used").unwrap();
+    draw(&mut bench, "a key");
+    let studio = bench.harness.state().studio();
+    assert_eq!(
+        studio.gallery.items()[0].record.request.model.name,
+        "my sketch"
+    );
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_dropped_picture_of_another_program_lends_its_settings() {
     let mut bench = quick();
     let folder = tempfile::tempdir().unwrap();
     let path = web_ui_picture(folder.path());
-    bench
-        .harness
-        .state_mut()
-        .studio_mut()
-        .apply(CreateCommand::Look(path).into());
+    drop_file(&mut bench, path);
     bench.wait_label("Use these settings").unwrap();
     bench.wait_label("made with AUTOMATIC1111").unwrap();
     assert!(
@@ -369,6 +422,62 @@ fn several_pictures_are_chosen_and_thrown_away_at_once() {
     let studio = bench.harness.state_mut().studio_mut();
     studio.apply(GalleryCommand::PickNone.into());
     assert!(studio.gallery.selection.is_empty());
+}
+
+/// Ten thousand pictures: found, scrolled and searched without the window stumbling.
+#[test]
+fn ten_thousand_pictures_scroll_smoothly() {
+    let mut bench = quick();
+    draw(&mut bench, "a red fox, flat style");
+    let data = bench.data().to_owned();
+    let folder = bench.close();
+    let index = rusqlite::Connection::open(data.join("library.db")).unwrap();
+    // Rows of the same picture; each needs a path of its own.
+    index
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+             INSERT INTO pictures (id, path, created, request, width, height, seconds, favourite, words)
+             SELECT id - n.i, 'pictures/' || substr('../pictures/../pictures/../pictures/', 1, 12 * (n.i % 2)) || substr('././././', 1, 2 * (n.i % 3))
+                 || printf('%05d.png', n.i), created, request, width, height, seconds, n.i % 10 = 0, words
+             FROM pictures, n",
+        )
+        .unwrap();
+    drop(index);
+    let mut bench = Bench::with(Setup {
+        data: Some(data),
+        ..Setup::default()
+    })
+    .unwrap();
+    bench
+        .wait("all pictures", |bench| pictures(bench) == 10_000)
+        .unwrap();
+    bench.harness.state_mut().studio_mut().view.workspace = Workspace::Gallery;
+    bench.harness.run_steps(8);
+    let mut times = Vec::new();
+    for _ in 0..120 {
+        bench
+            .harness
+            .event(egui::Event::PointerMoved(egui::pos2(600.0, 400.0)));
+        bench.harness.event(egui::Event::MouseWheel {
+            unit: egui::MouseWheelUnit::Point,
+            delta: egui::vec2(0.0, -900.0),
+            phase: egui::TouchPhase::Move,
+            source: egui::MouseWheelSource::Unknown,
+            modifiers: Modifiers::NONE,
+        });
+        let begun = std::time::Instant::now();
+        bench.harness.step();
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    println!(
+        "frames while scrolling: median {:?}, worst {:?}",
+        times[60], times[119]
+    );
+    assert!(times[60].as_millis() < 33, "{times:?}");
+    bench.type_into("Search pictures", "no such thing");
+    assert!(bench.has("Nothing matches"));
+    drop(folder);
 }
 
 /// Pictures of the panels to be looked at: `DIPTYCH_SHOTS=folder cargo test --release -p diptych-tests --test create shots -- --ignored`.

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use diptych_inference::engine::{Command, DeviceChoice, Event, ImageRequest, Outcome, Request};
+use diptych_inference::formats::diffusion_model::{DiffusionModel, Family, open_diffusion_model};
 use diptych_inference::graph::HostTensor;
 use diptych_tests::{Client, End, fixture};
 use serde_json::{Value, json};
@@ -199,4 +200,50 @@ fn faulty_pictures_masks_and_settings_are_refused_by_name() {
             failure.message
         );
     }
+}
+
+/// A single file with the original names gives the very networks of the diffusers folder with the same weights.
+#[test]
+fn an_sdxl_checkpoint_gives_the_networks_of_its_folder() {
+    let folder = open_diffusion_model(&fixture("jobs/tiny-sdxl")).unwrap();
+    let file = open_diffusion_model(&fixture("jobs/tiny-sdxl.safetensors")).unwrap();
+    assert_eq!(file.family, Some(Family::Sdxl));
+    let second = |model: &DiffusionModel| model.text_encoder_2.clone().unwrap();
+    let pairs = [
+        ("unet", folder.unet.clone(), file.unet.clone()),
+        ("vae", folder.vae.clone(), file.vae.clone()),
+        (
+            "text",
+            folder.text_encoder.clone(),
+            file.text_encoder.clone(),
+        ),
+        ("text 2", second(&folder), second(&file)),
+    ];
+    for (name, wanted, got) in pairs {
+        let mut compared = 0;
+        for (key, tensor) in wanted.weights.iter() {
+            // transformers of today writes this encoder without the prefix.
+            let prefixed = format!("text_model.{key}");
+            let found = got.weights.get(key).or_else(|| got.weights.get(&prefixed));
+            let found = found.unwrap_or_else(|| panic!("{name}: no {key}"));
+            assert_eq!(found.shape(), tensor.shape(), "{name} {key}");
+            assert_eq!(
+                found.to_f32().unwrap(),
+                tensor.to_f32().unwrap(),
+                "{name} {key}"
+            );
+            compared += 1;
+        }
+        assert!(compared > 20, "{name}: only {compared} tensors");
+    }
+    for key in [
+        "addition_embed_type",
+        "addition_time_embed_dim",
+        "projection_class_embeddings_input_dim",
+        "cross_attention_dim",
+        "block_out_channels",
+    ] {
+        assert_eq!(file.unet.config[key], folder.unet.config[key], "{key}");
+    }
+    assert_eq!(file.vae.config["scaling_factor"], json!(0.13025));
 }

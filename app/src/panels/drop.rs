@@ -24,7 +24,8 @@ pub fn take(ctx: &Context, gui: &mut Gui<'_>) {
         if is_picture(&path) {
             gui.send(CreateCommand::Look(path));
         } else {
-            gui.send(ModelsCommand::Add(path));
+            gui.send(ModelsCommand::Add(path.clone()));
+            gui.send(CreateCommand::ExpectModel(path));
         }
     }
     if let Some(picture) = pasted.and_then(|image| plain(&image)) {

@@ -67,7 +67,9 @@ pub struct KnownModel {
 pub struct Against<'a> {
     /// The models that can be drawn with.
     pub models: &'a [KnownModel],
-    /// The chosen one.
+    /// Names of the LoRAs that are here.
+    pub loras: &'a [String],
+    /// The chosen model.
     pub model: Option<&'a str>,
     /// The chosen sampler.
     pub sampler: SamplerKind,
@@ -212,8 +214,14 @@ fn from_request(
     against: &Against<'_>,
 ) {
     if part.prompt() {
-        recalled.prompt = Some(request.prompt.clone());
+        // The form says LoRAs in the prompt.
+        let tags = request.loras.iter().map(|lora| {
+            let (name, weight) = (&lora.model.name, lora.weight);
+            format!(" <lora:{name}:{weight}>")
+        });
+        recalled.prompt = Some(tags.fold(request.prompt.clone(), |prompt, tag| prompt + &tag));
         recalled.negative = Some(request.negative_prompt.clone());
+        remarks::loras(recalled, against);
     }
     if part.seed() {
         recalled.seed = Some(request.seed);
@@ -238,6 +246,9 @@ fn from_request(
         recalled.convention = Some(request.convention);
         recalled.spacing = Some(request.spacing);
         recalled.guidance_rescale = Some(request.guidance_rescale);
+        if request.init.is_some() {
+            recalled.note("It was drawn over another picture, which is not kept with it; it is drawn from noise");
+        }
         recalled.clip_skip = Some(request.clip_skip);
     }
 }
@@ -250,6 +261,7 @@ fn from_texts(recalled: &mut Recalled, info: &PictureInfo, part: Part, against: 
             recalled.note("The picture does not tell its prompt");
         }
         remarks::prompt(recalled, info);
+        remarks::loras(recalled, against);
     }
     if part.seed() {
         recalled.seed = info.seed;

@@ -2,7 +2,9 @@
 
 use diptych_inference::formats::metadata::PictureInfo;
 
-use super::Recalled;
+use diptych_inference::text::prompt::{PromptSyntax, split_lora_tags};
+
+use super::{Against, Recalled};
 
 /// What of a prompt is read otherwise.
 pub(super) fn prompt(recalled: &mut Recalled, info: &PictureInfo) {
@@ -12,9 +14,6 @@ pub(super) fn prompt(recalled: &mut Recalled, info: &PictureInfo) {
             .iter()
             .any(|text| text.as_deref().is_some_and(|t| t.contains(sign)))
     };
-    if has("<lora:") || has("<lyco:") || info.extra.contains_key("Lora hashes") {
-        recalled.note("LoRAs cannot be used yet; their tags in the prompt are read as words");
-    }
     if has("embedding:") || info.extra.contains_key("TI hashes") {
         recalled.note("Embeddings cannot be used yet; their names are read as words");
     }
@@ -22,6 +21,20 @@ pub(super) fn prompt(recalled: &mut Recalled, info: &PictureInfo) {
     if invoke && (has("++") || has("--") || has(".and(") || has(".blend(") || has(".swap(")) {
         recalled
             .note("InvokeAI's own signs for weights and blends in the prompt are read as words");
+    }
+}
+
+/// LoRAs that the prompts name and that are not here.
+pub(super) fn loras(recalled: &mut Recalled, against: &Against<'_>) {
+    let prompts = [recalled.prompt.clone(), recalled.negative.clone()];
+    for prompt in prompts.into_iter().flatten() {
+        for (name, _) in split_lora_tags(&prompt, PromptSyntax::A1111).1 {
+            if !against.loras.contains(&name) {
+                recalled.note(format!(
+                    "The LoRA '{name}' was not found; add its file in Models, or take its tag out of the prompt"
+                ));
+            }
+        }
     }
 }
 

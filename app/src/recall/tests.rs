@@ -27,6 +27,7 @@ fn models() -> Vec<KnownModel> {
 fn against(models: &[KnownModel]) -> Against<'_> {
     Against {
         models,
+        loras: &[],
         model: Some("sketch"),
         sampler: SamplerKind::EulerAncestral,
         schedule: ScheduleKind::Normal,
@@ -119,7 +120,7 @@ fn what_cannot_be_taken_over_is_said() {
         "The sampler 'Restart' is not there yet; kept Euler a",
         "The schedule 'Align Your Steps' is not there yet; kept Normal",
         "'fine' (0123456789), which was not found; kept 'sketch'",
-        "LoRAs",
+        "The LoRA 'ink' was not found",
         "0 steps",
         "guidance of 400",
         "larger than 4096",
@@ -207,6 +208,26 @@ fn our_own_pictures_come_back_exactly() {
         (recalled.sampler, recalled.spacing),
         (Some(SamplerKind::Heun), Some(Some(Spacing::Trailing)))
     );
+    assert_eq!(recalled.notes, Vec::<String>::new());
+}
+
+#[test]
+fn loras_of_a_request_become_tags() {
+    use diptych_inference::engine::LoraUse;
+    let models = models();
+    let mut request = own();
+    request.prompt = "a fox".into();
+    request.loras.push(LoraUse {
+        model: ModelRef::named("ink"),
+        weight: 0.8,
+    });
+    let loras = ["ink".to_owned()];
+    let against = Against {
+        loras: &loras,
+        ..against(&models)
+    };
+    let recalled = recall_request(&request, Part::Prompt, &against);
+    assert_eq!(recalled.prompt.as_deref(), Some("a fox <lora:ink:0.8>"));
     assert_eq!(recalled.notes, Vec::<String>::new());
 }
 

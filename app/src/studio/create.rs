@@ -1,6 +1,7 @@
 //! Drawing: the form with all settings of a picture, what lies on the canvas, and settings taken from other pictures.
 
 mod deeds;
+mod entries;
 mod files;
 pub mod form;
 pub mod guest;
@@ -8,18 +9,20 @@ mod ideas;
 pub mod strip;
 mod undo;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use diptych_inference::engine::{Event, ModelRef, Picture, Request};
+use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Entry, QueueCommand};
+use super::command::QueueCommand;
 use super::drafts::draft;
 use super::gallery::Gallery;
 use super::house::House;
-use super::keys::{Chord, Place};
+use super::log::Level;
+use super::models::{Model, Shelf};
 use super::queue::TaskHead;
 use super::route::NewPicture;
 use super::session::EngineState;
@@ -27,8 +30,8 @@ use crate::library::Restored;
 use crate::library::keeper::LibraryEvent;
 use crate::library::records::{PictureId, Target, TaskId};
 use crate::recall::Part;
-use crate::theme::Icon;
 
+pub use entries::entries;
 pub use form::{Aspect, Form, SeedMode};
 pub use guest::{Guest, GuestSource};
 pub use ideas::ideas;
@@ -53,6 +56,8 @@ pub enum CreateCommand {
     TakePrompt(String),
     /// Choose a model; `None` is the studio's choice.
     UseModel(Option<ModelRef>),
+    /// Choose what draws in a file or folder, as soon as it is known.
+    ExpectModel(PathBuf),
     /// Go back to the model's own settings.
     Reset,
     /// Turn the picture by a quarter: width becomes height.
@@ -147,7 +152,9 @@ pub struct Create {
     pub zoom: Option<Zoom>,
     /// What the engine remarked about the last order.
     pub remarks: Vec<String>,
-    history: Vec<String>,
+    history: Arc<Vec<String>>,
+    /// A model that was dropped and is to be chosen once it is known.
+    expected: Option<PathBuf>,
     undo: FormHistory,
 }
 
@@ -158,8 +165,8 @@ const MOST_PROMPTS: usize = 300;
 
 impl Create {
     /// Earlier prompts, newest first, each once.
-    pub fn history(&self) -> &[String] {
-        &self.history
+    pub fn history(&self) -> Arc<Vec<String>> {
+        self.history.clone()
     }
 
     /// What lies on the canvas.
@@ -183,12 +190,13 @@ impl Create {
         }
         self.undo.begin(&self.form);
         for picture in &restored.pictures {
-            if self.history.len() >= MOST_PROMPTS {
+            let history = Arc::make_mut(&mut self.history);
+            if history.len() >= MOST_PROMPTS {
                 break;
             }
             let prompt = &picture.request.prompt;
-            if !prompt.is_empty() && !self.history.contains(prompt) {
-                self.history.push(prompt.clone());
+            if !prompt.is_empty() && !history.contains(prompt) {
+                history.push(prompt.clone());
             }
         }
     }
@@ -201,8 +209,39 @@ impl Create {
     }
 
     /// Called before each frame.
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&mut self, house: &mut House) {
         self.undo.watch(&self.form, Instant::now());
+        if let Some(path) = &self.expected {
+            let path = path.clone();
+            self.look_for(&path, house);
+        }
+    }
+
+    /// Chooses what was dropped once it is known, or tells why it cannot be used.
+    fn look_for(&mut self, path: &Path, house: &mut House) {
+        let models = house.shelf.models().iter();
+        let here: Vec<_> = models
+            .filter(|model| model.path.starts_with(path))
+            .collect();
+        if let Some(model) = here.iter().find(|model| model.draws()) {
+            let (name, model) = (model.name(), model.model.clone());
+            self.expected = None;
+            self.change(house, |form| form.model = model);
+            house
+                .log
+                .notify(Level::Success, format!("'{name}' is chosen"), "");
+        } else if let Some(model) = here.iter().find(|model| model.chats()) {
+            let title = format!("'{}' is a chat model", model.name());
+            self.expected = None;
+            house
+                .log
+                .notify(Level::Success, title, "It can be chosen in Chat.");
+        } else if let Some(model) = here.iter().find(|model| model.refused.is_some()) {
+            let title = format!("'{}' cannot be used", model.name());
+            let reason = model.refused.clone().unwrap_or_default();
+            self.expected = None;
+            house.log.notify(Level::Warning, title, reason);
+        }
     }
 
     pub(super) fn apply(&mut self, command: CreateCommand, gallery: &Gallery, house: &mut House) {
@@ -224,6 +263,9 @@ impl Create {
             }
             CreateCommand::TakePrompt(prompt) => self.change(house, |form| form.prompt = prompt),
             CreateCommand::UseModel(model) => self.change(house, |form| form.model = model),
+            CreateCommand::ExpectModel(path) => {
+                self.expected = Some(path);
+            }
             CreateCommand::Reset => self.change(house, Form::reset),
             CreateCommand::SwapSize => {
                 let size = self.form.model(house).map(|model| self.form.size(model));
@@ -283,9 +325,10 @@ impl Create {
         if prompt.trim().is_empty() {
             return;
         }
-        self.history.retain(|known| known != prompt);
-        self.history.insert(0, prompt.to_owned());
-        self.history.truncate(MOST_PROMPTS);
+        let history = Arc::make_mut(&mut self.history);
+        history.retain(|known| known != prompt);
+        history.insert(0, prompt.to_owned());
+        history.truncate(MOST_PROMPTS);
     }
 
     /// Whether a command can be done now.
@@ -403,124 +446,20 @@ impl Create {
     pub(super) fn on_library(&mut self, _event: &LibraryEvent, _house: &mut House) {}
 }
 
+/// Names of the LoRAs that prompts can name.
+pub fn loras(shelf: &Shelf) -> Vec<String> {
+    let is_lora = |model: &&Model| {
+        let kind = model.info.as_ref().map(ModelInfo::kind);
+        kind == Some(ModelKind::Lora) && model.model.is_some()
+    };
+    let loras = shelf.models().iter().filter(is_lora);
+    loras
+        .filter_map(|model| Some(model.model.as_ref()?.name.clone()))
+        .collect()
+}
+
 /// The job that draws for the gallery now, else the next one.
 fn at_work(house: &House) -> Option<TaskId> {
     let live = strip::jobs(house).filter(|task| task.stage.is_live());
     live.last().map(|task| task.head.id)
-}
-
-/// Commands of Create in the palette.
-pub fn entries() -> Vec<Entry> {
-    use CreateCommand as C;
-    use egui::Key;
-    let key =
-        |command: C, label, icon, chord| Entry::new(command, label, icon).key(Place::Create, chord);
-    vec![
-        key(
-            C::Generate { front: false },
-            "Generate",
-            Icon::Sparkle,
-            Chord::ctrl(Key::Enter),
-        ),
-        key(
-            C::Generate { front: true },
-            "Generate before all others",
-            Icon::Bolt,
-            Chord::ctrl(Key::Enter).shift(),
-        ),
-        key(
-            C::Stop,
-            "Stop drawing",
-            Icon::Stop,
-            Chord::plain(Key::Escape),
-        ),
-        Entry::new(C::DrawSomething, "Draw something", Icon::Dice),
-        key(
-            C::Step(-1),
-            "Newer picture",
-            Icon::ArrowLeft,
-            Chord::plain(Key::ArrowLeft),
-        ),
-        key(
-            C::Step(1),
-            "Older picture",
-            Icon::ArrowRight,
-            Chord::plain(Key::ArrowRight),
-        ),
-        Entry::new(C::Show(None), "Show the newest picture", Icon::Image),
-        key(
-            C::Recall(Part::All),
-            "Use all settings of the picture",
-            Icon::Import,
-            Chord::plain(Key::A),
-        ),
-        key(
-            C::Recall(Part::Seed),
-            "Use the picture's seed",
-            Icon::Seed,
-            Chord::plain(Key::S),
-        ),
-        key(
-            C::Recall(Part::Prompt),
-            "Use the picture's prompt",
-            Icon::Text,
-            Chord::plain(Key::P),
-        ),
-        key(
-            C::Recall(Part::Remix),
-            "Remix: all settings but the seed",
-            Icon::Swap,
-            Chord::plain(Key::R),
-        ),
-        key(
-            C::SaveAs,
-            "Save the picture as…",
-            Icon::Save,
-            Chord::ctrl(Key::S),
-        ),
-        key(C::Copy, "Copy the picture", Icon::Copy, Chord::ctrl(Key::C)),
-        Entry::new(C::CopyPrompt, "Copy the picture's prompt", Icon::Text),
-        Entry::new(C::Reveal, "Show the picture's file", Icon::FolderOpen),
-        key(
-            C::Favourite,
-            "Mark the picture as a favourite",
-            Icon::Star,
-            Chord::plain(Key::Period),
-        ),
-        key(
-            C::Trash,
-            "Move the picture to the trash",
-            Icon::Trash,
-            Chord::plain(Key::Delete),
-        ),
-        key(
-            C::Details,
-            "Show or hide the picture's settings",
-            Icon::Info,
-            Chord::plain(Key::I),
-        ),
-        key(
-            C::ZoomFit,
-            "Fit the picture",
-            Icon::Fit,
-            Chord::ctrl(Key::Num0),
-        ),
-        key(
-            C::ZoomActual,
-            "Show the picture at 100 %",
-            Icon::ActualSize,
-            Chord::ctrl(Key::Num1),
-        ),
-        Entry::new(C::SwapSize, "Swap width and height", Icon::Swap),
-        Entry::new(C::RandomSeed, "Random seeds", Icon::Dice),
-        Entry::new(C::LockSeed, "Keep the last seed", Icon::Lock),
-        Entry::new(C::Reset, "Reset to the model's settings", Icon::Undo),
-        key(
-            C::Open,
-            "Open a picture to use its settings…",
-            Icon::FolderOpen,
-            Chord::ctrl(Key::O),
-        ),
-        Entry::new(C::Dismiss, "Put the opened picture away", Icon::Close),
-    ]
 }

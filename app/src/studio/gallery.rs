@@ -1,28 +1,28 @@
 //! All pictures of the library, newest first: searched, sorted, chosen, marked, thrown away and taken back.
 
+mod entries;
 pub mod select;
 pub mod sift;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use diptych_inference::engine::Picture;
 
-use super::command::{AppCommand, Entry, UiCommand};
+use super::command::UiCommand;
 use super::create::CreateCommand;
 use super::drafts::draft;
 use super::effects::{Effect, focus};
 use super::house::House;
-use super::keys::{Chord, Place};
 use super::log::Level;
 use super::route::NewPicture;
-use super::view::Workspace;
-use crate::library::Restored;
 use crate::library::keeper::LibraryEvent;
 use crate::library::records::{PictureId, PictureRecord, now};
+use crate::library::{PictureQuery, Restored};
 use crate::recall::Part;
-use crate::theme::Icon;
 
+pub use entries::entries;
 pub use select::{Pick, Selection};
 pub use sift::{Order, Sieve};
 
@@ -52,7 +52,7 @@ pub struct Gallery {
     items: Vec<Item>,
     /// Grows with every change of the pictures.
     revision: u64,
-    sifted: Option<(u64, Sieve, Vec<usize>)>,
+    sifted: Option<(u64, Sieve, Arc<[usize]>)>,
 }
 
 /// What a person wants with pictures.
@@ -102,9 +102,18 @@ pub enum GalleryCommand {
     Tile(f32),
     /// Show or hide the details.
     Details,
+    /// Pictures that the library was asked for.
+    Older {
+        /// A page of them, the newest first.
+        records: Vec<PictureRecord>,
+        /// Whether they lie in the trash.
+        trashed: bool,
+    },
 }
 
 const DRAFT: &str = "gallery";
+/// Pictures that are asked for at once: the library's thread has other things to do in between.
+const PAGE: usize = 1000;
 /// Sizes of tiles that can be chosen, in points.
 pub const TILES: std::ops::RangeInclusive<f32> = 88.0..=360.0;
 
@@ -138,23 +147,24 @@ impl Gallery {
     }
 
     /// Indices of the pictures that are shown, in their order.
-    pub fn shown(&mut self) -> &[usize] {
+    pub fn shown(&mut self) -> Arc<[usize]> {
         let fresh = self
             .sifted
             .as_ref()
             .is_some_and(|(revision, sieve, _)| *revision == self.revision && *sieve == self.sieve);
-        if !fresh {
-            let found = self.sieve.sift(&self.items);
-            self.sifted = Some((self.revision, self.sieve.clone(), found));
+        if let Some((_, _, found)) = self.sifted.as_ref().filter(|_| fresh) {
+            return found.clone();
         }
-        self.sifted.as_ref().map_or(&[], |(_, _, found)| found)
+        let found: Arc<[usize]> = self.sieve.sift(&self.items).into();
+        self.sifted = Some((self.revision, self.sieve.clone(), found.clone()));
+        found
     }
 
     fn shown_ids(&mut self) -> Vec<PictureId> {
-        let shown = self.shown().to_vec();
+        let shown = self.shown();
         shown
-            .into_iter()
-            .filter_map(|index| self.items.get(index).map(|item| item.record.id))
+            .iter()
+            .filter_map(|index| self.items.get(*index).map(|item| item.record.id))
             .collect()
     }
 
@@ -168,7 +178,9 @@ impl Gallery {
         self.get(self.selection.last()?)
     }
 
-    pub(super) fn restore(&mut self, restored: &Restored, _house: &mut House) {
+    pub(super) fn restore(&mut self, restored: &Restored, house: &mut House) {
+        let oldest = restored.pictures.last().map(|picture| picture.id);
+        Self::ask(oldest, false, house);
         self.items = restored
             .pictures
             .iter()
@@ -223,6 +235,43 @@ impl Gallery {
             item.record.path.clone_from(&record.path);
             item.record.created = record.created;
             item.memory = None;
+        }
+    }
+
+    /// Asks for a page of what was not given at the start; it comes as [`GalleryCommand::Older`].
+    fn ask(before: Option<PictureId>, trashed: bool, house: &House) {
+        let query = PictureQuery {
+            trashed,
+            before,
+            limit: PAGE,
+            ..PictureQuery::default()
+        };
+        let reply = house.reply();
+        house.look_up("older pictures", move |library| {
+            let records = library.pictures(&query)?;
+            reply.command(GalleryCommand::Older { records, trashed });
+            Ok(None)
+        });
+    }
+
+    /// Takes a page, and asks for the next one; behind the last are those in the trash.
+    fn take(&mut self, records: Vec<PictureRecord>, trashed: bool, house: &House) {
+        let known: HashSet<PictureId> = self.items.iter().map(|item| item.record.id).collect();
+        let (count, last) = (records.len(), records.last().map(|record| record.id));
+        let new = records
+            .into_iter()
+            .filter(|record| !known.contains(&record.id));
+        self.items.extend(new.map(|record| Item {
+            record,
+            memory: None,
+        }));
+        self.items
+            .sort_by_key(|item| std::cmp::Reverse(item.record.id));
+        self.revision += 1;
+        if count >= PAGE {
+            Self::ask(last, trashed, house);
+        } else if !trashed {
+            Self::ask(None, true, house);
         }
     }
 
@@ -281,6 +330,7 @@ impl Gallery {
             GalleryCommand::Tile(side) => {
                 self.sieve.tile = side.clamp(*TILES.start(), *TILES.end());
             }
+            GalleryCommand::Older { records, trashed } => self.take(records, trashed, house),
             GalleryCommand::Details => self.sieve.details = !self.sieve.details,
             command => self.pass_on(&command, house),
         }
@@ -420,101 +470,6 @@ impl Gallery {
     pub(super) fn drafts(&self) -> Vec<(String, String)> {
         draft(DRAFT, &self.sieve).into_iter().collect()
     }
-}
-
-/// Commands about pictures in the palette.
-pub fn entries() -> Vec<Entry> {
-    use GalleryCommand as G;
-    use egui::Key;
-    let key = |command: G, label, icon, chord| {
-        Entry::new(command, label, icon).key(Place::Gallery, chord)
-    };
-    vec![
-        key(
-            G::Search,
-            "Search the library",
-            Icon::Search,
-            Chord::ctrl(Key::F),
-        ),
-        Entry::new(
-            AppCommand::Show(Workspace::Gallery),
-            "Show all pictures",
-            Icon::Grid,
-        ),
-        key(
-            G::OpenChosen,
-            "Open the chosen picture in Create",
-            Icon::Image,
-            Chord::plain(Key::Enter),
-        ),
-        key(
-            G::PickAll,
-            "Choose all pictures",
-            Icon::Check,
-            Chord::ctrl(Key::A),
-        ),
-        key(
-            G::PickNone,
-            "Choose no picture",
-            Icon::Close,
-            Chord::plain(Key::Escape),
-        ),
-        key(
-            G::FavouriteChosen,
-            "Mark the chosen pictures",
-            Icon::Star,
-            Chord::plain(Key::Period),
-        ),
-        key(
-            G::TrashChosen,
-            "Move the chosen pictures to the trash",
-            Icon::Trash,
-            Chord::plain(Key::Delete),
-        ),
-        Entry::new(
-            G::RestoreChosen,
-            "Take the chosen pictures out of the trash",
-            Icon::Restore,
-        ),
-        key(
-            G::RecallChosen(Part::All),
-            "Use all settings of the chosen picture",
-            Icon::Import,
-            Chord::plain(Key::A),
-        ),
-        key(
-            G::RecallChosen(Part::Seed),
-            "Use the chosen picture's seed",
-            Icon::Seed,
-            Chord::plain(Key::S),
-        ),
-        key(
-            G::RecallChosen(Part::Prompt),
-            "Use the chosen picture's prompt",
-            Icon::Text,
-            Chord::plain(Key::P),
-        ),
-        key(
-            G::RecallChosen(Part::Remix),
-            "Remix the chosen picture",
-            Icon::Swap,
-            Chord::plain(Key::R),
-        ),
-        key(
-            G::SaveChosen,
-            "Save the chosen picture as…",
-            Icon::Save,
-            Chord::ctrl(Key::S),
-        ),
-        key(
-            G::Details,
-            "Show or hide the details of pictures",
-            Icon::Info,
-            Chord::plain(Key::I),
-        ),
-        Entry::new(G::ShowTrash(true), "Show the trash", Icon::Trash),
-        Entry::new(G::ShowTrash(false), "Leave the trash", Icon::Library),
-    ]
 }
 
 #[cfg(test)]

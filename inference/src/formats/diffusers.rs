@@ -12,7 +12,10 @@ use super::safetensors::{find_in_folder, read_any};
 use super::weights::WeightMap;
 
 /// Pipelines whose parts are those of Stable Diffusion 1.x and 2.x.
-const KNOWN_PIPELINES: [&str; 5] = [
+const KNOWN_PIPELINES: [&str; 8] = [
+    "StableDiffusionXLPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
     "StableDiffusionPipeline",
     "StableDiffusionInpaintPipeline",
     "StableDiffusionImg2ImgPipeline",
@@ -79,16 +82,13 @@ pub fn check_index(folder: &Path, index: &Value) -> Result<(), FormatError> {
         reason: "is missing".into(),
     })?;
     // Parts decide too: a pipeline of an own name may still be made of other networks.
-    let foreign = ["transformer", "text_encoder_2", "prior", "decoder"]
+    let foreign = ["transformer", "text_encoder_3", "prior", "decoder"]
         .into_iter()
         .find(|part| class_in_index(index, part).is_some());
     if KNOWN_PIPELINES.contains(&class) && foreign.is_none() {
         return Ok(());
     }
     let what = match class {
-        "StableDiffusionXLPipeline" | "StableDiffusionXLImg2ImgPipeline" => {
-            "SDXL (StableDiffusionXLPipeline)".to_owned()
-        }
         "StableDiffusion3Pipeline" => "Stable Diffusion 3 (StableDiffusion3Pipeline)".to_owned(),
         "FluxPipeline" => "FLUX (FluxPipeline)".to_owned(),
         other => match foreign {
@@ -99,7 +99,7 @@ pub fn check_index(folder: &Path, index: &Value) -> Result<(), FormatError> {
     Err(FormatError::UnsupportedModel {
         path: folder.into(),
         what,
-        remedy: "use a Stable Diffusion 1.x or 2.x model".into(),
+        remedy: "use a Stable Diffusion 1.x, 2.x or XL model".into(),
     })
 }
 
@@ -117,7 +117,21 @@ pub fn open_pipeline(folder: &Path) -> Result<DiffusionModel, FormatError> {
     };
     let unet = part("unet")?;
     let vae = part("vae")?;
+    // The refiner has the second text encoder only.
+    if class_in_index(&index, "text_encoder").is_none()
+        && class_in_index(&index, "text_encoder_2").is_some()
+    {
+        return Err(FormatError::UnsupportedModel {
+            path: folder.into(),
+            what: "the SDXL refiner".into(),
+            remedy: "use the base model of Stable Diffusion XL".into(),
+        });
+    }
     let text_encoder = part("text_encoder")?;
+    let text_encoder_2 = match class_in_index(&index, "text_encoder_2") {
+        Some(_) => Some(part("text_encoder_2")?),
+        None => None,
+    };
     let scheduler_path = folder.join("scheduler").join("scheduler_config.json");
     if !scheduler_path.is_file() {
         return Err(missing(
@@ -129,8 +143,16 @@ pub fn open_pipeline(folder: &Path) -> Result<DiffusionModel, FormatError> {
     let scheduler = read_object(&scheduler_path, "scheduler_config.json")?;
     let tokenizer = tokenizer_files(&folder.join("tokenizer"))
         .map_err(|detail| missing(folder, "tokenizer", &detail))?;
+    let tokenizer_2 = match text_encoder_2 {
+        Some(_) => Some(
+            tokenizer_files(&folder.join("tokenizer_2"))
+                .map_err(|detail| missing(folder, "tokenizer_2", &detail))?,
+        ),
+        None => None,
+    };
     let width = unet.config.get("cross_attention_dim");
     let family = match width.and_then(Value::as_u64) {
+        _ if text_encoder_2.is_some() => Some(Family::Sdxl),
         Some(768) => Some(Family::Sd1),
         Some(1024) => Some(Family::Sd2),
         _ => None,
@@ -142,8 +164,10 @@ pub fn open_pipeline(folder: &Path) -> Result<DiffusionModel, FormatError> {
         unet,
         vae,
         text_encoder,
+        text_encoder_2,
         scheduler,
         tokenizer: Some(tokenizer),
+        tokenizer_2,
     })
 }
 
@@ -375,7 +399,6 @@ mod tests {
     #[test]
     fn other_pipelines_are_refused_by_name() {
         for (index, name) in [
-            (r#"{"_class_name":"StableDiffusionXLPipeline"}"#, "SDXL"),
             (r#"{"_class_name":"FluxPipeline"}"#, "FLUX"),
             (r#"{"_class_name":"WanPipeline"}"#, "WanPipeline"),
             (

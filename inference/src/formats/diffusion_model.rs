@@ -27,15 +27,19 @@ pub enum Family {
     /// 2.x: OpenCLIP ViT-H/14, cross-attention width 1024.
     #[serde(rename = "sd2")]
     Sd2,
+    /// XL: both of CLIP ViT-L/14 and OpenCLIP ViT-bigG/14, cross-attention width 2048.
+    #[serde(rename = "sdxl")]
+    Sdxl,
 }
 
 impl Family {
-    /// `Stable Diffusion 1.x` or `Stable Diffusion 2.x`.
+    /// `Stable Diffusion 1.x`, `Stable Diffusion 2.x` or `Stable Diffusion XL`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Sd1 => "Stable Diffusion 1.x",
             Self::Sd2 => "Stable Diffusion 2.x",
+            Self::Sdxl => "Stable Diffusion XL",
         }
     }
 }
@@ -81,10 +85,14 @@ pub struct DiffusionModel {
     pub vae: Component,
     /// The text encoder.
     pub text_encoder: Component,
+    /// The second text encoder, in Stable Diffusion XL.
+    pub text_encoder_2: Option<Component>,
     /// The scheduler's config: `prediction_type`, `beta_schedule`, `beta_start`, `beta_end`, `num_train_timesteps`, ...
     pub scheduler: Value,
     /// The tokenizer's files. Single files have none and use the tokenizer of CLIP.
     pub tokenizer: Option<TokenizerFiles>,
+    /// Those of the second text encoder.
+    pub tokenizer_2: Option<TokenizerFiles>,
 }
 
 impl DiffusionModel {

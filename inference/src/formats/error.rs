@@ -53,6 +53,26 @@ pub enum FormatError {
         /// What was seen instead.
         reason: String,
     },
+    /// A file of PyTorch that is damaged, or holds what weights never hold.
+    #[error("{}: this PyTorch file cannot be read: {}; get the model as safetensors", path.display(), reason)]
+    InvalidPickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of PyTorch that would run something.
+    #[error(
+        "{}: this file would run `{what}` in programs that open it with PyTorch, which no weights need; it was not read, and nothing was run. \
+         Delete it, or get the model as safetensors from a source you trust",
+        path.display()
+    )]
+    UnsafePickle {
+        /// The file.
+        path: PathBuf,
+        /// Module and name of what would run.
+        what: String,
+    },
     /// A pickle (`.ckpt`, `.pt`, `.bin`), which can run code when it is read by torch.
     #[error("{}: is a PyTorch pickle, which Diptych does not open because it can run code; convert it to safetensors", path.display())]
     Pickle {

@@ -14,6 +14,7 @@ pub mod lora;
 pub mod metadata;
 pub mod picture;
 pub mod safetensors;
+pub mod torch;
 pub mod weights;
 
 pub use error::FormatError;

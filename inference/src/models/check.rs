@@ -51,8 +51,13 @@ fn text_to_image(path: &Path) -> Result<()> {
     let files = open_diffusion_model(path)?;
     let part = &files.text_encoder;
     let config = ClipTextConfig::from_json(&part.config_path, &part.config)?;
-    let text_width = config.hidden_size;
+    let mut text_width = config.hidden_size;
     ClipText::new(config, part.weights.clone())?;
+    if let Some(part) = &files.text_encoder_2 {
+        let config = ClipTextConfig::from_json(&part.config_path, &part.config)?;
+        text_width += config.hidden_size;
+        ClipText::new(config, part.weights.clone())?;
+    }
     let latent_channels = autoencoder(&files.vae)?;
     let part = &files.unet;
     let config = UNetConfig::from_json(&part.config_path, &part.config)?;

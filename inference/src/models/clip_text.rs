@@ -120,6 +120,61 @@ impl ClipText {
     /// # Errors
     /// A length beyond the positions that the model has, or more layers left out than there are.
     pub fn graph(&self, batch: usize, length: usize, layers_from_end: usize) -> Result<Graph> {
+        self.build(batch, length, layers_from_end, false)
+    }
+
+    /// A graph for Stable Diffusion XL: output `hidden` is the state before the last `layers_from_end` layers, without the final norm, and
+    /// `embedding` that of all layers, with it.
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn hidden_graph(
+        &self,
+        batch: usize,
+        length: usize,
+        layers_from_end: usize,
+    ) -> Result<Graph> {
+        self.build(batch, length, layers_from_end, true)
+    }
+
+    /// A text's own embedding, projected: of the last states `[length, hidden_size]` the one of the first token with the highest
+    /// id, which ends the text (transformers' `CLIPTextModelWithProjection`). `None` if the file has no projection.
+    ///
+    /// # Errors
+    /// A projection of another width.
+    pub fn pooled(&self, ids: &[u32], states: &[f32]) -> Result<Option<Vec<f32>>> {
+        const NAME: &str = "text_projection.weight";
+        let width = self.config.hidden_size;
+        let Some(found) = self.weights.get(NAME) else {
+            return Ok(None);
+        };
+        let out = found.shape().first().copied().unwrap_or(0);
+        let weight = self.weights.require(NAME, &[out, width])?.to_f32()?;
+        let most = ids.iter().copied().max();
+        let end = ids.iter().position(|id| Some(*id) == most).unwrap_or(0);
+        let state = states.get(end * width..(end + 1) * width).unwrap_or(&[]);
+        let rows = weight.chunks_exact(width.max(1));
+        Ok(Some(
+            rows.map(|row| row.iter().zip(state).map(|(a, b)| a * b).sum())
+                .collect(),
+        ))
+    }
+
+    /// Width of [`Self::pooled`], if the file has a projection.
+    #[must_use]
+    pub fn pooled_width(&self) -> Option<usize> {
+        self.weights
+            .get("text_projection.weight")
+            .and_then(|tensor| tensor.shape().first().copied())
+    }
+
+    fn build(
+        &self,
+        batch: usize,
+        length: usize,
+        layers_from_end: usize,
+        whole: bool,
+    ) -> Result<Graph> {
         let c = &self.config;
         if length == 0 || length > c.max_positions || batch == 0 {
             return Err(request(format!(
@@ -151,6 +206,12 @@ impl ClipText {
         let mut x = g.add(&g.embedding(&ids, &tokens)?, &positions)?;
         for layer in 0..layers {
             x = self.layer(&g, &w.scope(format!("encoder.layers.{layer}")), &x)?;
+        }
+        if whole {
+            g.output("hidden", &x);
+            for layer in layers..c.layers {
+                x = self.layer(&g, &w.scope(format!("encoder.layers.{layer}")), &x)?;
+            }
         }
         let y = layer_norm(&g, &w.scope("final_layer_norm"), &x, c.eps)?;
         g.output("embedding", &y);

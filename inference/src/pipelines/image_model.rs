@@ -14,7 +14,7 @@ use crate::graph::Graph;
 use crate::models::autoencoder_kl::AutoencoderKlConfig;
 use crate::models::autoencoder_tiny::AutoencoderTinyConfig;
 use crate::models::clip_text::ClipTextConfig;
-use crate::models::unet::UNetConfig;
+use crate::models::unet::{AddedConfig, UNetConfig};
 use crate::models::{AutoencoderKl, AutoencoderTiny, ClipText, UNet};
 use crate::text::tokenizer::ClipTokenizer;
 
@@ -95,9 +95,18 @@ impl Autoencoder {
     }
 }
 
+/// Stable Diffusion XL's second text encoder, and its tokenizer, which pads otherwise.
+pub struct SecondText {
+    /// The encoder, with the projection for the pooled text.
+    pub encoder: ClipText,
+    /// The tokenizer.
+    pub tokenizer: Arc<ClipTokenizer>,
+}
+
 /// A loaded text-to-image model.
 pub struct ImageModel {
     text_encoder: ClipText,
+    second_text: Option<SecondText>,
     unet: UNet,
     vae: Arc<Autoencoder>,
     tokenizer: Arc<ClipTokenizer>,
@@ -125,8 +134,13 @@ impl ImageModel {
             tokenizer(&files, assets)?.with_max_length(text_encoder.config().max_positions)?;
         let training =
             TrainingSchedule::new(&SchedulerConfig::from_json(&files.scheduler.to_string())?)?;
+        let second_text = match &files.text_encoder_2 {
+            Some(part) => Some(second_text(part, &files, assets)?),
+            None => None,
+        };
         let model = Self {
             text_encoder,
+            second_text,
             unet,
             vae: Arc::new(vae),
             tokenizer: Arc::new(tokenizer),
@@ -157,9 +171,20 @@ impl ImageModel {
             files,
             stop,
         )?;
+        let second = match &self.second_text {
+            Some(second) => Some(merge::merged(
+                second.encoder.weights(),
+                merge::Network::SecondText,
+                files,
+                stop,
+            )?),
+            None => None,
+        };
         for (place, (name, lora, _)) in files.iter().enumerate() {
             let used = |merged: &merge::Merged| merged.used.get(place).copied().unwrap_or(0);
-            let (used, all) = (used(&unet) + used(&text), lora.layers().len());
+            let of_second = second.as_ref().map_or(0, used);
+            let used = used(&unet) + used(&text) + of_second;
+            let all = lora.layers().len();
             let width = self.unet.config().cross_attention_dim;
             let (theirs, ours) = (lora.family(), family_of_width(width));
             if used == 0 || theirs.is_some() && ours.is_some() && theirs != ours {
@@ -179,7 +204,15 @@ impl ImageModel {
                 ));
             }
         }
+        let second_text = match (&self.second_text, second) {
+            (Some(known), Some(merged)) => Some(SecondText {
+                encoder: ClipText::new(known.encoder.config().clone(), merged.weights)?,
+                tokenizer: Arc::clone(&known.tokenizer),
+            }),
+            _ => None,
+        };
         Ok(Self {
+            second_text,
             text_encoder: ClipText::new(self.text_encoder.config().clone(), text.weights)?,
             unet: UNet::new(self.unet.config().clone(), unet.weights)?,
             vae: Arc::clone(&self.vae),
@@ -216,10 +249,18 @@ impl ImageModel {
                 self.vae.latent_channels()
             )));
         }
+        let second = self.second_text.as_ref();
         let (width, wanted) = (
-            self.text_encoder.config().hidden_size,
+            self.text_encoder.config().hidden_size
+                + second.map_or(0, |text| text.encoder.config().hidden_size),
             unet.cross_attention_dim,
         );
+        let pooled = second.map(|text| text.encoder.pooled_width().unwrap_or(0));
+        if unet.added.map(AddedConfig::pooled) != pooled {
+            return Err(misfit(
+                "the U-Net and the second text encoder do not speak of the same pooled text".into(),
+            ));
+        }
         if width != wanted {
             return Err(misfit(format!(
                 "the text encoder is {width} wide, the U-Net wants {wanted}"
@@ -231,6 +272,11 @@ impl ImageModel {
     /// The text encoder.
     pub fn text_encoder(&self) -> &ClipText {
         &self.text_encoder
+    }
+
+    /// The second text encoder, in Stable Diffusion XL.
+    pub fn second_text(&self) -> Option<&SecondText> {
+        self.second_text.as_ref()
     }
 
     /// The noise predictor.
@@ -272,6 +318,27 @@ impl ImageModel {
 fn text_encoder(part: &Component) -> Result<ClipText, JobError> {
     let config = ClipTextConfig::from_json(&part.config_path, &part.config)?;
     Ok(ClipText::new(config, part.weights.clone())?)
+}
+
+fn second_text(
+    part: &Component,
+    files: &DiffusionModel,
+    assets: &Path,
+) -> Result<SecondText, JobError> {
+    let encoder = text_encoder(part)?;
+    let tokenizer = match &files.tokenizer_2 {
+        Some(tokenizer) => {
+            let folder = tokenizer.vocab.parent().unwrap_or(Path::new("."));
+            ClipTokenizer::from_folder(folder)?
+        }
+        // OpenCLIP pads with token 0.
+        None => ClipTokenizer::from_merges(&assets.join(CLIP_MERGES), "!")?,
+    };
+    let tokenizer = tokenizer.with_max_length(encoder.config().max_positions)?;
+    Ok(SecondText {
+        encoder,
+        tokenizer: Arc::new(tokenizer),
+    })
 }
 
 fn unet(part: &Component) -> Result<UNet, JobError> {

@@ -14,6 +14,8 @@ pub enum Network {
     UNet,
     /// The text encoder.
     Text,
+    /// Stable Diffusion XL's second one.
+    SecondText,
 }
 
 /// Changed weights.
@@ -43,11 +45,16 @@ fn names_of(network: Network, name: &str, tensor: &TensorData) -> Vec<String> {
                 format!("lora_unet_{}", plain(own)),
             ]
         }
-        Network::Text => {
+        Network::Text | Network::SecondText => {
+            let network = if network == Network::Text {
+                "te"
+            } else {
+                "te2"
+            };
             let layer = layer.strip_prefix("text_model.").unwrap_or(layer);
             vec![
-                format!("lora_te_text_model_{}", plain(layer)),
-                format!("lora_te_{}", plain(layer)),
+                format!("lora_{network}_text_model_{}", plain(layer)),
+                format!("lora_{network}_{}", plain(layer)),
             ]
         }
     }

@@ -2,11 +2,12 @@
 
 use super::Context;
 use super::error::JobError;
-use super::image_model::ImageModel;
+use super::image_model::{ImageModel, SecondText};
 use super::store::PlanKey;
 use crate::diffusion::Convention;
 use crate::engine::ImageRequest;
-use crate::graph::HostTensor;
+use crate::graph::{HostTensor, PlanId};
+use crate::models::ClipText;
 use crate::text::prompt::{PromptChunk, PromptChunks, chunk_prompt, split_lora_tags};
 
 /// Embeddings for one picture.
@@ -17,6 +18,19 @@ pub struct Conditioning {
     pub length: usize,
     /// `[batch, length, width]`.
     pub embeddings: HostTensor,
+    /// What Stable Diffusion XL is told beside: `[batch, width]`.
+    pub added: Option<HostTensor>,
+}
+
+/// One of the two texts.
+struct Text {
+    name: &'static str,
+    text: String,
+    chunks: PromptChunks,
+    /// The same for the second text encoder.
+    second: Option<PromptChunks>,
+    /// Layers left out at the end of the text encoders.
+    skipped: usize,
 }
 
 /// Encodes prompt and, if guidance is not 1, negative prompt, to one length.
@@ -29,45 +43,81 @@ pub fn encode(
     request: &ImageRequest,
 ) -> Result<Conditioning, JobError> {
     let tokenizer = model.tokenizer();
-    let mut prompts = Vec::new();
-    let syntax = request.prompt_syntax;
-    // What the tags mean was taken care of with the model.
-    let (prompt, _) = split_lora_tags(&request.prompt, syntax);
-    let (negative, _) = split_lora_tags(&request.negative_prompt, syntax);
+    let second = model.second_text();
+    let skipped = request.clip_skip.saturating_sub(1) as usize;
+    let mut given = Vec::new();
     if request.guidance != 1.0 {
-        let chunks = chunk_prompt(&negative, syntax, tokenizer)?;
-        prompts.push(("negative prompt", chunks));
+        // diffusers reads the negative prompt with all layers, whatever is skipped for the prompt.
+        let whole = request.convention == Convention::Diffusers;
+        let skipped = if whole { 0 } else { skipped };
+        given.push(("negative prompt", &request.negative_prompt, skipped));
     }
-    prompts.push(("prompt", chunk_prompt(&prompt, syntax, tokenizer)?));
-    let most = prompts
-        .iter()
-        .map(|(_, prompt)| prompt.chunks.len())
-        .max()
-        .unwrap_or(1);
-    let mut embeddings = Vec::new();
-    let batch = prompts.len();
-    for (name, mut chunks) in prompts {
+    given.push(("prompt", &request.prompt, skipped));
+    let mut texts = Vec::new();
+    for (name, text, skipped) in given {
+        // What the tags mean was taken care of with the model.
+        let (text, _) = split_lora_tags(text, request.prompt_syntax);
+        let mut chunks = chunk_prompt(&text, request.prompt_syntax, tokenizer)?;
         for warning in std::mem::take(&mut chunks.warnings) {
             context.warn(format!("{name}: {warning}"));
         }
-        chunks.pad_to(most, tokenizer);
-        // diffusers reads the negative prompt with all layers, whatever is skipped for the prompt.
-        let whole = name == "negative prompt" && request.convention == Convention::Diffusers;
-        let skipped = if whole {
-            0
-        } else {
-            request.clip_skip.saturating_sub(1) as usize
+        let second = match second {
+            Some(second) => Some(chunk_prompt(
+                &text,
+                request.prompt_syntax,
+                &second.tokenizer,
+            )?),
+            None => None,
         };
-        embeddings.append(&mut encode_chunks(
-            context, model, request, &chunks, skipped,
-        )?);
+        texts.push(Text {
+            name,
+            text,
+            chunks,
+            second,
+            skipped,
+        });
+    }
+    let count = |text: &Text| {
+        let second = text.second.as_ref().map_or(0, |chunks| chunks.chunks.len());
+        text.chunks.chunks.len().max(second)
+    };
+    let most = texts.iter().map(count).max().unwrap_or(1);
+    let (mut embeddings, mut added) = (Vec::new(), Vec::new());
+    let batch = texts.len();
+    for mut text in texts {
+        text.chunks.pad_to(most, tokenizer);
+        let Some(second) = second else {
+            embeddings.append(&mut encode_chunks(context, model, request, &text)?);
+            continue;
+        };
+        if let Some(chunks) = &mut text.second {
+            chunks.pad_to(most, &second.tokenizer);
+        }
+        let (mut states, mut pooled) = encode_twice(context, model, second, request, &text)?;
+        if text.name == "negative prompt" && text.text.trim().is_empty() {
+            // As AUTOMATIC1111 and diffusers: an empty negative prompt is nothing at all to this family.
+            states.fill(0.0);
+            pooled.fill(0.0);
+        }
+        embeddings.append(&mut states);
+        added.append(&mut pooled);
+        let (width, height) = (request.width as f32, request.height as f32);
+        // Original size, corner of the crop, size wanted.
+        let numbers = [height, width, 0.0, 0.0, height, width];
+        added.append(&mut model.unet().number_features(numbers));
     }
     let length = most * tokenizer.max_length();
-    let width = model.text_encoder().config().hidden_size;
+    let width = model.unet().config().cross_attention_dim;
+    let added = model
+        .unet()
+        .config()
+        .added
+        .map(|config| HostTensor::f32([batch, config.width], added));
     Ok(Conditioning {
         batch,
         length,
         embeddings: HostTensor::f32([batch, length, width], embeddings),
+        added,
     })
 }
 
@@ -76,37 +126,94 @@ fn encode_chunks(
     context: &mut Context<'_>,
     model: &ImageModel,
     request: &ImageRequest,
-    chunks: &PromptChunks,
-    skipped: usize,
+    text: &Text,
 ) -> Result<Vec<f32>, JobError> {
     let encoder = model.text_encoder();
     let mut joined = Vec::new();
-    for chunk in &chunks.chunks {
+    for chunk in &text.chunks.chunks {
         let length = chunk.ids.len();
-        let key = PlanKey::Encode(1, length, skipped);
+        let key = PlanKey::Encode(1, length, text.skipped);
         let name = &request.model.name;
         let plan = context.store.plan(name, model.changes(), key, || {
-            Ok(encoder.graph(1, length, skipped)?)
+            Ok(encoder.graph(1, length, text.skipped)?)
         })?;
-        let vocabulary = encoder.config().vocab_size as u32;
-        if let Some(id) = chunk.ids.iter().find(|&&id| id >= vocabulary) {
-            return Err(JobError::Request(format!(
-                "the tokenizer makes token {id}, but the text encoder knows only {vocabulary}: the two do not belong together"
-            )));
-        }
-        let inputs = [("ids", HostTensor::u32([1, length], chunk.ids.clone()))];
-        let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
-        let mut values = output
-            .into_iter()
-            .next()
-            .map(HostTensor::into_f32)
-            .unwrap_or_default();
-        if chunk.weights.iter().any(|&weight| weight != 1.0) {
-            weigh(&mut values, chunk);
-        }
-        joined.append(&mut values);
+        let mut output = run(context, plan, encoder, chunk)?;
+        joined.append(&mut output.next().unwrap_or_default());
     }
     Ok(joined)
+}
+
+/// Stable Diffusion XL: for each token the states of both encoders before their last layers, side by side; and the pooled text of the
+/// second, of the first sequence.
+fn encode_twice(
+    context: &mut Context<'_>,
+    model: &ImageModel,
+    second: &SecondText,
+    request: &ImageRequest,
+    text: &Text,
+) -> Result<(Vec<f32>, Vec<f32>), JobError> {
+    let (mut joined, mut pooled) = (Vec::new(), None);
+    let name = &request.model.name;
+    let left_out = text.skipped + 1;
+    let others = text.second.iter().flat_map(|chunks| &chunks.chunks);
+    for (chunk, other) in text.chunks.chunks.iter().zip(others) {
+        let mut halves = Vec::new();
+        for (which, encoder, chunk) in [
+            (0, model.text_encoder(), chunk),
+            (1, &second.encoder, other),
+        ] {
+            let length = chunk.ids.len();
+            let key = match which {
+                0 => PlanKey::EncodeFirst(length, left_out),
+                _ => PlanKey::EncodeSecond(length, left_out),
+            };
+            let plan = context.store.plan(name, model.changes(), key, || {
+                Ok(encoder.hidden_graph(1, length, left_out)?)
+            })?;
+            let mut output = run(context, plan, encoder, chunk)?;
+            let width = encoder.config().hidden_size;
+            halves.push((output.next().unwrap_or_default(), width));
+            if which == 1 && pooled.is_none() {
+                let states = output.next().unwrap_or_default();
+                pooled = encoder.pooled(&chunk.ids, &states)?;
+            }
+        }
+        if let [(first, width), (other, other_width)] = halves.as_slice() {
+            let rows = first.chunks_exact((*width).max(1));
+            for (first, other) in rows.zip(other.chunks_exact((*other_width).max(1))) {
+                joined.extend_from_slice(first);
+                joined.extend_from_slice(other);
+            }
+        }
+    }
+    Ok((joined, pooled.unwrap_or_default()))
+}
+
+/// Runs a text encoder on one sequence; the first output is weighted as the prompt says.
+fn run(
+    context: &mut Context<'_>,
+    plan: PlanId,
+    encoder: &ClipText,
+    chunk: &PromptChunk,
+) -> Result<impl Iterator<Item = Vec<f32>> + use<>, JobError> {
+    let vocabulary = encoder.config().vocab_size as u32;
+    if let Some(id) = chunk.ids.iter().find(|&&id| id >= vocabulary) {
+        return Err(JobError::Request(format!(
+            "the tokenizer makes token {id}, but the text encoder knows only {vocabulary}: the two do not belong together"
+        )));
+    }
+    let inputs = [(
+        "ids",
+        HostTensor::u32([1, chunk.ids.len()], chunk.ids.clone()),
+    )];
+    let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
+    let mut values: Vec<Vec<f32>> = output.into_iter().map(HostTensor::into_f32).collect();
+    if let Some(first) = values.first_mut()
+        && chunk.weights.iter().any(|&weight| weight != 1.0)
+    {
+        weigh(first, chunk);
+    }
+    Ok(values.into_iter())
 }
 
 /// Multiplies each token's embedding by its weight and restores the mean, as AUTOMATIC1111's "Original" emphasis does.

@@ -23,6 +23,10 @@ const PLANS_PER_KIND: usize = 3;
 pub enum PlanKey {
     /// Text encoder: batch, length, layers left out at the end.
     Encode(usize, usize, usize),
+    /// The first text encoder of two: length, layers left out at the end.
+    EncodeFirst(usize, usize),
+    /// The second: the same.
+    EncodeSecond(usize, usize),
     /// U-Net: batch, height, width, context length.
     Denoise(usize, usize, usize, usize),
     /// VAE decoder: height, width.

@@ -5,12 +5,14 @@ use egui::{
     WidgetInfo, pos2, vec2,
 };
 
-use super::facts;
+use super::{bar, facts, stage};
 use crate::panels::Gui;
 use crate::studio::Studio;
+use crate::studio::command::QueueCommand;
 use crate::studio::create::{CreateCommand, Current, Shown, Tile, strip};
 use crate::studio::queue::{Stage, Task};
 use crate::theme::{self, Icon, Tokens, paint_icon};
+use crate::widgets::menu::{self, MenuItem};
 use crate::widgets::pictures::{PictureSource, PictureStore};
 use crate::widgets::thumbnails::paint_thumbnail;
 
@@ -53,8 +55,13 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 if chosen && fresh {
                     response.scroll_to_me(None);
                 }
-                if response.clicked() {
+                if response.clicked() || response.secondary_clicked() {
                     clicked = Some(tile.shown());
+                }
+                match tile {
+                    Tile::Picture(_) if chosen => stage::picture_menu(ui, studio, gui, &response),
+                    Tile::Picture(_) => {}
+                    Tile::Job(task) => job_menu(ui, gui, task, &response),
                 }
                 if response.double_clicked() {
                     gui.send(CreateCommand::ZoomFit);
@@ -118,9 +125,9 @@ fn show_tile(ui: &Ui, tokens: &Tokens, tile: &Tile<'_>, rect: Rect, chosen: bool
                 }
                 let corner = pos2(rect.right() - 10.0, rect.top() + 10.0);
                 if item.record.favourite {
-                    badge(&painter, corner, Icon::StarFilled, tokens.warning);
+                    badge(&painter, tokens, corner, Icon::StarFilled, tokens.warning);
                 } else if item.record.steps_done.is_some() {
-                    badge(&painter, corner, Icon::Stop, Color32::WHITE);
+                    badge(&painter, tokens, corner, Icon::Stop, tokens.text);
                 }
             }
         }
@@ -145,8 +152,34 @@ fn show_tile(ui: &Ui, tokens: &Tokens, tile: &Tile<'_>, rect: Rect, chosen: bool
     crate::widgets::tip(response, &words, None)
 }
 
-fn badge(painter: &egui::Painter, at: egui::Pos2, icon: Icon, colour: Color32) {
-    painter.circle_filled(at, 8.0, Color32::from_black_alpha(150));
+/// What can be done with a job, at the pointer.
+fn job_menu(ui: &Ui, gui: &mut Gui<'_>, task: &Task, response: &Response) {
+    let id = task.head.id;
+    menu::context(ui, response, |ui| {
+        ui.set_max_width(bar::MENU);
+        let asleep = match task.stage {
+            Stage::Paused | Stage::Interrupted => Some("Go on"),
+            Stage::Failed(_) => Some("Try again"),
+            _ => None,
+        };
+        if let Some(label) = asleep
+            && ui.add(MenuItem::new(label).icon(Icon::Play)).clicked()
+        {
+            gui.send(QueueCommand::Resume(id));
+        }
+        let running = matches!(task.stage, Stage::Running | Stage::Loading { .. });
+        if running && ui.add(MenuItem::new("Pause").icon(Icon::Pause)).clicked() {
+            gui.send(QueueCommand::Pause(id));
+        }
+        let label = if running { "Stop" } else { "Remove" };
+        if ui.add(MenuItem::new(label).icon(Icon::Close)).clicked() {
+            gui.send(QueueCommand::Cancel(id));
+        }
+    });
+}
+
+fn badge(painter: &egui::Painter, tokens: &Tokens, at: egui::Pos2, icon: Icon, colour: Color32) {
+    painter.circle_filled(at, 8.0, tokens.bg_panel.gamma_multiply(0.85));
     paint_icon(painter, at, 11.0, icon, colour);
 }
 

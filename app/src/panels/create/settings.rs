@@ -2,6 +2,7 @@
 
 use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
 use diptych_inference::engine::{ImageRequest, Variation};
+use diptych_inference::text::prompt::{PromptSyntax, split_lora_tags};
 use egui::{Id, Margin, RichText, ScrollArea, Ui};
 
 use super::{facts, model};
@@ -9,7 +10,7 @@ use crate::panels::Gui;
 use crate::recall;
 use crate::studio::Studio;
 use crate::studio::create::form::{ASPECTS, MOST_PICTURES, SKIPPED, own_request};
-use crate::studio::create::{Aspect, CreateCommand, Form, SeedMode};
+use crate::studio::create::{Aspect, CreateCommand, Form, SeedMode, loras};
 use crate::studio::effects::focus;
 use crate::studio::models::Model;
 use crate::theme::{Icon, Tokens};
@@ -17,8 +18,8 @@ use crate::widgets::button::{Button, IconButton};
 use crate::widgets::combo::{Combo, ComboItem};
 use crate::widgets::input::TextField;
 use crate::widgets::number::NumberField;
-use crate::widgets::prompt_editor::PromptEditor;
 use crate::widgets::prompt_editor::colours::PromptColours;
+use crate::widgets::prompt_editor::{PromptEditor, PromptNotes};
 use crate::widgets::segmented::Segmented;
 
 /// Steps that the bar reaches; more can be typed where a picture had more.
@@ -142,14 +143,17 @@ fn prompts(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .model(house)
         .and_then(|model| create.form.request(model, 0))
         .is_none_or(|request| request.guidance != 1.0);
-    let history = create.history().to_vec();
+    let history = create.history();
     let id = Id::unique("create prompt");
     ui.vertical(|ui| {
         ui.spacing_mut().item_spacing.y = tokens.size.gap_xs;
         facts::caption(ui, "Prompt");
+        let known = loras(&house.shelf);
+        let notes = |text: &str| missing_loras(text, &known);
         let editor = PromptEditor::new(id, "Prompt", &mut create.form.prompt)
             .placeholder("Describe the picture")
             .history(&history)
+            .notes(&notes)
             .colours(prompt_colours(&tokens));
         let shown = editor.show(ui);
         if gui.takes_focus(focus::PROMPT) {
@@ -189,6 +193,18 @@ fn prompts(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             ui.label(RichText::new(note).small().color(tokens.warning));
         }
     });
+}
+
+/// LoRAs that a prompt names and that are not here.
+fn missing_loras(text: &str, known: &[String]) -> PromptNotes {
+    let (_, named) = split_lora_tags(text, PromptSyntax::A1111);
+    let missing = named.into_iter().filter(|(name, _)| !known.contains(name));
+    PromptNotes {
+        tokens: None,
+        warnings: missing
+            .map(|(name, _)| format!("There is no LoRA named '{name}'"))
+            .collect(),
+    }
 }
 
 fn size(ui: &mut Ui, form: &mut Form, model: &Model, gui: &mut Gui<'_>) -> bool {

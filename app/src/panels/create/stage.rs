@@ -177,7 +177,7 @@ fn canvas(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>
 }
 
 /// What can be done with the picture, at the pointer.
-fn picture_menu(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, response: &egui::Response) {
+pub(super) fn picture_menu(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, response: &egui::Response) {
     let entries: [&[CreateCommand]; 3] = [
         &[
             CreateCommand::Copy,

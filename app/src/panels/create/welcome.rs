@@ -10,7 +10,7 @@ use crate::widgets::button::Button;
 
 /// Prompts that are offered.
 const OFFERED: usize = 6;
-const WIDTH: f32 = 560.0;
+const WIDTH: f32 = 624.0;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {

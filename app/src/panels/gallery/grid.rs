@@ -1,8 +1,8 @@
 //! The pictures as tiles; only those that can be seen are drawn.
 
 use egui::{
-    Color32, Event, Id, Key, Modifiers, Pos2, Rect, Response, Role, ScrollArea, Sense, Stroke,
-    StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Event, Id, Key, Modifiers, Pos2, Rect, Response, Role, ScrollArea, Sense, Stroke, StrokeKind,
+    Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use crate::library::records::PictureId;
@@ -64,7 +64,7 @@ impl Layout {
 /// Shows them.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let layout = Layout::of(ui.available_width(), studio.gallery.sieve.tile);
-    let shown = studio.gallery.shown().to_vec();
+    let shown = studio.gallery.shown();
     let last = studio.gallery.selection.last();
     let items = studio.gallery.items();
     let at = last.and_then(|last| {
@@ -73,6 +73,11 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             .position(|index| items.get(*index).is_some_and(|item| item.record.id == last))
     });
     keys(ui, gui, layout);
+    // Ctrl and the wheel, or two fingers.
+    let zoom = ui.input(egui::InputState::zoom_delta);
+    if zoom != 1.0 && ui.rect_contains_pointer(ui.max_rect()) {
+        gui.send(GalleryCommand::Tile(studio.gallery.sieve.tile * zoom));
+    }
     let seen = Id::unique("gallery seen");
     let moved = last.is_some() && ui.data(|data| data.get_temp::<PictureId>(seen)) != last;
     if let Some(last) = last {
@@ -193,7 +198,7 @@ fn paint(ui: &Ui, tokens: &Tokens, item: &Item, rect: Rect, chosen: bool, respon
     }
     let mut corner = pos2(rect.right() - 16.0, rect.top() + 16.0);
     let mut badge = |icon, colour| {
-        painter.circle_filled(corner, 10.0, Color32::from_black_alpha(150));
+        painter.circle_filled(corner, 10.0, tokens.bg_panel.gamma_multiply(0.85));
         paint_icon(painter, corner, 13.0, icon, colour);
         corner.x -= 24.0;
     };
@@ -201,7 +206,7 @@ fn paint(ui: &Ui, tokens: &Tokens, item: &Item, rect: Rect, chosen: bool, respon
         badge(Icon::StarFilled, tokens.warning);
     }
     if item.record.steps_done.is_some() {
-        badge(Icon::Stop, Color32::WHITE);
+        badge(Icon::Stop, tokens.text);
     }
     let ring = match (chosen, response.has_focus(), response.hovered()) {
         (_, true, _) => Some((2.0, tokens.focus)),

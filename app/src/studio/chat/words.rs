@@ -26,3 +26,35 @@ pub const STARTERS: &[(&str, &str)] = &[
     ("Find ideas", "Give me ideas for a picture"),
     ("Learn a setting", "What is guidance?"),
 ];
+
+/// The words of an answer that make a prompt: without Markdown's marks, and without an introduction ("Gladly:") where
+/// exactly one line follows it.
+pub fn prompt_of(answer: &str) -> String {
+    let lines: Vec<&str> = answer
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("```"))
+        .collect();
+    let words = match lines.as_slice() {
+        [introduction, prompt] if introduction.ends_with(':') => (*prompt).to_owned(),
+        lines => lines.join("\n"),
+    };
+    let bare = words.trim_matches(['"', '“', '”', '`', '*', ' ']);
+    bare.replace("**", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_make_prompts() {
+        assert_eq!(
+            prompt_of("Gladly:\na red fox, blue background"),
+            "a red fox, blue background"
+        );
+        assert_eq!(prompt_of("\"a **red** fox\""), "a red fox");
+        assert_eq!(prompt_of("Here:\n\n```\na fox\n```"), "a fox");
+        assert_eq!(prompt_of("One:\n1. a\n2. b"), "One:\n1. a\n2. b");
+    }
+}

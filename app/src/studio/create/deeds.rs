@@ -194,12 +194,13 @@ impl Create {
         ))
     }
 
-    fn against<'a>(&'a self, known: &'a [KnownModel], house: &'a House) -> Against<'a> {
+    fn against<'a>(&'a self, known: &'a Known, house: &'a House) -> Against<'a> {
         let model = self.form.model(house);
         let chosen = model.and_then(|model| self.form.request(model, 0));
         let name = model.and_then(|model| model.model.as_ref());
         Against {
-            models: known,
+            models: &known.models,
+            loras: &known.loras,
             model: name.map(|model| model.name.as_str()),
             sampler: chosen.as_ref().map_or(
                 diptych_inference::diffusion::SamplerKind::DpmPp2M,
@@ -235,8 +236,14 @@ fn join(words: &[&str]) -> String {
     }
 }
 
-/// The models that draw, with the hashes that pictures tell of them.
-fn known_models(gallery: &Gallery, house: &House) -> Vec<KnownModel> {
+/// What settings can name.
+struct Known {
+    models: Vec<KnownModel>,
+    loras: Vec<String>,
+}
+
+/// The models that draw, with the hashes that pictures tell of them; and the LoRAs.
+fn known_models(gallery: &Gallery, house: &House) -> Known {
     let hash_of = |name: &str| {
         let requests = gallery
             .items()
@@ -246,7 +253,7 @@ fn known_models(gallery: &Gallery, house: &House) -> Vec<KnownModel> {
             .filter(|model| model.name == name)
             .find_map(|model| model.hash.clone())
     };
-    house
+    let models = house
         .shelf
         .drawing()
         .filter_map(|model| {
@@ -264,5 +271,9 @@ fn known_models(gallery: &Gallery, house: &House) -> Vec<KnownModel> {
                 factor: model.size_factor(),
             })
         })
-        .collect()
+        .collect();
+    Known {
+        models,
+        loras: super::loras(&house.shelf),
+    }
 }

@@ -295,8 +295,8 @@ impl Builder {
                     .push(&text, emphasis, self.links.last().copied());
             }
             Event::FootnoteReference(label) => self.text(&format!("[{label}]")),
-            Event::SoftBreak => self.text(" "),
-            Event::HardBreak => self.text("\n"),
+            // Models break lines where they mean it.
+            Event::SoftBreak | Event::HardBreak => self.text("\n"),
             Event::Rule => {
                 self.flush();
                 self.piece(Kind::Rule);
@@ -521,7 +521,7 @@ mod tests {
         let Kind::Text(inlines) = &found[1].kind else {
             panic!("{found:?}")
         };
-        assert_eq!(inlines.text, "A b c d e f next\nline");
+        assert_eq!(inlines.text, "A b c d e f\nnext\nline");
         assert_eq!(inlines.links, ["https://g"]);
         let look = |word: &str| {
             let at = inlines.text.find(word).unwrap();

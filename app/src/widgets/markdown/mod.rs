@@ -7,6 +7,7 @@ pub mod blocks;
 mod code;
 pub mod highlight;
 mod look;
+mod selection;
 mod stream;
 mod table;
 mod text;
@@ -17,7 +18,8 @@ use egui::text::LayoutJob;
 use egui::{Color32, Galley, Id, Pos2, Rect, Sense, Stroke, StrokeKind, Ui, pos2, vec2};
 
 pub use look::Look;
-pub use text::{may_open, selecting};
+pub use selection::selected_text;
+pub use text::{may_open, selectable, selecting};
 
 use blocks::{Kind, Level, Marker, Piece};
 use stream::Document;

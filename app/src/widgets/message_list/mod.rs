@@ -144,7 +144,10 @@ impl MessageList {
         let now = output.state.clamped_offset().y;
         let last = end(&self.heights);
         match before {
-            Some(before) if self.following => self.following = now >= before - 0.5,
+            Some(before) if self.following => {
+                // Rows that turned out to be lower than they seemed move the end, not the person.
+                self.following = now >= before.min(last) - 0.5;
+            }
             _ => {
                 let down = now > self.offset + 0.1 || self.forced.is_some();
                 self.following = down && now >= last - NEAR || last <= 0.0;

@@ -372,9 +372,13 @@ pub fn remarks(scan: &Scan, text: &str) -> Vec<String> {
         1 => remarks.push("A bracket has no partner".to_owned()),
         count => remarks.push(format!("{count} brackets have no partner")),
     }
-    if let Some(tag) = scan.tokens.iter().find(|t| t.kind == TokenKind::Tag) {
-        let tag = text.get(tag.range.clone()).unwrap_or_default();
-        remarks.push(format!("{tag} is read as words: LoRAs cannot be used yet"));
+    let mut tags = scan.tokens.iter().filter(|t| t.kind == TokenKind::Tag);
+    let strange = tags.find_map(|tag| {
+        let tag = text.get(tag.range.clone())?;
+        (!tag.starts_with("<lora:") && !tag.starts_with("<lyco:")).then_some(tag)
+    });
+    if let Some(tag) = strange {
+        remarks.push(format!("{tag} is read as words: it cannot be used yet"));
     }
     let body = |group: &Group| text.get(group.body.clone()).unwrap_or_default().to_owned();
     let switches = scan.groups.iter().any(|group| {
@@ -514,7 +518,8 @@ mod tests {
         let remarks = |text: &str| remarks(&Scan::of(text), text).join("\n");
         assert_eq!(remarks("a (red:1.2) [fox]"), "");
         assert!(remarks("(a").contains("no partner"));
-        assert!(remarks("<lora:ink:1> a").contains("<lora:ink:1>"));
+        assert_eq!(remarks("<lora:ink:1> a"), "");
+        assert!(remarks("<hypernet:ink:1> a").contains("<hypernet:ink:1>"));
         assert!(remarks("[a:b:0.5]").contains("switch"));
     }
 

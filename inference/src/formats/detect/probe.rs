@@ -17,6 +17,7 @@ use crate::formats::ldm::{Identity, identify};
 use crate::formats::safetensors::{
     Safetensors, count_dtypes, find_in_folder, looks_like_safetensors, read_any,
 };
+use crate::formats::torch::looks_like_torch;
 use crate::formats::weights::WeightMap;
 
 /// Architectures of GGUF files that are run here, by the name that the file gives.
@@ -68,20 +69,13 @@ pub(super) fn magic(path: &Path) -> Result<Magic, FormatError> {
         .map_err(|e| FormatError::io(path, "read", e))?;
     Ok(if looks_like_gguf(&start) {
         Magic::Gguf
-    } else if looks_like_pickle(&start) {
+    } else if looks_like_torch(&start) {
         Magic::Pickle
     } else if looks_like_safetensors(&start, meta.len()) {
         Magic::Safetensors
     } else {
         Magic::None
     })
-}
-
-/// Torch writes a zip archive whose first file is `NAME/data.pkl`; older versions a bare pickle of protocol 2.
-fn looks_like_pickle(start: &[u8]) -> bool {
-    let name = start.get(30..).unwrap_or(&[]);
-    let zipped = start.starts_with(b"PK\x03\x04") && name.windows(8).any(|w| w == b"data.pkl");
-    zipped || start.starts_with(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
 }
 
 /// Tells what lies at a path: a file, or the folder of one model.
@@ -106,7 +100,14 @@ pub fn probe(path: &Path) -> Result<ModelInfo, FormatError> {
     match magic(path)? {
         Magic::Gguf => gguf(path),
         Magic::Safetensors => safetensors(path),
-        Magic::Pickle => Ok(pickle(path, meta.len())),
+        // Weights of torch's formats are read as any others, without running anything; whatever else is in them is told.
+        Magic::Pickle => Ok(match safetensors(path) {
+            Ok(mut info) => {
+                info.layout = ModelLayout::Pickle;
+                info
+            }
+            Err(fault) => pickle(path, meta.len(), &fault),
+        }),
         Magic::None => {
             // A safetensors file whose header lies is told by its reader what is wrong with it.
             let named = path
@@ -260,8 +261,17 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
         ("vae", &model.vae),
         ("text_encoder", &model.text_encoder),
     ];
+    let parts: Vec<(&str, &Component)> = parts
+        .into_iter()
+        .chain(
+            model
+                .text_encoder_2
+                .as_ref()
+                .map(|part| ("text_encoder_2", part)),
+        )
+        .collect();
     let mut all = WeightMap::new(model.source.as_path());
-    for (name, part) in parts {
+    for (name, part) in &parts {
         for (tensor_name, tensor) in part.weights.iter() {
             all.insert(format!("{name}.{tensor_name}"), tensor.clone());
         }
@@ -288,7 +298,7 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
     if let Some(width) = number(&model.unet, "cross_attention_dim") {
         info.detail("text width", width);
     }
-    for (name, part) in parts {
+    for (name, part) in &parts {
         info.detail(&format!("{name} parameters"), part.weights.total_elements());
     }
     info.detail("autoencoder", &model.vae.class);
@@ -297,10 +307,11 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
         || !class(&model.vae, &["AutoencoderKL", "AutoencoderTiny"])
         || !class(&model.text_encoder, &["CLIPTextModel"])
     {
-        let classes = parts.map(|(_, part)| part.class.as_str()).join(", ");
+        let classes: Vec<&str> = parts.iter().map(|(_, part)| part.class.as_str()).collect();
+        let classes = classes.join(", ");
         info.refuse(
             &format!("a pipeline of the networks {}", brief(&classes)),
-            "use a Stable Diffusion 1.x or 2.x model",
+            "use a Stable Diffusion 1.x, 2.x or XL model",
         );
     } else {
         info.unusable = check_types(&all);
@@ -363,7 +374,7 @@ fn safetensors(path: &Path) -> Result<ModelInfo, FormatError> {
     Ok(match identity {
         Identity::Other { what } => {
             let mut info = described(&file, path, ModelKind::Other, what);
-            info.refuse(what, "use a Stable Diffusion 1.x or 2.x model");
+            info.refuse(what, "use a Stable Diffusion 1.x, 2.x or XL model");
             info
         }
         Identity::Part { what } => part(&file, path, what),
@@ -371,7 +382,7 @@ fn safetensors(path: &Path) -> Result<ModelInfo, FormatError> {
             let what = "safetensors file of no known kind";
             let mut info = described(&file, path, ModelKind::Unknown, what);
             info.unusable = Some(
-                "the tensors are not those of a model that Diptych knows; use a Stable Diffusion 1.x or 2.x model".into(),
+                "the tensors are not those of a model that Diptych knows; use a Stable Diffusion 1.x, 2.x or XL model".into(),
             );
             info
         }
@@ -437,7 +448,8 @@ fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
     info
 }
 
-fn pickle(path: &Path, bytes: u64) -> ModelInfo {
+/// A file of torch that cannot be used, and why.
+fn pickle(path: &Path, bytes: u64, fault: &FormatError) -> ModelInfo {
     let what = "PyTorch pickle";
     let mut info = start(
         ModelKind::Unknown,
@@ -447,7 +459,7 @@ fn pickle(path: &Path, bytes: u64) -> ModelInfo {
     );
     info.file_bytes = bytes;
     info.files = vec![path.into()];
-    info.unusable = Some(FormatError::Pickle { path: path.into() }.to_string());
+    info.unusable = Some(fault.to_string());
     info
 }
 

@@ -69,7 +69,8 @@ pub(super) fn convert_clip(
         intermediate: shape("text_model.encoder.layers.0.mlp.fc1.weight")?[0],
         layers: count_from(&weights, "text_model.encoder.layers.", 0),
         activation: match family {
-            Family::Sd1 => "quick_gelu",
+            // XL's first text encoder is that of 1.x.
+            Family::Sd1 | Family::Sdxl => "quick_gelu",
             Family::Sd2 => "gelu",
         },
     });
@@ -86,14 +87,18 @@ fn component(path: &Path, config: Value, weights: WeightMap) -> Component {
 }
 
 /// 2.x: other names, query, key and value in one matrix, and a last layer that is not used: the conditioning is the
-/// state before it.
-pub(super) fn convert_open_clip(path: &Path, text: &WeightMap) -> Result<Component, FormatError> {
+/// state before it. In XL (`whole`) it is used for the pooled text, and so is the projection, which stands transposed in the file.
+pub(super) fn convert_open_clip(
+    path: &Path,
+    text: &WeightMap,
+    whole: bool,
+) -> Result<Component, FormatError> {
     let shape = |name: &str, dims| shape_of(path, text, OPEN_CLIP, name, dims);
     let tokens = shape("token_embedding.weight", 2)?;
     let width = tokens[1];
     let found = count_from(text, "transformer.resblocks.", 0);
     // Files that were converted back from diffusers have neither the last layer nor the projection.
-    let complete = text.contains("text_projection") && !(width == 1024 && found == 23);
+    let complete = !whole && text.contains("text_projection") && !(width == 1024 && found == 23);
     let layers = if complete {
         found.saturating_sub(1)
     } else {
@@ -107,6 +112,11 @@ pub(super) fn convert_open_clip(path: &Path, text: &WeightMap) -> Result<Compone
         activation: "gelu",
     });
     let mut weights = WeightMap::new(path);
+    if whole {
+        let stored = text.require("text_projection", &[width, projected(text)])?;
+        let name = "text_projection.weight";
+        weights.insert(name, transposed(&stored, name)?);
+    }
     let mut add = |name: String, tensor: &TensorData| {
         weights.insert(name.as_str(), tensor.renamed(&name));
     };
@@ -145,6 +155,28 @@ pub(super) fn convert_open_clip(path: &Path, text: &WeightMap) -> Result<Compone
         }
     }
     Ok(component(path, config, weights))
+}
+
+/// Width of the pooled text.
+fn projected(text: &WeightMap) -> usize {
+    let shape = text.get("text_projection").map(TensorData::shape);
+    shape.and_then(|shape| shape.get(1).copied()).unwrap_or(0)
+}
+
+/// A matrix with rows for columns, in its own type.
+fn transposed(matrix: &TensorData, name: &str) -> Result<TensorData, FormatError> {
+    let (&[rows, columns], size) = (matrix.shape(), matrix.dtype().block_bytes()) else {
+        return Ok(matrix.renamed(name));
+    };
+    let bytes = matrix.bytes();
+    let mut turned = Vec::with_capacity(bytes.len());
+    for column in 0..columns {
+        for row in 0..rows {
+            let at = (row * columns + column) * size;
+            turned.extend_from_slice(bytes.get(at..at + size).unwrap_or(&[]));
+        }
+    }
+    TensorData::new_owned(name, &[columns, rows], matrix.dtype(), turned)
 }
 
 fn layer_leaf(leaf: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use crate::formats::weights::WeightMap;
 /// What the tensors of a single file are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Identity {
-    /// A Stable Diffusion 1.x or 2.x checkpoint, whole as far as the prefixes tell.
+    /// A Stable Diffusion 1.x, 2.x or XL checkpoint, whole as far as the prefixes tell.
     StableDiffusion,
     /// A model that is known and cannot be run.
     Other {
@@ -141,10 +141,13 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
             .map(crate::formats::TensorData::shape)
     };
     let embeds_more = shape("label_emb.0.0.weight").is_some();
-    if tensors.has_prefix("conditioner.embedders.1.") || embeds_more && is_sdxl(tensors, prefix) {
-        return Other { what: "SDXL" };
+    let xl = tensors.has_prefix(super::OPEN_CLIP_XL) && tensors.has_prefix(super::CLIP_XL);
+    if !xl && embeds_more && is_sdxl(tensors, prefix) {
+        return Part {
+            what: "the U-Net of an SDXL model",
+        };
     }
-    if tensors.has_prefix("conditioner.embedders.") {
+    if !xl && tensors.has_prefix("conditioner.embedders.") {
         return Other {
             what: "the SDXL refiner",
         };
@@ -169,7 +172,7 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
         }
         _ => {}
     }
-    if embeds_more {
+    if embeds_more && !xl {
         return Other {
             what: "a Stable Diffusion model conditioned on classes or pictures (unCLIP)",
         };

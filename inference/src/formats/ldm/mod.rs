@@ -30,6 +30,10 @@ const CLIP: &str = "cond_stage_model.transformer.";
 /// The text encoder's keys begin so in 2.x.
 const OPEN_CLIP: &str = "cond_stage_model.model.";
 
+/// The text encoders' keys begin so in XL: CLIP's, then OpenCLIP's.
+const CLIP_XL: &str = "conditioner.embedders.0.transformer.";
+const OPEN_CLIP_XL: &str = "conditioner.embedders.1.model.";
+
 /// Opens a checkpoint.
 ///
 /// # Errors
@@ -50,7 +54,7 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
             return Err(FormatError::UnsupportedModel {
                 path: path.into(),
                 what: what.into(),
-                remedy: "use a Stable Diffusion 1.x or 2.x checkpoint".into(),
+                remedy: "use a Stable Diffusion 1.x, 2.x or XL checkpoint".into(),
             });
         }
         Identity::Part { what } => {
@@ -78,23 +82,48 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
     };
     let unet = part(&[UNET], "the U-Net")?;
     let vae = part(&[VAE], "the autoencoder")?;
-    let text = part(&[CLIP, OPEN_CLIP], "the text encoder")?;
-    let open_clip = tensors.filter_prefix(CLIP).is_empty();
+    let xl = tensors.has_prefix(OPEN_CLIP_XL);
+    let text = if xl {
+        part(&[CLIP_XL], "the first text encoder")?
+    } else {
+        part(&[CLIP, OPEN_CLIP], "the text encoder")?
+    };
+    let open_clip = !xl && tensors.filter_prefix(CLIP).is_empty();
+    let text_encoder_2 = match xl {
+        true => Some(clip::convert_open_clip(
+            path,
+            &part(&[OPEN_CLIP_XL], "the second text encoder")?,
+            true,
+        )?),
+        false => None,
+    };
 
     let context = unet::context_width(&unet);
     let family = match context {
+        _ if xl => Family::Sdxl,
         Some(768) => Family::Sd1,
         Some(1024) => Family::Sd2,
         _ if open_clip => Family::Sd2,
         _ => Family::Sd1,
     };
     let prediction = prediction_type(family, &unet, file);
-    let unet = unet::convert_unet(path, &unet, family)?;
-    let sample_size = if prediction == "v_prediction" { 96 } else { 64 };
+    let pooled = text_encoder_2.as_ref().and_then(|part| {
+        let projection = part.weights.get("text_projection.weight")?;
+        projection.shape().first().copied()
+    });
+    let unet = unet::convert_unet(path, &unet, family, pooled)?;
+    let sample_size = match (family, prediction) {
+        (Family::Sdxl, _) => 128,
+        (_, "v_prediction") => 96,
+        _ => 64,
+    };
     let unet = with_sample_size(unet, sample_size);
-    let vae = vae::convert_vae(path, &vae)?;
+    let mut vae = vae::convert_vae(path, &vae)?;
+    if let (true, Value::Object(config)) = (xl, &mut vae.config) {
+        config.insert("scaling_factor".into(), json!(SCALING_XL));
+    }
     let text_encoder = if open_clip {
-        clip::convert_open_clip(path, &text)?
+        clip::convert_open_clip(path, &text, false)?
     } else {
         clip::convert_clip(path, &text, family)?
     };
@@ -105,10 +134,15 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
         unet,
         vae,
         text_encoder,
+        text_encoder_2,
         scheduler: scheduler_config(prediction, tensors),
         tokenizer: None,
+        tokenizer_2: None,
     })
 }
+
+/// What latents of Stable Diffusion XL are multiplied by.
+const SCALING_XL: f64 = 0.13025;
 
 /// The resolution that a model was trained at is not in its weights: 512 pixels for epsilon, 768 for v prediction.
 fn with_sample_size(mut unet: Component, sample_size: u32) -> Component {
@@ -153,7 +187,7 @@ fn prediction_type(family: Family, unet: &WeightMap, file: &Safetensors) -> &'st
     if file.tensors.contains("v_pred") {
         return "v_prediction";
     }
-    if family == Family::Sd1 {
+    if family != Family::Sd2 {
         return "epsilon";
     }
     let steps = file.tensors.get("global_step").map(|t| t.bytes());

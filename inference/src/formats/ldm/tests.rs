@@ -21,7 +21,6 @@ fn fingerprint(weights: &WeightMap) -> String {
         }
     };
     for (name, tensor) in weights.iter() {
-        assert_eq!(name, tensor.name());
         let dims: Vec<String> = tensor.shape().iter().map(usize::to_string).collect();
         eat(format!("{name} {} ", dims.join("x")).as_bytes());
         eat(tensor.bytes());
@@ -135,8 +134,8 @@ fn other_models_are_refused_by_name() {
         assert!(message.contains(name), "wanted {name}: {message}");
     };
     refused(
-        &|f| put(f, "conditioner.embedders.1.model.ln_final.weight", &[4]),
-        "SDXL, which Diptych cannot run yet",
+        &|f| put(f, "conditioner.embedders.0.model.ln_final.weight", &[4]),
+        "the SDXL refiner, which Diptych cannot run yet",
     );
     refused(
         &|f| {

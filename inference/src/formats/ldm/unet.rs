@@ -126,16 +126,51 @@ pub(super) fn convert_unet(
     path: &Path,
     unet: &WeightMap,
     family: Family,
+    pooled: Option<usize>,
 ) -> Result<Component, FormatError> {
     let down = walk(path, unet, false)?;
     let up = walk(path, unet, true)?;
     check_mirror(path, &down, &up)?;
     Ok(Component {
         class: "UNet2DConditionModel".into(),
-        config: infer_config(path, unet, family, &down, &up)?,
+        config: with_added(
+            path,
+            unet,
+            pooled,
+            infer_config(path, unet, family, &down, &up)?,
+        )?,
         config_path: path.into(),
         weights: rename(path, unet, &down, &up),
     })
+}
+
+/// In XL, what is told beside the text: a pooled text of `pooled` values, and the features of six numbers.
+fn with_added(
+    path: &Path,
+    unet: &WeightMap,
+    pooled: Option<usize>,
+    mut config: Value,
+) -> Result<Value, FormatError> {
+    const NUMBERS: usize = 6;
+    let (Some(pooled), Value::Object(keys)) = (pooled, &mut config) else {
+        return Ok(config);
+    };
+    let name = "label_emb.0.0.weight";
+    let width = shape_of(path, unet, UNET, name, 2)?[1];
+    let features = width
+        .checked_sub(pooled)
+        .filter(|rest| *rest > 0 && rest % NUMBERS == 0);
+    let Some(features) = features else {
+        return Err(broken(
+            path,
+            name.into(),
+            "does not fit the second text encoder",
+        ));
+    };
+    keys.insert("addition_embed_type".into(), json!("text_time"));
+    keys.insert("addition_time_embed_dim".into(), json!(features / NUMBERS));
+    keys.insert("projection_class_embeddings_input_dim".into(), json!(width));
+    Ok(config)
 }
 
 /// The way up must have the levels of the way down in reverse, each with one layer more.
@@ -189,7 +224,7 @@ fn infer_config(
     // Misnamed in diffusers: `attention_head_dim` is the number of heads.
     let heads = match family {
         Family::Sd1 => json!(HEADS_OF_SD1),
-        Family::Sd2 => {
+        Family::Sd2 | Family::Sdxl => {
             let size = common_power(HEAD_SIZE_OF_SD2, &widths);
             json!(widths.iter().map(|w| w / size).collect::<Vec<_>>())
         }
@@ -267,7 +302,9 @@ fn rename(path: &Path, unet: &WeightMap, down: &Way, up: &Way) -> WeightMap {
 }
 
 fn new_name(name: &str, down: &Way, up: &Way) -> Option<String> {
-    const PLAIN: [(&str, &str); 5] = [
+    const PLAIN: [(&str, &str); 7] = [
+        ("label_emb.0.0.", "add_embedding.linear_1."),
+        ("label_emb.0.2.", "add_embedding.linear_2."),
         ("time_embed.0.", "time_embedding.linear_1."),
         ("time_embed.2.", "time_embedding.linear_2."),
         ("input_blocks.0.0.", "conv_in."),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::error::FormatError;
+use super::torch::{looks_like_torch, read_torch};
 use super::weights::{Storage, StorageDtype, TensorData, WeightMap, check_shape};
 use header::Entry;
 
@@ -231,16 +232,19 @@ pub fn read_sharded(index_path: &Path) -> Result<Safetensors, FormatError> {
     Ok(Safetensors { tensors, metadata })
 }
 
-/// Reads a file or, if it is a JSON index, the shards that it names.
+/// Reads a file (safetensors or, told by its content, torch's own formats) or, if it is a JSON index, the shards that it names.
 ///
 /// # Errors
-/// As [`read_safetensors`] and [`read_sharded`].
+/// As [`read_safetensors`], [`read_sharded`] and [`read_torch`].
 pub fn read_any(path: &Path) -> Result<Safetensors, FormatError> {
     if path.to_string_lossy().ends_with(".index.json") {
-        read_sharded(path)
-    } else {
-        read_safetensors(path)
+        return read_sharded(path);
     }
+    let storage = Storage::map(path)?;
+    if looks_like_torch(storage.bytes().get(..256).unwrap_or(storage.bytes())) {
+        return read_torch(path);
+    }
+    read_storage(&storage)
 }
 
 /// The weights of a folder: `stem.safetensors`, the shards of `stem.safetensors.index.json`, or a variant such as

@@ -38,6 +38,26 @@ pub enum MidConfig {
     None,
 }
 
+/// What Stable Diffusion XL is told beside the text: a pooled text embedding, and sizes as sinusoidal features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddedConfig {
+    /// Features of each of the six numbers: height and width of the original, top and left of the crop, height and width wanted.
+    pub features: usize,
+    /// Width of all of it together.
+    pub width: usize,
+}
+
+impl AddedConfig {
+    /// Numbers that are told.
+    pub const NUMBERS: usize = 6;
+
+    /// Width of the pooled text embedding.
+    #[must_use]
+    pub fn pooled(self) -> usize {
+        self.width - Self::NUMBERS * self.features
+    }
+}
+
 /// What a `config.json` of a `UNet2DConditionModel` says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UNetConfig {
@@ -79,11 +99,13 @@ pub struct UNetConfig {
     pub conv_in_kernel: usize,
     /// Kernel of the last convolution.
     pub conv_out_kernel: usize,
+    /// What is told beside the text, in Stable Diffusion XL.
+    pub added: Option<AddedConfig>,
     /// Whether attention scores overflow 16-bit floats and are to be computed in 32 bits.
     pub upcast_attention: bool,
 }
 
-const FAMILY: &str = "use a U-Net of Stable Diffusion 1.x or 2.x";
+const FAMILY: &str = "use a U-Net of Stable Diffusion 1.x, 2.x or XL";
 
 impl UNetConfig {
     /// Reads a `config.json`; `path` is named in errors.
@@ -202,6 +224,7 @@ impl UNetConfig {
             cross_attention_dim: c.size("cross_attention_dim", Some(1280))?,
             conv_in_kernel: odd_kernel(&c, "conv_in_kernel")?,
             conv_out_kernel: odd_kernel(&c, "conv_out_kernel")?,
+            added: added(&c)?,
             upcast_attention: c.flag("upcast_attention", false)?,
         };
         if config.downsample_padding > 1 {
@@ -220,6 +243,23 @@ const UP: &str = "UpBlock2D";
 const CROSS_DOWN: &str = "CrossAttnDownBlock2D";
 const CROSS_UP: &str = "CrossAttnUpBlock2D";
 
+/// `addition_embed_type` = `text_time`.
+fn added(c: &ConfigReader<'_>) -> Result<Option<AddedConfig>> {
+    if c.get("addition_embed_type").is_none() {
+        return Ok(None);
+    }
+    let features = c.size("addition_time_embed_dim", Some(256))?;
+    let key = "projection_class_embeddings_input_dim";
+    let width = c.size(key, None)?;
+    let numbers = features.checked_mul(AddedConfig::NUMBERS);
+    if numbers.is_none_or(|numbers| numbers >= width) {
+        let reason =
+            format!("is {width}, which has no room for six times {features} features and a text");
+        return Err(c.invalid(key, reason).into());
+    }
+    Ok(Some(AddedConfig { features, width }))
+}
+
 fn odd_kernel(c: &ConfigReader<'_>, key: &str) -> Result<usize> {
     let kernel = c.size(key, Some(3))?;
     if kernel % 2 == 1 && kernel <= 15 {
@@ -232,12 +272,14 @@ fn odd_kernel(c: &ConfigReader<'_>, key: &str) -> Result<usize> {
 
 /// Refuses by name every key of `UNet2DConditionModel` that makes another architecture of it.
 fn refuse_unknown(c: &ConfigReader<'_>) -> Result<()> {
-    if let Some(kind) = c.get("addition_embed_type") {
-        // The commonest reason to meet this: somebody's Stable Diffusion XL.
-        let what =
-            format!("a U-Net with `addition_embed_type` = {kind} (Stable Diffusion XL or kin)");
-        return Err(c.unsupported(what, FAMILY).into());
-    }
+    let added = match c.get("addition_embed_type") {
+        None => false,
+        Some(kind) if kind == "text_time" => true,
+        Some(kind) => {
+            let what = format!("a U-Net with `addition_embed_type` = {kind}");
+            return Err(c.unsupported(what, FAMILY).into());
+        }
+    };
     let harmless: &[(&str, &[Value])] = &[
         ("class_embed_type", &[]),
         ("num_class_embeds", &[]),
@@ -258,6 +300,10 @@ fn refuse_unknown(c: &ConfigReader<'_>) -> Result<()> {
         ("cross_attention_norm", &[]),
     ];
     for (key, values) in harmless {
+        // The one key that Stable Diffusion XL uses for something else than its name says.
+        if added && *key == "projection_class_embeddings_input_dim" {
+            continue;
+        }
         c.refuse(key, values, FAMILY)?;
     }
     if matches!(c.get("cross_attention_dim"), Some(Value::Array(_))) {
@@ -299,7 +345,7 @@ mod tests {
     #[test]
     fn other_architectures_are_refused_by_name() {
         for (key, value) in [
-            ("addition_embed_type", json!("text_time")),
+            ("addition_embed_type", json!("image_hint")),
             ("class_embed_type", json!("projection")),
             ("num_class_embeds", json!(1000)),
             ("encoder_hid_dim", json!(4096)),

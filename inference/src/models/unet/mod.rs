@@ -1,4 +1,4 @@
-//! The conditional U-Net of Stable Diffusion 1.x and 2.x, and whatever else a `UNet2DConditionModel` of that family may be.
+//! The conditional U-Net of Stable Diffusion 1.x, 2.x and XL, and whatever else a `UNet2DConditionModel` of that family may be.
 //!
 //! Ronneberger et al. 2015, "U-Net"; Ho et al. 2020, "Denoising Diffusion Probabilistic Models"; Rombach et al. 2022, "High-Resolution Image Synthesis with
 //! Latent Diffusion Models"; equal to diffusers' `UNet2DConditionModel`. Everything is told by `config.json`; what would change the architecture and
@@ -8,7 +8,7 @@ mod blocks;
 mod config;
 mod transformer;
 
-pub use config::{DownUpConfig, MidConfig, UNetConfig};
+pub use config::{AddedConfig, DownUpConfig, MidConfig, UNetConfig};
 
 use crate::formats::WeightMap;
 use crate::graph::{Conv2dSpec, Graph, GraphBuilder, HostTensor, Tensor};
@@ -52,7 +52,8 @@ impl UNet {
     /// A graph that predicts noise (or velocity) for `batch` latents of `height` x `width`, each with a context of `context_len` embeddings.
     ///
     /// Inputs, all f32: `sample [batch, in_channels, height, width]`, `time [batch, time_features]` as [`Self::time_features`] makes it, and `context
-    /// [batch, context_len, cross_attention_dim]`; output `prediction [batch, out_channels, height, width]`. Any height and width will do: going up, sizes
+    /// [batch, context_len, cross_attention_dim]`, in Stable Diffusion XL also `added [batch, added.width]` (pooled texts and then
+    /// [`Self::number_features`]); output `prediction [batch, out_channels, height, width]`. Any height and width will do: going up, sizes
     /// are those of the skip connections.
     ///
     /// # Errors
@@ -81,7 +82,15 @@ impl UNet {
 
         let time = linear(&g, &w.scope("time_embedding.linear_1"), &time, c.time_width)?;
         let time = g.activation(&time, c.activation)?;
-        let time = linear(&g, &w.scope("time_embedding.linear_2"), &time, c.time_width)?;
+        let mut time = linear(&g, &w.scope("time_embedding.linear_2"), &time, c.time_width)?;
+        if let Some(added) = c.added {
+            let x = g.input("added", &[batch, added.width])?;
+            let w = w.scope("add_embedding");
+            let x = linear(&g, &w.scope("linear_1"), &x, c.time_width)?;
+            let x = g.activation(&x, c.activation)?;
+            let x = linear(&g, &w.scope("linear_2"), &x, c.time_width)?;
+            time = g.add(&time, &x)?;
+        }
 
         let mut x = sample;
         if c.center_input_sample {
@@ -126,8 +135,25 @@ impl UNet {
     /// Vaswani et al. 2017, in f32 like diffusers' `get_timestep_embedding`; timesteps may be fractions.
     #[must_use]
     pub fn time_features(&self, timesteps: &[f32]) -> HostTensor {
+        let width = self.config.time_features;
+        HostTensor::f32(
+            vec![timesteps.len(), width],
+            self.features(timesteps, width),
+        )
+    }
+
+    /// The features of the six numbers of input `added`, one after the other; nothing where the model has no such input.
+    #[must_use]
+    pub fn number_features(&self, numbers: [f32; AddedConfig::NUMBERS]) -> Vec<f32> {
+        match self.config.added {
+            Some(added) => self.features(&numbers, added.features),
+            None => Vec::new(),
+        }
+    }
+
+    fn features(&self, numbers: &[f32], width: usize) -> Vec<f32> {
         let c = &self.config;
-        let half = c.time_features / 2;
+        let half = width / 2;
         // -ln(10000) i / (half - shift), rounded to f32 step by step as torch does.
         let frequencies: Vec<f32> = (0..half)
             .map(|i| {
@@ -135,8 +161,8 @@ impl UNet {
                 (exponent / (half as f64 - c.freq_shift) as f32).exp()
             })
             .collect();
-        let mut features = Vec::with_capacity(timesteps.len() * c.time_features);
-        for t in timesteps {
+        let mut features = Vec::with_capacity(numbers.len() * width);
+        for t in numbers {
             let sines = frequencies.iter().map(|f| (t * f).sin());
             let cosines = frequencies.iter().map(|f| (t * f).cos());
             if c.flip_sin_to_cos {
@@ -145,8 +171,8 @@ impl UNet {
                 features.extend(sines.chain(cosines));
             }
             // An odd width is filled with a zero.
-            features.extend(std::iter::repeat_n(0.0, c.time_features % 2));
+            features.extend(std::iter::repeat_n(0.0, width % 2));
         }
-        HostTensor::f32(vec![timesteps.len(), c.time_features], features)
+        features
     }
 }

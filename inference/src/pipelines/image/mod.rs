@@ -203,7 +203,7 @@ impl ImageJob {
             PlanKey::Denoise(batch, h, w, length),
             || Ok(model.unet().graph(batch, h, w, length)?),
         )?;
-        let inputs = [
+        let mut inputs = vec![
             (
                 "sample",
                 HostTensor::f32([batch, channels, h, w], sample.repeat(batch)),
@@ -211,6 +211,9 @@ impl ImageJob {
             ("time", model.unet().time_features(&vec![timestep; batch])),
             ("context", conditioning.embeddings.clone()),
         ];
+        if let Some(added) = &conditioning.added {
+            inputs.push(("added", added.clone()));
+        }
         let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
         let prediction = output
             .into_iter()

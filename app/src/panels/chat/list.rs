@@ -1,0 +1,273 @@
+//! The conversations: new, search, and for each one rename, pin, delete.
+
+use egui::{Align, Key, Layout, Margin, RichText, ScrollArea, Ui, UiBuilder, vec2};
+
+use super::super::Gui;
+use crate::library::records::{ConversationId, now};
+use crate::studio::Studio;
+use crate::studio::chat::ChatCommand;
+use crate::studio::chat::list::Group;
+use crate::theme::{self, Icon};
+use crate::widgets::button::IconButton;
+use crate::widgets::input::TextField;
+use crate::widgets::menu::{self, MenuItem};
+use crate::widgets::row::ListRow;
+use crate::widgets::text;
+
+const DAY: i64 = 86_400_000;
+
+/// Shows the list.
+pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
+    let t = gui.tokens.clone();
+    let margin = Margin {
+        left: t.size.gap_m as i8,
+        right: t.size.gap_m as i8,
+        top: t.size.gap_s as i8,
+        bottom: 0,
+    };
+    egui::Frame::new().inner_margin(margin).show(ui, |ui| {
+        ui.set_width(ui.available_width());
+        head(ui, gui);
+        ui.add_space(t.size.gap_xs);
+        let width = ui.available_width();
+        ui.add(TextField::search("Search conversations", &mut studio.chat.search).width(width));
+    });
+    ui.add_space(t.size.gap_s);
+    ScrollArea::vertical()
+        .id_salt("conversations")
+        .auto_shrink(false)
+        .show(ui, |ui| {
+            let margin = Margin::symmetric(t.size.gap_s as i8, 0);
+            egui::Frame::new().inner_margin(margin).show(ui, |ui| {
+                ui.spacing_mut().item_spacing.y = 1.0;
+                ui.set_width(ui.available_width());
+                if studio.chat.search.trim().is_empty() {
+                    all(ui, studio, gui);
+                } else {
+                    found(ui, studio, gui);
+                }
+                ui.add_space(t.size.gap_m);
+            });
+        });
+}
+
+fn head(ui: &mut Ui, gui: &mut Gui<'_>) {
+    let t = gui.tokens.clone();
+    ui.horizontal(|ui| {
+        ui.set_height(t.size.control_m);
+        let font = theme::semibold(ui.ctx(), t.size.font_title);
+        ui.label(RichText::new("Chat").font(font).color(t.text));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = 2.0;
+            for (command, icon, label) in [
+                (
+                    ChatCommand::ToggleList,
+                    Icon::Sidebar,
+                    "Hide the conversations",
+                ),
+                (ChatCommand::New, Icon::Plus, "New conversation"),
+            ] {
+                let keys = gui.keys(&command.clone().into());
+                let mut button = IconButton::new(icon, label);
+                if let Some(keys) = &keys {
+                    button = button.shortcut(keys);
+                }
+                if ui.add(button).clicked() {
+                    gui.send(command);
+                }
+            }
+        });
+    });
+}
+
+fn note(ui: &mut Ui, gui: &Gui<'_>, words: &str) {
+    let t = &gui.tokens;
+    ui.add_space(t.size.gap_s);
+    let margin = Margin::symmetric(10, 0);
+    egui::Frame::new().inner_margin(margin).show(ui, |ui| {
+        ui.add(egui::Label::new(RichText::new(words).color(t.text_faint)).wrap());
+    });
+}
+
+fn all(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
+    let midnight = now().div_euclid(DAY) * DAY;
+    let rows: Vec<(ConversationId, String, Group, bool)> = studio
+        .chat
+        .listed()
+        .into_iter()
+        .map(|talk| {
+            let conversation = &talk.conversation;
+            (
+                conversation.id,
+                conversation.title.clone(),
+                Group::of(conversation, midnight),
+                conversation.pinned,
+            )
+        })
+        .collect();
+    if rows.is_empty() {
+        note(ui, gui, "What you talk about is kept here, and only here.");
+        return;
+    }
+    let mut last = None;
+    for (id, title, group, pinned) in rows {
+        if last != Some(group) {
+            ui.add_space(if last.is_some() { 12.0 } else { 2.0 });
+            ui.horizontal(|ui| {
+                ui.add_space(10.0);
+                text::caption(ui, group.label());
+            });
+            ui.add_space(2.0);
+            last = Some(group);
+        }
+        row(ui, studio, gui, id, &title, pinned);
+    }
+}
+
+fn row(
+    ui: &mut Ui,
+    studio: &mut Studio,
+    gui: &mut Gui<'_>,
+    id: ConversationId,
+    title: &str,
+    pinned: bool,
+) {
+    let renamed = studio
+        .chat
+        .renaming
+        .as_ref()
+        .is_some_and(|renaming| renaming.conversation == id);
+    if renamed {
+        rename(ui, studio, gui);
+        return;
+    }
+    let t = gui.tokens.clone();
+    ui.push_id(id, |ui| {
+        let shown = studio.chat.current() == Some(id);
+        let writing = studio.chat.is_writing(id);
+        let mut row = ListRow::new(title).selected(shown).inset(22.0);
+        if writing {
+            row = row.trailing("Writing");
+        }
+        let response = ui.add(row);
+        if response.clicked() {
+            gui.send(ChatCommand::Open(id));
+        }
+        if response.double_clicked() {
+            gui.send(ChatCommand::BeginRename(id));
+        }
+        let side = t.size.control_s;
+        let place = egui::Rect::from_center_size(
+            egui::pos2(
+                response.rect.right() - side / 2.0 - 5.0,
+                response.rect.center().y,
+            ),
+            vec2(side, side),
+        );
+        let key = ui.scope_id().with("more seen");
+        let held = ui.data(|data| data.get_temp::<bool>(key)).unwrap_or(false);
+        let seen = held || ui.rect_contains_pointer(response.rect);
+        let builder = UiBuilder::new().max_rect(place);
+        let more = ui
+            .scope_builder(builder, |ui| {
+                if !seen {
+                    ui.set_opacity(0.0);
+                }
+                let name = format!("More about {title}");
+                ui.add(IconButton::new(Icon::More, &name).small())
+            })
+            .inner;
+        if pinned && !seen {
+            theme::paint_icon(ui.painter(), place.center(), 13.0, Icon::Pin, t.text_faint);
+        }
+        let open = egui::Popup::is_id_open(ui.ctx(), egui::Popup::default_response_id(&more));
+        let focused = more.has_focus();
+        ui.data_mut(|data| data.insert_temp(key, open || focused));
+        menu::below(ui, &more, |ui| items(ui, gui, id, pinned));
+        menu::context(ui, &response, |ui| items(ui, gui, id, pinned));
+    });
+}
+
+fn items(ui: &mut Ui, gui: &mut Gui<'_>, id: ConversationId, pinned: bool) {
+    ui.set_min_width(168.0);
+    if ui.add(MenuItem::new("Rename").icon(Icon::Edit)).clicked() {
+        gui.send(ChatCommand::BeginRename(id));
+    }
+    let label = if pinned { "Unpin" } else { "Pin to the top" };
+    if ui.add(MenuItem::new(label).icon(Icon::Pin)).clicked() {
+        gui.send(ChatCommand::Pin(id));
+    }
+    menu::separator(ui);
+    let delete = MenuItem::new("Delete").icon(Icon::Trash).danger();
+    if ui.add(delete).clicked() {
+        gui.send(ChatCommand::Delete(id));
+    }
+}
+
+fn rename(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
+    let Some(renaming) = &mut studio.chat.renaming else {
+        return;
+    };
+    let field_id = ui.scope_id().with("rename");
+    let width = ui.available_width();
+    let field = TextField::new("Name of the conversation", &mut renaming.title)
+        .unlabelled()
+        .id(field_id)
+        .width(width);
+    let response = ui.add(field);
+    let begun = field_id.with("begun");
+    let first = ui
+        .data(|data| data.get_temp::<ConversationId>(begun))
+        .is_none_or(|of| of != renaming.conversation);
+    if first {
+        response.request_focus();
+        let of = renaming.conversation;
+        ui.data_mut(|data| data.insert_temp(begun, of));
+        return;
+    }
+    if response.lost_focus() {
+        ui.data_mut(|data| data.remove::<ConversationId>(begun));
+        let given_up = ui.input(|input| input.key_pressed(Key::Escape));
+        gui.send(if given_up {
+            ChatCommand::CancelRename
+        } else {
+            ChatCommand::ConfirmRename
+        });
+    }
+}
+
+fn found(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+    let mut any = false;
+    let mut last = None;
+    for (found, talk) in studio.chat.found() {
+        any = true;
+        let id = found.conversation;
+        let title = &talk.conversation.title;
+        let response = match found.message {
+            None => ui.add(ListRow::new(title)),
+            Some(message) => {
+                ui.push_id(message, |ui| {
+                    // The title is told once.
+                    let first = last != Some(id);
+                    if first {
+                        ui.add(ListRow::new(title).second(&found.excerpt))
+                    } else {
+                        ui.add(ListRow::new(&found.excerpt))
+                    }
+                })
+                .inner
+            }
+        };
+        last = Some(id);
+        if response.clicked() {
+            match found.message {
+                Some(message) => gui.send(ChatCommand::Reveal(id, message)),
+                None => gui.send(ChatCommand::Open(id)),
+            }
+        }
+    }
+    if !any {
+        note(ui, gui, "No conversation has all of these words.");
+        ui.add_space(gui.tokens.size.gap_s);
+    }
+}

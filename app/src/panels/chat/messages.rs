@@ -1,0 +1,90 @@
+//! The messages of the branch that is shown.
+
+use egui::{Id, Ui};
+
+use super::super::Gui;
+use super::message::{self, Row};
+use super::{COLUMN, View};
+use crate::library::records::{Message, MessageId, Role};
+use crate::studio::Studio;
+use crate::widgets::markdown::{Look, selected_text, selecting};
+use crate::widgets::message_list::Rows;
+
+/// Texts that stay laid out; further ones are let go when they are off the page.
+const MOST_TEXTS: usize = 400;
+
+/// Shows them.
+pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, view: &mut View) {
+    let reveal = studio.chat.reveal.take();
+    let to_end = studio.chat.to_end;
+    let mut editing = studio.chat.editing.take();
+    if let Some(talk) = studio.chat.shown() {
+        let id = talk.id();
+        let branch = talk.tree.branch();
+        let list = view.lists.entry(id).or_default();
+        if std::mem::replace(&mut view.to_end, to_end) != to_end {
+            list.follow();
+        }
+        if let Some(message) = reveal {
+            list.reveal(key(message));
+        }
+        let look = Look::of(ui);
+        let selected = selected_text(ui.ctx());
+        let rows = Rows {
+            count: branch.len(),
+            version: talk.tree.version(),
+            key: &|index| branch.get(index).map_or(0, |message| key(message.id)),
+            estimate: &|index, width| {
+                branch
+                    .get(index)
+                    .map_or(60.0, |message| estimate(message, width))
+            },
+            widest: COLUMN,
+            margin: gui.tokens.size.gap_l,
+            padding: gui.tokens.size.gap_m,
+            selecting: selecting(ui),
+        };
+        let texts = &mut view.texts;
+        let mut drawn = Vec::new();
+        list.show(ui, Id::unique("messages").with(id), &rows, |ui, index| {
+            let Some(&shown) = branch.get(index) else {
+                return;
+            };
+            drawn.push(shown.id);
+            let row = Row {
+                message: shown,
+                place: talk.tree.place(shown.id),
+                last: index + 1 == branch.len(),
+                busy: studio.chat.is_writing(id),
+                look: &look,
+                selected: &selected,
+            };
+            let text = texts.entry(shown.id).or_default();
+            message::show(ui, &studio.house, gui, &row, text, &mut editing);
+        });
+        if texts.len() > MOST_TEXTS {
+            texts.retain(|id, _| drawn.contains(id));
+        }
+    }
+    studio.chat.editing = editing;
+}
+
+fn key(id: MessageId) -> u64 {
+    id.0.cast_unsigned()
+}
+
+/// About how high a message is.
+fn estimate(message: &Message, width: f32) -> f32 {
+    let per_line = (width / 7.0).max(10.0);
+    let lines: f32 = message
+        .text
+        .lines()
+        .take(2000)
+        .map(|line| (line.len() as f32 / per_line).ceil().max(0.6))
+        .sum();
+    let around = match message.role {
+        Role::User => 60.0,
+        Role::Assistant => 76.0,
+    };
+    around + lines * 22.0
+}
