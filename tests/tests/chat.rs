@@ -1,5 +1,8 @@
 //! Chat, driven as a person would, with the built-in model.
 
+#[path = "chat/pictures.rs"]
+mod pictures;
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -529,89 +532,5 @@ fn a_restart_brings_everything_back() -> Result<()> {
     ensure!(shown[0].text == QUESTION && shown[1] == answer);
     let studio = bench.harness.state_mut().studio_mut();
     ensure!(studio.chat.composer() == "not sent yet");
-    Ok(())
-}
-
-/// Draws what is to be looked at; not compared with anything.
-#[test]
-#[ignore = "draws pictures to look at into the folder DIPTYCH_LOOKS"]
-fn pictures_to_look_at() -> Result<()> {
-    let out = std::env::var("DIPTYCH_LOOKS").context("DIPTYCH_LOOKS names no folder")?;
-    let out = Path::new(&out);
-    std::fs::create_dir_all(out)?;
-    let long = include_str!("chat/long.md");
-    for (theme, name) in [(egui::Theme::Dark, "dark"), (egui::Theme::Light, "light")] {
-        for size in [[1024.0, 640.0], [1600.0, 1000.0]] {
-            let folder = tempfile::tempdir()?;
-            let data = folder.path().join("data");
-            let done = MessageState::Done;
-            keep(
-                &data,
-                "A conversation with a very long title that does not fit into the list at all",
-                &[(Role::User, "short", done)],
-            )?;
-            keep(
-                &data,
-                "Half",
-                &[
-                    (Role::User, "tell me", done),
-                    (Role::Assistant, "This is where it", MessageState::Writing),
-                ],
-            )?;
-            keep(
-                &data,
-                "Markdown",
-                &[
-                    (
-                        Role::User,
-                        "Show me everything that you can format, please: a table, code, lists and a quote.",
-                        done,
-                    ),
-                    (Role::Assistant, long, done),
-                    (Role::User, "Thanks!\n\nNow shorter.", done),
-                    (
-                        Role::Assistant,
-                        "Gladly:\na red fox, 3d style, **blue** background",
-                        done,
-                    ),
-                ],
-            )?;
-            let mut bench = open_with(Setup {
-                size,
-                theme,
-                data: Some(data),
-                wait: true,
-            })?;
-            let stem = format!("{name}-{}", size[0]);
-            let shot = |bench: &mut Bench, what: &str| {
-                bench.harness.run_steps(12);
-                bench.screenshot(&out.join(format!("{stem}-{what}.png")))
-            };
-            shot(&mut bench, "empty")?;
-            bench.click("Markdown");
-            bench.wait_label("Gladly")?;
-            shot(&mut bench, "end")?;
-            bench.press(Modifiers::NONE, Key::Escape);
-            let ctx = bench.harness.ctx.clone();
-            ctx.memory_mut(|memory| {
-                if let Some(id) = memory.focused() {
-                    memory.surrender_focus(id)
-                }
-            });
-            bench.press(Modifiers::NONE, Key::Home);
-            shot(&mut bench, "top")?;
-            bench.press(Modifiers::NONE, Key::PageDown);
-            shot(&mut bench, "middle")?;
-            bench.click("Conversation settings");
-            shot(&mut bench, "settings")?;
-            bench.click("Half");
-            bench.wait_label("This is where it")?;
-            shot(&mut bench, "half")?;
-            say(&mut bench, "Give me ideas for a picture");
-            begun(&mut bench).ok();
-            shot(&mut bench, "writing")?;
-            bench.wait_idle()?;
-        }
-    }
     Ok(())
 }

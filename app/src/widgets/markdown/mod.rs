@@ -272,3 +272,6 @@ fn tick(ui: &Ui, at: Pos2, line: f32, done: bool, look: &Look) {
         ui.painter().add(egui::Shape::line(points, stroke));
     }
 }
+
+#[cfg(test)]
+mod tests;
