@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import torch
 from safetensors.torch import load_file, save_file
 from diffusers import (
+    AutoencoderKL,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
@@ -291,6 +292,10 @@ def make():
                 request=init(strength, True), blobs=dict(init=picture, mask=mask),
                 call=dict(**given, mask_image=mask[None], strength=strength),
             )
+    other = AutoencoderKL.from_pretrained(str(HERE / "tiny-sd2/vae"), torch_dtype=torch.float32)
+    job("text-vae", text, "models/tiny-sd", "Euler", request=dict(vae=dict(name="vae")), prepare=lambda pipe: setattr(pipe, "vae", other))
+    JOBS[-1]["additions"] = ["models/tiny-sd2/vae"]
+
     sdxl = "jobs/tiny-sdxl"
     job("sdxl-euler", StableDiffusionXLPipeline, sdxl, "Euler")
     job("sdxl-empty-negative", StableDiffusionXLPipeline, sdxl, "DPM++ 2M", request=dict(negative_prompt=""), negative=None)

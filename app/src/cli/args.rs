@@ -158,6 +158,9 @@ pub struct DrawArgs {
     /// <lora:name:0.8> adds more of those named here
     #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = weighted)]
     pub lora: Vec<(PathBuf, f32)>,
+    /// An autoencoder in place of the model's own: a single file or a diffusers folder with config.json
+    #[arg(long, value_name = "PATH")]
+    pub vae: Option<PathBuf>,
     /// A picture to begin from (PNG, JPEG or WebP); its size is the default
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,

@@ -99,6 +99,17 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
             });
         }
     }
+    if let Some(path) = &args.vae {
+        let (vae, info) = client.add_model(path)?;
+        if info.kind() != ModelKind::Autoencoder {
+            return Err(CliError::Failed(format!(
+                "{}: it is {}; --vae takes an autoencoder (VAE)",
+                path.display(),
+                info.describe()
+            )));
+        }
+        request.vae = Some(vae);
+    }
     if let Some(begin) = begin {
         for blob in begin.blobs {
             client.send_blob(blob.name.0, blob.data)?;

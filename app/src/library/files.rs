@@ -59,6 +59,9 @@ pub fn picture_info(
     if request.guidance_rescale != 0.0 {
         extra("CFG Rescale", request.guidance_rescale.to_string());
     }
+    if let Some(vae) = &request.vae {
+        extra("VAE", vae.name.clone());
+    }
     if let Some(init) = &request.init {
         extra("Denoising strength", init.strength.to_string());
         if let Some(mask) = &init.mask {

@@ -130,6 +130,9 @@ pub struct ImageRequest {
     /// Changes of the model's weights, added one after the other. `<lora:name:0.8>` in the prompt adds more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraUse>,
+    /// An autoencoder in place of the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<ModelRef>,
     /// A picture to begin from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<InitPicture>,
@@ -179,6 +182,7 @@ impl ImageRequest {
             clip_skip: 1,
             noise: None,
             loras: Vec::new(),
+            vae: None,
             init: None,
             keep_latents: false,
             preview: false,

@@ -104,6 +104,32 @@ impl DiffusionModel {
     }
 }
 
+/// Opens an autoencoder by itself: a folder with `config.json` and weights, or a file with the original names, with or without their
+/// prefix.
+///
+/// # Errors
+/// All faults of the files; files that hold no such autoencoder.
+pub fn open_autoencoder(path: &Path) -> Result<Component, FormatError> {
+    if path.is_dir() {
+        return super::diffusers::open_component(path, "autoencoder", None);
+    }
+    let tensors = super::safetensors::read_any(path)?.tensors;
+    let prefixed = tensors.filter_prefix("first_stage_model.");
+    let tensors = if prefixed.is_empty() {
+        tensors
+    } else {
+        prefixed
+    };
+    if tensors.has_prefix("decoder.up_blocks.") {
+        return Err(FormatError::MissingComponent {
+            path: path.into(),
+            component: "config.json".into(),
+            detail: "the file has diffusers' names; give the folder that it lies in".into(),
+        });
+    }
+    super::ldm::convert_vae(path, &tensors)
+}
+
 /// Opens a diffusers folder, or a single-file checkpoint.
 ///
 /// # Errors

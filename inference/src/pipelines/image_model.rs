@@ -8,7 +8,9 @@ use super::error::JobError;
 use super::merge;
 use crate::diffusion::{SchedulerConfig, TrainingSchedule};
 use crate::formats::detect::ModelInfo;
-use crate::formats::diffusion_model::{Component, DiffusionModel, Family, open_diffusion_model};
+use crate::formats::diffusion_model::{
+    Component, DiffusionModel, Family, open_autoencoder, open_diffusion_model,
+};
 use crate::formats::lora::{Lora, family_of_width};
 use crate::graph::Graph;
 use crate::models::autoencoder_kl::AutoencoderKlConfig;
@@ -113,6 +115,7 @@ pub struct ImageModel {
     training: TrainingSchedule,
     hash: String,
     changes: u64,
+    vae_changes: u64,
 }
 
 impl ImageModel {
@@ -147,6 +150,7 @@ impl ImageModel {
             training,
             hash,
             changes: 0,
+            vae_changes: 0,
         };
         model.check(path)?;
         Ok(model)
@@ -220,7 +224,55 @@ impl ImageModel {
             training: self.training.clone(),
             hash: self.hash.clone(),
             changes: number,
+            vae_changes: self.vae_changes,
         })
+    }
+
+    /// The same model with another autoencoder, which the latents of this one must suit; it keeps this one's scale.
+    ///
+    /// # Errors
+    /// Faulty files; an autoencoder of another kind of latents.
+    pub fn with_vae(&self, path: &Path, number: u64) -> Result<Self, JobError> {
+        let mut part = open_autoencoder(path)?;
+        if let Some(config) = part.config.as_object_mut() {
+            config.insert("scaling_factor".into(), self.vae.scaling().into());
+            config.insert("shift_factor".into(), self.vae.shift().into());
+        }
+        let vae = autoencoder(&part)?;
+        let (theirs, ours) = (
+            (vae.latent_channels(), vae.factor()),
+            (self.vae.latent_channels(), self.vae.factor()),
+        );
+        if theirs != ours {
+            return Err(JobError::Request(format!(
+                "{}: this VAE makes latents of {} channels, one for {} pixels; the loaded model needs {} channels, one for {}",
+                path.display(),
+                theirs.0,
+                theirs.1,
+                ours.0,
+                ours.1
+            )));
+        }
+        let second_text = self.second_text.as_ref().map(|second| SecondText {
+            encoder: second.encoder.clone(),
+            tokenizer: Arc::clone(&second.tokenizer),
+        });
+        Ok(Self {
+            second_text,
+            text_encoder: self.text_encoder.clone(),
+            unet: self.unet.clone(),
+            vae: Arc::new(vae),
+            tokenizer: Arc::clone(&self.tokenizer),
+            training: self.training.clone(),
+            hash: self.hash.clone(),
+            changes: self.changes,
+            vae_changes: number,
+        })
+    }
+
+    /// As [`Self::changes`], of the autoencoder.
+    pub fn vae_changes(&self) -> u64 {
+        self.vae_changes
     }
 
     /// By what plans of this model are known: 0 for the model as it lies in its files.

@@ -48,13 +48,16 @@ enum Model {
     Chat(Arc<ChatModel>),
 }
 
+/// LoRAs and an autoencoder.
+type Changes = (Vec<LoraUse>, Option<ModelRef>);
+
 struct Loaded {
     name: String,
     model: Model,
     /// In order of last use, the latest at the end; the number is that of the changed model they are for, 0 for the model itself.
     plans: Vec<((u64, PlanKey), PlanId)>,
     /// The model as it was changed last, and by what.
-    changed: Option<(Vec<LoraUse>, Arc<ImageModel>)>,
+    changed: Option<(Changes, Arc<ImageModel>)>,
     chat: Option<ChatState>,
     last_used: u64,
 }
@@ -175,23 +178,31 @@ impl ModelStore {
         &mut self,
         base: &Arc<ImageModel>,
         name: &str,
-        uses: &[LoraUse],
+        changes: &Changes,
         stop: &mut dyn FnMut() -> bool,
         warnings: &mut Vec<String>,
     ) -> Result<Arc<ImageModel>, JobError> {
         let index = self.index(name)?;
         if let Some((known, model)) = &self.loaded[index].changed
-            && known == uses
+            && known == changes
         {
             return Ok(Arc::clone(model));
         }
+        let (uses, vae) = changes;
         let mut files = Vec::with_capacity(uses.len());
         for lora in uses {
             let (path, _) = self.registry.find(&lora.model)?;
             files.push((lora.model.name.as_str(), Lora::open(path)?, lora.weight));
         }
         self.changes += 1;
-        let changed = Arc::new(base.with_loras(&files, self.changes, stop, warnings)?);
+        let mut changed = match files.is_empty() {
+            true => Arc::clone(base),
+            false => Arc::new(base.with_loras(&files, self.changes, stop, warnings)?),
+        };
+        if let Some(vae) = vae {
+            let (path, _) = self.registry.find(vae)?;
+            changed = Arc::new(changed.with_vae(path, self.changes)?);
+        }
         let loaded = &mut self.loaded[index];
         let (kept, gone) = std::mem::take(&mut loaded.plans)
             .into_iter()
@@ -200,7 +211,7 @@ impl ModelStore {
         for (_, plan) in gone {
             self.executor.drop_plan(plan);
         }
-        loaded.changed = Some((uses.to_vec(), Arc::clone(&changed)));
+        loaded.changed = Some((changes.clone(), Arc::clone(&changed)));
         Ok(changed)
     }
 

@@ -167,6 +167,9 @@ pub(super) fn probe_folder(folder: &Path) -> Result<Option<ModelInfo>, FormatErr
         &file.tensors,
     );
     info.set_files(weight_files(&file.tensors, &weights));
+    if kind == ModelKind::Autoencoder {
+        return Ok(Some(info));
+    }
     info.unusable = Some(if kind == ModelKind::Chat {
         "chat models are read from GGUF files; convert the folder with llama.cpp's convert_hf_to_gguf.py"
             .into()
@@ -425,6 +428,13 @@ fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
         }
         "a ControlNet" => (ModelKind::ControlNet, "ControlNets cannot be used yet"),
         "a textual inversion embedding" => (ModelKind::Embedding, "embeddings cannot be used yet"),
+        "an autoencoder (VAE)" => {
+            let mut info = described(file, path, ModelKind::Autoencoder, "");
+            if let Err(fault) = crate::formats::diffusion_model::open_autoencoder(path) {
+                info.unusable = Some(fault.to_string());
+            }
+            return info;
+        }
         w if w.contains("autoencoder") => (
             ModelKind::Autoencoder,
             "a whole checkpoint or diffusers folder is needed",

@@ -347,9 +347,9 @@ impl ImageJob {
         let (height, width) = (picture.height, picture.width);
         let name = &self.request.model.name;
         let key = PlanKey::EncodePicture(height, width);
-        let plan = context
-            .store
-            .plan(name, 0, key, || model.vae().encode_graph(height, width))?;
+        let plan = context.store.plan(name, model.vae_changes(), key, || {
+            model.vae().encode_graph(height, width)
+        })?;
         let values = picture
             .values
             .iter()

@@ -36,12 +36,12 @@ impl ImageJob {
         latents: &[f32],
     ) -> Result<Picture, JobError> {
         let [c, h, w] = self.latent_shape(model)?;
-        let plan =
-            context
-                .store
-                .plan(&self.request.model.name, 0, PlanKey::Decode(h, w), || {
-                    model.vae().decode_graph(h, w)
-                })?;
+        let plan = context.store.plan(
+            &self.request.model.name,
+            model.vae_changes(),
+            PlanKey::Decode(h, w),
+            || model.vae().decode_graph(h, w),
+        )?;
         let scaled = latents
             .iter()
             .map(|latent| latent / model.vae().scaling() + model.vae().shift())

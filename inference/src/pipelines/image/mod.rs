@@ -133,7 +133,8 @@ impl ImageJob {
             }
         }
         uses.retain(|lora| lora.weight != 0.0);
-        if uses.is_empty() {
+        let changes = (uses, self.request.vae.clone());
+        if changes.0.is_empty() && changes.1.is_none() {
             return Ok(model);
         }
         let Context {
@@ -142,7 +143,7 @@ impl ImageJob {
         let mut warnings = Vec::new();
         let name = &self.request.model.name;
         let mut stop = || interrupt.poll();
-        let changed = store.changed_model(&model, name, &uses, &mut stop, &mut warnings)?;
+        let changed = store.changed_model(&model, name, &changes, &mut stop, &mut warnings)?;
         for warning in warnings {
             context.warn(warning);
         }
