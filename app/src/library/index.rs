@@ -9,8 +9,12 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::{LibraryError, Result};
 use super::{INDEX, PICTURES, Trust, files, rescue, schema, sessions};
 
-/// How long another instance's transaction is waited for.
+/// How long another instance's transaction is waited for by one who only looks.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often one who writes asks for its turn, and how many times: about ten seconds. SQLite's own waiting becomes rarer and
+/// rarer, so that an instance that writes all the time leaves another one none.
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+const MOST_TRIES: i32 = 9000;
 /// Larger indexes are not looked through when they are opened: it would take seconds. Damage shows when it is met.
 const LARGEST_CHECKED: u64 = 32 << 20;
 /// The log of changes is cut back to this after it grew.
@@ -91,11 +95,11 @@ fn open_to_write(path: &Path, trust: Trust) -> Result<(Connection, bool)> {
         }
         Err(_) => 0,
     };
-    let db = Connection::open(path).map_err(fault)?;
+    let mut db = Connection::open(path).map_err(fault)?;
     if db.is_readonly("main").map_err(fault)? {
         return Err(LibraryError::ReadOnly(path.to_owned()));
     }
-    db.busy_timeout(PATIENCE).map_err(fault)?;
+    db.busy_handler(Some(wait_for_turn)).map_err(fault)?;
     let version = schema::version(&db, path)?;
     schema::check_known(version, path)?;
     let mode: String = db
@@ -117,6 +121,11 @@ fn open_to_write(path: &Path, trust: Trust) -> Result<(Connection, bool)> {
         files::sync_folder(files::folder_of(path));
     }
     Ok((db, version == 0))
+}
+
+fn wait_for_turn(tries: i32) -> bool {
+    std::thread::sleep(BETWEEN_TRIES);
+    tries < MOST_TRIES
 }
 
 /// Looks through the whole index.

@@ -19,6 +19,8 @@ const LONGEST_BATCH: Duration = Duration::from_millis(25);
 /// Waiting times between tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Between transactions, so that other instances get their turn.
+const TURN: Duration = Duration::from_millis(3);
 /// How often events are offered again to a client that does not take them.
 const OFFER: Duration = Duration::from_millis(20);
 
@@ -210,7 +212,7 @@ impl Worker {
                         self.failed("The library had to be mended".to_owned(), notice);
                     }
                     Some(Err(error)) => {
-                        tracing::warn!("the index cannot be written again: {error}")
+                        tracing::warn!("the index cannot be written again: {error}");
                     }
                     None => {}
                 }
@@ -309,6 +311,7 @@ impl Worker {
             Some((what, error)) => self.trouble(&what, &error),
         }
         self.shared.less.notify_all();
+        std::thread::sleep(TURN);
     }
 
     fn put_back(&self, items: Vec<Item>) {
