@@ -33,13 +33,13 @@ fn sheet(style: SheetStyle) -> Sheet {
         rows: vec![
             SheetRow {
                 prompt: "a red fox, flat style".into(),
-                differing: vec![2..5],
+                differing: std::iter::once(2..5).collect(),
                 note: String::new(),
                 cells: vec![cell([200, 0, 0], 1), cell([0, 200, 0], 2)],
             },
             SheetRow {
                 prompt: "a blue fox in a very deep forest full of snow and light. ".repeat(12),
-                differing: vec![2..6],
+                differing: std::iter::once(2..6).collect(),
                 note: "30 steps".into(),
                 cells: vec![cell([0, 0, 200], 1), None],
             },

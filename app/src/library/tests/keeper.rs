@@ -131,14 +131,13 @@ fn a_folder_that_cannot_be_written_is_said_and_waited_for() {
 
 /// What was told to the person beside trouble.
 fn mended(events: &[LibraryEvent]) -> Vec<&String> {
-    let message = |event| match event {
-        &LibraryEvent::Failed {
-            ref what,
-            ref message,
-        } if what.contains("mended") => Some(message),
-        _ => None,
-    };
-    events.iter().filter_map(message).collect()
+    events
+        .iter()
+        .filter_map(|event| match event {
+            LibraryEvent::Failed { what, message } if what.contains("mended") => Some(message),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn what_can_be_read_of_a_damaged_index_is_taken_over() {
     let mut library = window(folder.path());
     let restored = library.adopt().unwrap();
     assert_eq!(restored.drafts["create"], "1");
-    assert_eq!(restored.conversations, [chat.clone()]);
+    assert_eq!(restored.conversations, std::slice::from_ref(&chat));
     let messages = library.messages(chat.id).unwrap();
     // A page holds a few of them.
     assert!((380..401).contains(&messages.len()), "{}", messages.len());
