@@ -176,9 +176,10 @@ fn a_grid_survives_and_is_listed() {
     bench.type_into("Prompt 1", "a snail");
     settle(&mut bench);
     bench.wait_idle().unwrap();
-    let folder = bench.close().unwrap();
+    let data = bench.data().to_owned();
+    let folder = bench.close();
     let mut bench = self::bench(Setup {
-        data: Some(folder.path().to_owned()),
+        data: Some(data),
         ..Setup::default()
     });
     let compare = &bench.harness.state().studio().compare;
@@ -194,6 +195,8 @@ fn a_grid_survives_and_is_listed() {
     assert_eq!(bench.harness.state().studio().compare.grid.id, id);
     assert!(bench.has("Prompt 2, seed 3: drawn"));
     assert_eq!(drawn(&bench), 2);
+    drop(bench);
+    drop(folder);
 }
 
 #[test]

@@ -30,13 +30,13 @@ fn a_model_is_described() {
 fn a_model_that_cannot_be_used_is_described_with_the_reason() {
     let studio = Studio::new();
     studio.file(
-        "xl/model_index.json",
-        r#"{"_class_name": "StableDiffusionXLPipeline"}"#,
+        "flux/model_index.json",
+        r#"{"_class_name": "FluxPipeline"}"#,
     );
     let line = studio
-        .run(&["models", "show", &text(&studio.path("xl"))])
+        .run(&["models", "show", &text(&studio.path("flux"))])
         .failed();
-    assert!(line.contains("SDXL"), "{line}");
+    assert!(line.contains("Flux"), "{line}");
 }
 
 #[test]
