@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
+use diptych::studio::chat::ChatCommand;
 use diptych::studio::command::{AppCommand, UiCommand};
+use diptych::studio::compare::{CellAt, CompareCommand, Kind};
+use diptych::studio::create::CreateCommand;
 use diptych::studio::view::{Drawer, Workspace};
 use diptych_tests::window::{Bench, Setup};
 use egui::{Key, Modifiers};
@@ -71,6 +74,113 @@ fn tour(name: &str, size: [f32; 2], theme: egui::Theme) {
     shoot(&mut bench, "palette");
     apply(&mut bench, AppCommand::Keys.into());
     shoot(&mut bench, "keys");
+    apply(&mut bench, AppCommand::CloseOverlay.into());
+    for (prompt, count) in [
+        ("a panda, 3d style, green background", 2),
+        ("a rocket on a black background, flat style", 2),
+        ("a castle, 3d style, purple background", 3),
+    ] {
+        let form = &mut bench.harness.state_mut().studio_mut().create.form;
+        form.prompt = prompt.to_owned();
+        form.count = count;
+        apply(&mut bench, CreateCommand::Generate { front: false }.into());
+    }
+    bench.wait_idle().unwrap();
+    settle(&mut bench);
+    shoot(&mut bench, "create-many");
+    apply(&mut bench, AppCommand::Show(Workspace::Gallery).into());
+    settle(&mut bench);
+    shoot(&mut bench, "library-many");
+
+    apply(&mut bench, AppCommand::Show(Workspace::Compare).into());
+    {
+        let setup = &mut bench.harness.state_mut().studio_mut().compare.grid.setup;
+        setup.variants.clear();
+        setup.seeds.clear();
+        for prompt in [
+            "a red fox, flat style, white background",
+            "a red fox, 3d style, white background",
+            "a red fox, 3d style, blue background",
+        ] {
+            setup.add_variant(prompt.to_owned());
+        }
+        for seed in [7, 11, 23, 42] {
+            setup.add_seed(seed);
+        }
+    }
+    apply(&mut bench, CompareCommand::Run.into());
+    bench
+        .wait("some cells", |bench| {
+            let compare = &bench.harness.state().studio().compare;
+            compare
+                .grid
+                .cells
+                .iter()
+                .filter(|cell| cell.path.is_some())
+                .count()
+                >= 5
+        })
+        .unwrap();
+    settle(&mut bench);
+    shoot(&mut bench, "compare-running");
+    bench.wait_idle().unwrap();
+    settle(&mut bench);
+    shoot(&mut bench, "compare");
+    let cells: Vec<CellAt> = {
+        let grid = &bench.harness.state().studio().compare.grid;
+        let (rows, columns) = (&grid.setup.variants, &grid.setup.seeds);
+        [0, 2]
+            .map(|row| CellAt {
+                row: rows[row].id,
+                column: columns[1].id,
+            })
+            .to_vec()
+    };
+    for cell in &cells {
+        apply(&mut bench, CompareCommand::Select(*cell).into());
+    }
+    for mode in ["slider", "beside", "blink", "difference"] {
+        settle(&mut bench);
+        shoot(&mut bench, &format!("compare-{mode}"));
+        apply(&mut bench, CompareCommand::NextMode.into());
+    }
+    apply(&mut bench, CompareCommand::Show(Kind::Answers).into());
+    settle(&mut bench);
+    shoot(&mut bench, "compare-chat");
+
+    apply(&mut bench, AppCommand::Show(Workspace::Chat).into());
+    for words in [
+        "Hello!",
+        "What is guidance?",
+        "Expand this prompt: a red fox",
+    ] {
+        if words == "Hello!" {
+            apply(&mut bench, ChatCommand::Ask(words.to_owned()).into());
+        } else {
+            bench
+                .harness
+                .state_mut()
+                .studio_mut()
+                .chat
+                .composer()
+                .push_str(words);
+            apply(&mut bench, ChatCommand::Send.into());
+        }
+        bench.wait_idle().unwrap();
+    }
+    settle(&mut bench);
+    shoot(&mut bench, "chat");
+    apply(&mut bench, ChatCommand::ToggleSettings.into());
+    settle(&mut bench);
+    shoot(&mut bench, "chat-settings");
+}
+
+/// A few frames for thumbnails to arrive.
+fn settle(bench: &mut Bench) {
+    for _ in 0..30 {
+        std::thread::sleep(std::time::Duration::from_millis(15));
+        bench.step();
+    }
 }
 
 #[test]

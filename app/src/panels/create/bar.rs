@@ -6,6 +6,7 @@ use crate::panels::Gui;
 use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::{QueueCommand, UiCommand};
+use crate::studio::compare::CompareCommand;
 use crate::studio::create::{CreateCommand, Current};
 use crate::studio::queue::Stage;
 use crate::theme::{self, Icon};
@@ -113,6 +114,12 @@ fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_
     button(ui, studio, gui, CreateCommand::SaveAs);
     use_settings(ui, studio, gui);
     if let Current::Picture(item) = current {
+        let compare = IconButton::new(Icon::Columns, "Compare with other words");
+        if ui.add(compare).clicked() {
+            gui.send(CompareCommand::AddPrompt(
+                item.record.request.prompt.clone(),
+            ));
+        }
         let marked = item.record.favourite;
         let (icon, label) = match marked {
             true => (Icon::StarFilled, "Take the favourite's mark away"),
