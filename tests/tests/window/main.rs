@@ -4,3 +4,4 @@
 
 mod shell;
 mod shots;
+mod workspaces;
