@@ -45,6 +45,12 @@ pub fn minute(time: Millis) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
+/// `2026-11-22 07:31:50 UTC`, for what is sent to people elsewhere.
+pub fn second(time: Millis) -> String {
+    let (year, month, day, hour, minute, second, _) = civil(time);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 /// `2026-11`, for folders.
 pub fn month(time: Millis) -> String {
     let (year, month, ..) = civil(time);
@@ -78,6 +84,7 @@ mod tests {
         let time = 1_795_332_710_123;
         assert_eq!(month(time), "2026-11");
         assert_eq!(minute(time), "2026-11-22 07:31");
+        assert_eq!(second(time), "2026-11-22 07:31:50 UTC");
         assert_eq!(stamp(time), "2026-11-22-073150");
     }
 }

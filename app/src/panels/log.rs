@@ -3,6 +3,7 @@
 use egui::{Align, Label, Layout, Rect, RichText, ScrollArea, Ui, UiBuilder};
 
 use super::Gui;
+use crate::library::time;
 use crate::studio::Studio;
 use crate::studio::command::AppCommand;
 use crate::studio::effects::Effect;
@@ -75,35 +76,12 @@ fn plain(line: &Line) -> String {
         Level::Warning => "warning",
         Level::Success | Level::Info => "note",
     };
-    let mut words = format!("{} {level}: {}", clock(line.at), line.title);
+    let mut words = format!("{} {level}: {}", time::second(line.at), line.title);
     if !line.text.is_empty() {
         words.push_str(". ");
         words.push_str(&line.text);
     }
     words
-}
-
-/// Date and time of day, UTC: what is copied goes to people elsewhere.
-fn clock(at: i64) -> String {
-    let secs = at.div_euclid(1000);
-    let (days, rest) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
-    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": civil_from_days.
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02} UTC")
 }
 
 /// How long ago, in a person's words.
@@ -264,7 +242,7 @@ fn row(ui: &mut Ui, gui: &Gui<'_>, line: &Line, now: i64) -> bool {
         .small()
         .colour(t.text_faint);
     let copy = side.add(button).clicked();
-    text::caption(&mut side, &ago(now, line.at)).on_hover_text(clock(line.at));
+    text::caption(&mut side, &ago(now, line.at)).on_hover_text(time::second(line.at));
     let stroke = egui::Stroke::new(1.0, t.stroke);
     ui.painter()
         .hline(rect.x_range(), rect.bottom() - 0.5, stroke);
@@ -277,10 +255,10 @@ mod tests {
 
     #[test]
     fn times_in_words() {
-        assert_eq!(clock(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(clock(951_827_696_000), "2000-02-29 12:34:56 UTC");
-        assert_eq!(clock(1_767_225_599_999), "2025-12-31 23:59:59 UTC");
-        assert_eq!(clock(-1), "1969-12-31 23:59:59 UTC");
+        assert_eq!(time::second(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(time::second(951_827_696_000), "2000-02-29 12:34:56 UTC");
+        assert_eq!(time::second(1_767_225_599_999), "2025-12-31 23:59:59 UTC");
+        assert_eq!(time::second(-1), "1969-12-31 23:59:59 UTC");
         assert_eq!(ago(10_000, 0), "Just now");
         assert_eq!(ago(60_000, 0), "1 min ago");
         assert_eq!(ago(3_600_000, 0), "1 h ago");
