@@ -10,8 +10,8 @@ use super::plan::Lifetimes;
 use super::run::run;
 use super::weights::{PlanWeights, WeightCache};
 use crate::graph::{
-    ExecError, Executor, Graph, HostTensor, KvShape, MemoryForecast, MemoryUse, PlanId, Run,
-    StateId, check_run,
+    ExecError, Executor, Graph, HostTensor, KvShape, MemoryForecast, MemoryUse, OpTime, PlanId,
+    Profile, ProfileClock, Run, StateId, check_run,
 };
 
 /// How weights are multiplied.
@@ -113,6 +113,34 @@ impl CpuExecutor {
         self.next_id += 1;
         self.next_id
     }
+
+    fn run_timed(
+        &mut self,
+        plan: PlanId,
+        given: Run<'_>,
+        times: Option<&mut Vec<OpTime>>,
+    ) -> Result<Vec<HostTensor>, ExecError> {
+        let id = plan;
+        let plan = self.plans.get(&id).ok_or(ExecError::Unknown {
+            what: "plan",
+            id: id.0,
+        })?;
+        check_run(&plan.graph, &given)?;
+        let held = self.weights.bytes() + self.state_bytes();
+        let activations = plan.lifetimes.peak;
+        // States may have been made since the plan was.
+        self.check_budget(&plan.graph.name, held, activations)?;
+        self.activations = activations;
+        self.peak = self.peak.max(held + activations);
+        let mut states = bind(&mut self.states, &plan.graph, given.states)?;
+        run(
+            plan,
+            given.inputs,
+            &mut states,
+            &mut Poll(given.interrupt),
+            times,
+        )
+    }
 }
 
 impl Executor for CpuExecutor {
@@ -161,20 +189,18 @@ impl Executor for CpuExecutor {
     }
 
     fn run(&mut self, plan: PlanId, given: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
-        let id = plan;
-        let plan = self.plans.get(&id).ok_or(ExecError::Unknown {
-            what: "plan",
-            id: id.0,
-        })?;
-        check_run(&plan.graph, &given)?;
-        let held = self.weights.bytes() + self.state_bytes();
-        let activations = plan.lifetimes.peak;
-        // States may have been made since the plan was.
-        self.check_budget(&plan.graph.name, held, activations)?;
-        self.activations = activations;
-        self.peak = self.peak.max(held + activations);
-        let mut states = bind(&mut self.states, &plan.graph, given.states)?;
-        run(plan, given.inputs, &mut states, &mut Poll(given.interrupt))
+        self.run_timed(plan, given, None)
+    }
+
+    fn run_profiled(
+        &mut self,
+        plan: PlanId,
+        given: Run<'_>,
+    ) -> Result<(Vec<HostTensor>, Option<Profile>), ExecError> {
+        let mut ops = Vec::new();
+        let results = self.run_timed(plan, given, Some(&mut ops))?;
+        let clock = ProfileClock::Host;
+        Ok((results, Some(Profile { clock, ops })))
     }
 
     fn drop_plan(&mut self, plan: PlanId) {

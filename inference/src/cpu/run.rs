@@ -4,9 +4,11 @@ use super::executor::Plan;
 use super::kv::{KvState, Tables};
 use super::parallel::{Poll, zeros};
 use super::plan::{attention_sizes, conv_sizes, dim, last_dim, linear_sizes};
-use super::weights::{Loaded, kept};
+use super::weights::{Kept, Loaded, kept};
 use super::{attention, conv, elementwise, kv, linear, norm, shape};
-use crate::graph::{BinaryKind, ExecError, HostData, HostTensor, Node, Op, ValueId, WeightId};
+use crate::graph::{
+    BinaryKind, ExecError, HostData, HostTensor, Node, Op, OpTime, ValueId, WeightId,
+};
 
 /// A value: of the run's own, or lent by the caller or by a weight.
 enum Value<'a> {
@@ -107,12 +109,14 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Runs all nodes; the results are in the order of the graph's outputs. What is given was checked.
+/// Runs all nodes; the results are in the order of the graph's outputs. What is given was checked. `times` is told how long
+/// each op took.
 pub(super) fn run(
     plan: &Plan,
     inputs: &[(&str, HostTensor)],
     states: &mut [&mut KvState],
     poll: &mut Poll<'_>,
+    mut times: Option<&mut Vec<OpTime>>,
 ) -> Result<Vec<HostTensor>, ExecError> {
     let graph = &*plan.graph;
     let mut values = Values {
@@ -135,8 +139,16 @@ pub(super) fn run(
             Op::Constant { weight } => Some(Value::Lent(plan.weights.floats(*weight)?)),
             Op::Reshape => None,
             _ => {
+                let started = times.is_some().then(std::time::Instant::now);
                 let mut target = values.target(index, node)?;
                 compute(&values, node, &mut target, states, poll)?;
+                if let (Some(times), Some(started)) = (times.as_deref_mut(), started) {
+                    times.push(OpTime {
+                        node: index,
+                        kernel: form(plan, node),
+                        seconds: started.elapsed().as_secs_f64(),
+                    });
+                }
                 Some(Value::Own(target.out))
             }
         };
@@ -155,6 +167,22 @@ pub(super) fn run(
         }
     }
     results(values)
+}
+
+/// In which form the CPU has the weight that an op multiplies by; the op's name where there is none.
+fn form(plan: &Plan, node: &Node) -> String {
+    let graph = &*plan.graph;
+    match node.op {
+        Op::Linear { weight, .. } | Op::Conv2d { weight, .. } | Op::Embedding { table: weight } => {
+            let stored = graph.weight(weight).dtype();
+            match kept(graph, &node.op, weight, plan.mode) {
+                Kept::Floats | Kept::Matrix => format!("{stored} as f32"),
+                Kept::File => format!("{stored} decoded in use"),
+                Kept::Quantised => format!("{stored} packed"),
+            }
+        }
+        _ => node.op.name().to_owned(),
+    }
 }
 
 fn results(mut values: Values<'_>) -> Result<Vec<HostTensor>, ExecError> {

@@ -222,8 +222,11 @@ impl GpuDevice {
         let (device, queue) =
             pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
                 label: Some("diptych engine"),
-                // The portable tier uses no optional feature.
-                required_features: wgpu::Features::empty(),
+                // The portable tier's kernels use no optional feature; timestamps are for profiles.
+                required_features: match policy {
+                    LimitPolicy::Adapter => adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+                    LimitPolicy::Defaults => wgpu::Features::empty(),
+                },
                 required_limits: limits.clone(),
                 experimental_features: wgpu::ExperimentalFeatures::disabled(),
                 memory_hints: wgpu::MemoryHints::MemoryUsage,

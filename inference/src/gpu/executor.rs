@@ -11,10 +11,11 @@ use super::layout::{Compiled, compile};
 use super::memory::Memory;
 use super::pipelines::Pipelines;
 use super::plan::{Group, Plan};
+use super::profile;
 use super::upload::WeightStore;
 use crate::graph::{
-    ExecError, Executor, Graph, HostData, HostTensor, Interrupt, KvShape, MemoryForecast,
-    MemoryUse, NeverInterrupt, PlanId, Run, StateId, check_run,
+    ExecError, Executor, Graph, HostData, HostTensor, HostTime, Interrupt, KvShape, MemoryForecast,
+    MemoryUse, NeverInterrupt, PlanId, Profile, ProfileClock, Run, StateId, check_run,
 };
 
 /// Milliseconds of work that a submit should take: short enough for a smooth window, far below any watchdog.
@@ -38,6 +39,7 @@ pub struct GpuExecutor {
     next_id: u64,
     /// Cost (see [`super::plan::Command::cost`]) that the device does in a millisecond, as last measured.
     rate: f64,
+    host_time: HostTime,
 }
 
 impl GpuExecutor {
@@ -70,6 +72,7 @@ impl GpuExecutor {
             states: BTreeMap::new(),
             next_id: 1,
             rate: FIRST_RATE,
+            host_time: HostTime::default(),
         }
     }
 
@@ -171,33 +174,36 @@ impl Executor for GpuExecutor {
     }
 
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
-        self.device.check("before a run")?;
-        let states: Vec<&KvBuffers> = run
-            .states
-            .iter()
-            .map(|id| {
-                self.states.get(id).ok_or(ExecError::Unknown {
-                    what: "state",
-                    id: id.0,
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        let plan = self.plans.get_mut(&plan).ok_or(ExecError::Unknown {
-            what: "plan",
-            id: plan.0,
-        })?;
-        check_inputs(plan, &run, &states)?;
-        plan.bind_states(&self.device, run.states, &states)?;
-        let plan = &*plan;
-        write_inputs(&self.device, plan, &run)?;
+        let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
         execute(
             &self.device,
             plan,
             run.states,
             run.interrupt,
-            &mut self.rate,
+            (&mut self.rate, &mut self.host_time),
         )?;
         read_outputs(&self.device, plan)
+    }
+
+    fn run_profiled(
+        &mut self,
+        plan: PlanId,
+        run: Run<'_>,
+    ) -> Result<(Vec<HostTensor>, Option<Profile>), ExecError> {
+        if !profile::has_timestamps(&self.device) {
+            return Ok((self.run(plan, run)?, None));
+        }
+        let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
+        let ops = profile::execute(&self.device, plan, run.states, run.interrupt)?;
+        let clock = ProfileClock::Timestamps;
+        Ok((
+            read_outputs(&self.device, plan)?,
+            Some(Profile { clock, ops }),
+        ))
+    }
+
+    fn host_time(&self) -> Option<HostTime> {
+        Some(self.host_time)
     }
 
     fn drop_plan(&mut self, plan: PlanId) {
@@ -231,6 +237,35 @@ impl Executor for GpuExecutor {
     fn memory(&self) -> MemoryUse {
         self.memory.usage()
     }
+}
+
+/// Checks what a run is given, binds its caches and writes its inputs; gives the plan, ready to be executed.
+fn begin<'a>(
+    device: &GpuDevice,
+    plans: &'a mut BTreeMap<PlanId, Plan>,
+    states: &BTreeMap<StateId, KvBuffers>,
+    plan: PlanId,
+    run: &Run<'_>,
+) -> Result<&'a Plan, ExecError> {
+    device.check("before a run")?;
+    let states: Vec<&KvBuffers> = run
+        .states
+        .iter()
+        .map(|id| {
+            states.get(id).ok_or(ExecError::Unknown {
+                what: "state",
+                id: id.0,
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let plan = plans.get_mut(&plan).ok_or(ExecError::Unknown {
+        what: "plan",
+        id: plan.0,
+    })?;
+    check_inputs(plan, run, &states)?;
+    plan.bind_states(device, run.states, &states)?;
+    write_inputs(device, plan, run)?;
+    Ok(plan)
 }
 
 fn check_inputs(plan: &Plan, run: &Run<'_>, states: &[&KvBuffers]) -> Result<(), ExecError> {
@@ -281,7 +316,7 @@ fn execute(
     plan: &Plan,
     states: &[StateId],
     interrupt: &mut dyn Interrupt,
-    rate: &mut f64,
+    (rate, host_time): (&mut f64, &mut HostTime),
 ) -> Result<(), ExecError> {
     let state_groups = plan.state_groups(states);
     let mut in_flight: VecDeque<(wgpu::SubmissionIndex, u64)> = VecDeque::new();
@@ -303,6 +338,7 @@ fn execute(
         }
         let (now, later) = commands.split_at(count);
         commands = later;
+        let encoding = Instant::now();
         let mut encoder = device
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -320,6 +356,8 @@ fn execute(
             }
         }
         in_flight.push_back((device.queue.submit([encoder.finish()]), cost));
+        host_time.dispatches += now.len() as u64;
+        host_time.seconds += encoding.elapsed().as_secs_f64();
         if in_flight.len() >= IN_FLIGHT
             && let Some((index, cost)) = in_flight.pop_front()
         {

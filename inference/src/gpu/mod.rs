@@ -13,6 +13,7 @@
 //! | `upload` | weights, packed and shared between plans |
 //! | `kv` | KV caches |
 //! | `pipelines`, `plan` | pipelines and bind groups |
+//! | `profile` | a run that asks the device for the time |
 //! | `self_test` | whether this device computes what it should |
 //! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
 
@@ -25,6 +26,7 @@ mod layout;
 mod memory;
 mod pipelines;
 mod plan;
+mod profile;
 mod self_test;
 mod upload;
 

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use diptych_shaders::Kernel;
+
 use super::device::GpuDevice;
 use super::kernels::{Arg, BoundArg};
 use super::kv::KvBuffers;
@@ -22,6 +24,10 @@ pub struct Command {
     pub grid: [u32; 3],
     /// Estimated cost, in floating-point operations and their equivalent in bytes.
     pub cost: u64,
+    /// Index of the node that it belongs to.
+    pub node: usize,
+    /// The pipeline's kernel.
+    pub kernel: Kernel,
 }
 
 /// Where a command's bind group is.
@@ -182,6 +188,8 @@ impl Plan {
             group,
             grid: dispatch.grid,
             cost,
+            node: step.node,
+            kernel: dispatch.kernel,
         });
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Dtype, ExecError, Graph, KvShape};
+use super::{Dtype, ExecError, Graph, HostTime, KvShape, Profile};
 
 /// Data of a tensor in host memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,6 +171,24 @@ pub trait Executor: Send {
 
     /// Bytes in use.
     fn memory(&self) -> MemoryUse;
+
+    /// Runs a plan as [`Executor::run`] does and tells where the time went, if this executor can tell. Such a run as a whole is
+    /// slower than a plain one.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    fn run_profiled(
+        &mut self,
+        plan: PlanId,
+        run: Run<'_>,
+    ) -> Result<(Vec<HostTensor>, Option<Profile>), ExecError> {
+        Ok((self.run(plan, run)?, None))
+    }
+
+    /// What all plain runs so far have cost the host, where the work itself is done elsewhere.
+    fn host_time(&self) -> Option<HostTime> {
+        None
+    }
 }
 
 /// Checks the inputs and states of a run against a graph: present, shape, type and number of elements.

@@ -14,6 +14,7 @@ mod error;
 mod exec;
 mod kv;
 mod op;
+mod profile;
 
 pub use builder::{GraphBuilder, ScopeGuard, Tensor};
 pub use error::{ExecError, GraphError};
@@ -23,6 +24,8 @@ pub use exec::{
 };
 pub use kv::{KV_PAGE, KvShape, NO_SLOT};
 pub use op::{Activation, BinaryKind, Conv2dSpec, Op, PagedAttentionSpec, RopeStyle, UnaryKind};
+
+pub use profile::{HostTime, OpTime, Profile, ProfileClock};
 
 use crate::formats::weights::TensorData;
 

@@ -1,0 +1,51 @@
+//! Where the time of a run goes.
+
+/// Time that one op of a graph took in a profiled run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpTime {
+    /// Index of the node in [`super::Graph::nodes`].
+    pub node: usize,
+    /// What computed it: a GPU kernel's name, or the form of the weight that the CPU multiplied by. An op of several kernels has
+    /// several entries.
+    pub kernel: String,
+    /// Seconds, of all dispatches of this kernel for this node.
+    pub seconds: f64,
+}
+
+/// Who told the times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProfileClock {
+    /// The device, by timestamps before and after each dispatch.
+    Timestamps,
+    /// The host's clock, read between ops that run one after another.
+    Host,
+}
+
+impl ProfileClock {
+    /// `timestamps` or `host clock`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timestamps => "timestamps",
+            Self::Host => "host clock",
+        }
+    }
+}
+
+/// The times of one run, in the order in which the ops ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Who told them.
+    pub clock: ProfileClock,
+    /// The ops; views and inputs take no time and are left out.
+    pub ops: Vec<OpTime>,
+}
+
+/// What running plans has cost the host so far, apart from waiting for the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HostTime {
+    /// Dispatches encoded and submitted.
+    pub dispatches: u64,
+    /// Seconds spent on it.
+    pub seconds: f64,
+}
