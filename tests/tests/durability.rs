@@ -20,6 +20,8 @@ mod ledger;
 mod limits;
 #[path = "durability/studio.rs"]
 mod studio;
+#[path = "durability/trace.rs"]
+mod trace;
 #[path = "durability/writers.rs"]
 mod writers;
 

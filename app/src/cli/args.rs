@@ -8,6 +8,9 @@ use diptych_inference::engine::DeviceChoice;
 use diptych_inference::text::prompt::PromptSyntax;
 use diptych_inference::text::sampling::SamplingStage;
 
+use super::resume::ResumeArgs;
+use super::trace::WayArgs;
+
 /// Draws pictures and writes text with models on your own machine.
 #[derive(Debug, Parser)]
 #[command(
@@ -86,13 +89,16 @@ pub enum Verb {
     History(HistoryArgs),
     /// List the jobs that are not done, of all windows and commands
     Queue(QueueArgs),
+    /// Finish a picture that was stopped, from its trace or checkpoint
+    Resume(ResumeArgs),
 }
 
 /// `diptych draw`.
 #[derive(Clone, Debug, Args)]
 pub struct DrawArgs {
     /// What to draw
-    pub prompt: String,
+    #[arg(required_unless_present = "from")]
+    pub prompt: Option<String>,
     /// The PNG file to write; without it a name is made of prompt and seed, and no file is overwritten
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -122,11 +128,11 @@ pub struct DrawArgs {
     #[arg(short, long, value_parser = guidance, allow_negative_numbers = true)]
     pub guidance: Option<f32>,
     /// How much of the spread that guidance adds is taken back, 0 to 1 (Lin et al. 2023)
-    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = |text: &str| number(text, 0.0, 1.0))]
-    pub guidance_rescale: f32,
+    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub guidance_rescale: Option<f32>,
     /// Which of the text encoder's layers is the last: 1 is its own last, 2 the one before
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub clip_skip: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub clip_skip: Option<u32>,
     /// Whose random numbers: cpu (torch's on the CPU; ComfyUI, diffusers) or philox (torch's on CUDA; AUTOMATIC1111)
     #[arg(long, value_parser = |name: &str| NoiseSource::parse(name).map_err(|error| error.to_string()))]
     pub noise_source: Option<NoiseSource>,
@@ -137,23 +143,17 @@ pub struct DrawArgs {
     #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub variation_strength: Option<f32>,
     /// What to keep out of the picture
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        allow_hyphen_values = true
-    )]
-    pub negative: String,
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub negative: Option<String>,
     /// Size in pixels
     #[arg(short, long, value_name = "WIDTHxHEIGHT", value_parser = size)]
     pub size: Option<(u32, u32)>,
     /// Draw several, each with the next seed
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub count: u32,
-    /// How the prompts are read: as plain text, or with AUTOMATIC1111's weights such as (word:1.2)
-    #[arg(long, value_enum, default_value_t = Syntax::A1111)]
-    pub prompt_syntax: Syntax,
+    /// How the prompts are read: as plain text, or with AUTOMATIC1111's weights such as (word:1.2) (default)
+    #[arg(long, value_enum)]
+    pub prompt_syntax: Option<Syntax>,
     /// Add a LoRA, LoCon or LoHa, so much of it (1 if nothing is said); several are added one after the other. In the prompt,
     /// <lora:name:0.8> adds more of those named here
     #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = weighted)]
@@ -164,9 +164,9 @@ pub struct DrawArgs {
     /// A picture to begin from (PNG, JPEG or WebP); its size is the default
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
-    /// How much of the picture to begin from is given up: above 0 up to 1
-    #[arg(long, value_name = "F", requires = "init", default_value_t = 0.75, value_parser = |text: &str| number(text, 0.0, 1.0))]
-    pub strength: f32,
+    /// How much of the picture to begin from is given up: above 0 up to 1 (default: 0.75)
+    #[arg(long, value_name = "F", requires = "init", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    pub strength: Option<f32>,
     /// What is drawn anew in the picture to begin from: white, of the same size; grey is mixed
     #[arg(long, value_name = "FILE", requires = "init")]
     pub mask: Option<PathBuf>,
@@ -185,6 +185,9 @@ pub struct DrawArgs {
     /// Write the latents after every step to this safetensors file (keys 'step_00', 'step_01', ...)
     #[arg(long, value_name = "FILE")]
     pub dump_latents: Option<PathBuf>,
+    /// Where the settings come from, and what is kept of the way.
+    #[command(flatten)]
+    pub way: WayArgs,
     /// Leave these pictures out of the history
     #[arg(long)]
     pub no_history: bool,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::select;
 use diptych_inference::engine::{
-    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, JobId, ModelRef, Outcome,
-    Place, Request,
+    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, ImageRequest, JobId, ModelRef,
+    Outcome, Place, Request,
 };
 use diptych_inference::formats::detect::ModelInfo;
 use diptych_inference::graph::{HostTensor, MemoryUse};
@@ -175,15 +175,48 @@ impl Client {
         request: Request,
         mut watch: impl FnMut(&Event) -> Result<()>,
     ) -> Result<Ending> {
-        let job = self.handle.next_job();
-        // And so it stays afterwards: what the job made is to be saved in peace, and a press ends the next job.
-        self.interrupts.listen();
-        self.send(Command::Submit {
+        let submit = |job| Command::Submit {
             job,
             request: Box::new(request),
             place: Place::Back,
-        })?;
-        self.follow(job, &mut watch)
+        };
+        self.run_command(submit, &mut watch)
+    }
+
+    /// As [`Self::run`], from a state of an earlier job: with other settings, or as it would have gone on.
+    ///
+    /// # Errors
+    /// Why the job failed.
+    pub fn go_on(
+        &self,
+        state: Arc<[u8]>,
+        request: Option<Box<ImageRequest>>,
+        mut watch: impl FnMut(&Event) -> Result<()>,
+    ) -> Result<Ending> {
+        let command = |job| match request {
+            Some(request) => Command::Branch {
+                job,
+                step_state: state,
+                request,
+            },
+            None => Command::Resume {
+                job,
+                checkpoint: state,
+            },
+        };
+        self.run_command(command, &mut watch)
+    }
+
+    fn run_command(
+        &self,
+        command: impl FnOnce(JobId) -> Command,
+        watch: &mut dyn FnMut(&Event) -> Result<()>,
+    ) -> Result<Ending> {
+        let job = self.handle.next_job();
+        // And so it stays afterwards: what the job made is to be saved in peace, and a press ends the next job.
+        self.interrupts.listen();
+        self.send(command(job))?;
+        self.follow(job, watch)
     }
 
     /// Ctrl+C ends the program at once again, until the next job.

@@ -1,6 +1,7 @@
 //! `diptych draw`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
 use diptych_inference::engine::{
@@ -12,6 +13,7 @@ use serde::Serialize;
 use super::args::{DrawArgs, Global};
 use super::client::{Client, Ending};
 use super::error::{CliError, Result};
+use super::from::{self, Base};
 use super::interrupt::Interrupts;
 use super::noise::{self, Dump, Noise};
 use super::out;
@@ -19,18 +21,20 @@ use super::pictures::{self, Blob};
 use super::progress::Progress;
 use super::record::Recorder;
 use super::save::{self, Existing};
+use super::trace::Keeper;
 use crate::defaults::{self, Defaults};
 
 /// Where nobody says anything: what AUTOMATIC1111 draws with, but the sampler that most people choose.
 pub(super) const STEPS: u32 = 20;
 pub(super) const GUIDANCE: f32 = 7.0;
 const SIDE: u32 = 512;
+const STRENGTH: f32 = 0.75;
 /// Sizes that a model may have been trained at, for its own word to be taken for it.
 const NATIVE_SIDES: std::ops::RangeInclusive<u32> = 256..=2048;
 
 /// Facts about a model by the names that [`ModelInfo::details`] has for them.
 const NATIVE_SIZE: &str = "native size";
-const FACTOR: &str = "size factor";
+pub(super) const FACTOR: &str = "size factor";
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -61,14 +65,16 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     if let Some(dump) = &args.dump_latents {
         save::check_file_target(dump)?;
     }
-    let path = global.model_path(args.model.as_ref(), "sketch")?;
+    let base = from::read(global, args)?;
+    let named = base.as_ref().and_then(|base| base.model.clone());
+    let path = global.model_path(args.model.as_ref().or(named.as_ref()), "sketch")?;
     let defaults = defaults::of_model(&path).map_err(CliError::failed)?;
     let noise = args
         .latents
         .as_deref()
         .map(|path| noise::read(path, args.count))
         .transpose()?;
-    let begin = beginning(args)?;
+    let begin = beginning(args, base.as_ref())?;
     let interrupts = Interrupts::install()?;
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");
@@ -81,7 +87,13 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
             info.describe()
         )));
     }
-    let mut request = request(args, &defaults, model, &info, begin.as_ref())?;
+    let mut request = match &base {
+        Some(base) => from::request(args, base, &defaults, model, &info, begin.as_ref())?,
+        None => request(args, &defaults, model, &info, begin.as_ref())?,
+    };
+    if let Some(base) = &base {
+        base.prepare(&client, &mut request)?;
+    }
     for (file, weight) in &args.lora {
         let (lora, info) = client.add_model(file)?;
         if info.kind() != ModelKind::Lora {
@@ -110,12 +122,15 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         }
         request.vae = Some(vae);
     }
+    let mut blobs = base.as_ref().map(Base::blobs).unwrap_or_default();
     if let Some(begin) = begin {
-        for blob in begin.blobs {
-            client.send_blob(blob.name.0, blob.data)?;
-        }
+        blobs.extend(begin.blobs);
         request.init = Some(begin.init);
     }
+    for blob in &blobs {
+        client.send_blob(blob.name.0.clone(), blob.data.clone())?;
+    }
+    request.trace = args.way.trace.is_some() || args.way.proof.is_some();
     let jobs = (0..args.count).map(|number| {
         let request = request_of(&request, number);
         let file = file_of(args, &request, number);
@@ -130,6 +145,8 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         client: &client,
         noise: noise.unwrap_or_default(),
         recorder,
+        blobs,
+        state: base.and_then(|base| base.state),
     };
     for number in 0..args.count {
         progress.begin(number + 1, args.count);
@@ -139,7 +156,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
 }
 
 /// The request for the first picture.
-fn request(
+pub(super) fn request(
     args: &DrawArgs,
     defaults: &Defaults,
     model: ModelRef,
@@ -167,8 +184,8 @@ fn request(
     // A model's own spacing belongs to its own convention.
     let own_spacing = defaults.spacing.filter(|_| convention == own_convention);
     Ok(ImageRequest {
-        negative_prompt: args.negative.clone(),
-        prompt_syntax: args.prompt_syntax.into(),
+        negative_prompt: args.negative.clone().unwrap_or_default(),
+        prompt_syntax: args.prompt_syntax.map(Into::into).unwrap_or_default(),
         steps: args.steps.or(defaults.steps).unwrap_or(STEPS),
         guidance: args.guidance.or(defaults.guidance).unwrap_or(GUIDANCE),
         sampler,
@@ -182,26 +199,36 @@ fn request(
         seed: args.seed.unwrap_or_else(super::new_seed),
         noise_source: args.noise_source.unwrap_or_default(),
         variation: variation(args)?,
-        guidance_rescale: args.guidance_rescale,
-        clip_skip: args.clip_skip,
+        guidance_rescale: args.guidance_rescale.unwrap_or(0.0),
+        clip_skip: args.clip_skip.unwrap_or(1),
         keep_latents: args.dump_latents.is_some(),
-        ..ImageRequest::new(model, args.prompt.clone(), width, height)
+        ..ImageRequest::new(
+            model,
+            args.prompt.clone().unwrap_or_default(),
+            width,
+            height,
+        )
     })
 }
 
 /// A picture to begin from, and what is to be sent for it.
-struct Begin {
+pub(super) struct Begin {
     init: InitPicture,
     blobs: Vec<Blob>,
     size: (u32, u32),
 }
 
 /// Reads the picture to begin from and its mask.
-fn beginning(args: &DrawArgs) -> Result<Option<Begin>> {
+fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
     let Some(path) = &args.init else {
         return Ok(None);
     };
-    if args.strength == 0.0 {
+    let known = base.and_then(|base| base.request.init.as_ref());
+    let strength = args
+        .strength
+        .or(known.map(|init| init.strength))
+        .unwrap_or(STRENGTH);
+    if strength == 0.0 {
         return Err(CliError::Usage(
             "--strength 0 would change nothing; choose more, up to 1".into(),
         ));
@@ -224,7 +251,7 @@ fn beginning(args: &DrawArgs) -> Result<Option<Begin>> {
     Ok(Some(Begin {
         init: InitPicture {
             picture: picture.name.clone(),
-            strength: args.strength,
+            strength,
             mask: spec,
         },
         blobs: std::iter::once(picture).chain(mask).collect(),
@@ -233,7 +260,7 @@ fn beginning(args: &DrawArgs) -> Result<Option<Begin>> {
 }
 
 /// The other seed, where one is asked for.
-fn variation(args: &DrawArgs) -> Result<Option<Variation>> {
+pub(super) fn variation(args: &DrawArgs) -> Result<Option<Variation>> {
     match (args.variation_seed, args.variation_strength) {
         (None, None) => Ok(None),
         (seed, Some(strength)) => Ok(Some(Variation {
@@ -309,6 +336,10 @@ struct Session<'a> {
     client: &'a Client,
     noise: Vec<Noise>,
     recorder: Recorder,
+    /// Data that the requests refer to.
+    blobs: Vec<Blob>,
+    /// Where the pictures go on from, rather than begin.
+    state: Option<Arc<[u8]>>,
 }
 
 impl Session<'_> {
@@ -319,25 +350,42 @@ impl Session<'_> {
             self.client
                 .send_blob(noise.blob.0.clone(), noise.data.clone())?;
             request.noise = Some(noise.blob.clone());
+            self.blobs.push(Blob {
+                name: noise.blob.clone(),
+                data: noise.data.clone(),
+            });
         }
+        let way = &self.args.way;
+        let mut keeper = Keeper::new(way, number, &request, self.client, &self.blobs)?;
         let mut dump = Dump::default();
         let mut done = 0;
         let recorder = &mut self.recorder;
         recorder.begin(number);
-        let ending = self.client.run(Request::Image(request), |event| {
+        let watch = |event: &Event| {
             if let Event::Step { index, total, .. } = event {
                 done = *index;
                 recorder.step(*index, *total);
             }
             dump.watch(event);
             progress.watch(event);
+            keeper.watch(event);
             Ok(())
-        });
+        };
+        let ending = match &self.state {
+            Some(state) => self
+                .client
+                .go_on(state.clone(), Some(Box::new(request)), watch),
+            None => self.client.run(Request::Image(request), watch),
+        };
         progress.clear();
         match ending? {
-            Ending::Finished(outcome) => self.save(number, outcome, None, &dump, progress),
+            Ending::Finished(outcome) => {
+                keeper.finish(&outcome)?;
+                self.save(number, outcome, None, &dump, progress)
+            }
             Ending::Cancelled(Some(outcome)) => {
                 self.save(number, outcome, Some(done), &dump, progress)?;
+                keeper.stopped();
                 Err(CliError::Interrupted)
             }
             Ending::Cancelled(None) => {
@@ -371,7 +419,7 @@ impl Session<'_> {
             ));
         };
         // What was sent along is no part of what makes the picture.
-        request.keep_latents = false;
+        (request.keep_latents, request.trace) = (false, false);
         let bytes = save::encode(&picture, &request, cancelled_at)?;
         let existing = match self.args.out {
             Some(_) => Existing::Replace,

@@ -9,6 +9,7 @@ mod compare;
 mod doctor;
 mod draw;
 pub mod error;
+mod from;
 mod history;
 mod inspect;
 pub mod interrupt;
@@ -19,11 +20,13 @@ mod pictures;
 mod progress;
 mod queue;
 mod record;
+mod resume;
 mod save;
 mod studio;
 mod table;
 mod talk;
 mod tokenize;
+mod trace;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Inspect(args)) => inspect::run(&args),
         Some(Verb::History(args)) => history::run(&global, &args),
         Some(Verb::Queue(args)) => queue::run(&global, &args),
+        Some(Verb::Resume(args)) => resume::run(&global, &args),
     }
 }
 

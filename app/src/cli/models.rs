@@ -320,6 +320,16 @@ fn list(global: &Global, args: &ModelsArgs) -> Result<()> {
     Ok(())
 }
 
+/// All models that are found on this machine, usable or not.
+pub(super) fn known(global: &Global) -> Vec<Entry> {
+    let everywhere = ModelsArgs {
+        verb: None,
+        folder: Vec::new(),
+        json: false,
+    };
+    gather(&places(global, &everywhere)).0
+}
+
 /// Where to look, and the paths to look at there.
 fn places(global: &Global, args: &ModelsArgs) -> Vec<(Looked, Vec<PathBuf>)> {
     let mut places = Vec::new();

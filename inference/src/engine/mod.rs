@@ -15,6 +15,7 @@ mod registry;
 mod request;
 mod worker;
 
+pub use crate::pipelines::request_of_state;
 pub use handle::{Engine, EngineHandle, EngineOptions};
 pub(crate) use outbox::Outbox;
 pub use protocol::{
@@ -23,8 +24,8 @@ pub use protocol::{
 };
 pub use registry::{Registry, RegistryError};
 pub use request::{
-    BlobRef, ChatPrompt, ChatRequest, ImageRequest, InitPicture, LoraUse, Mask, ModelRef, Request,
-    Variation,
+    BlobRef, Branched, ChatPrompt, ChatRequest, ImageRequest, InitPicture, LoraUse, Mask, ModelRef,
+    Request, Variation,
 };
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::request::{ModelRef, Request};
+use super::request::{ImageRequest, ModelRef, Request};
 use crate::formats::detect::ModelInfo;
 use crate::graph::{HostTensor, MemoryUse};
 
@@ -50,6 +50,16 @@ pub enum Command {
         job: JobId,
         /// Opaque bytes.
         checkpoint: Arc<[u8]>,
+    },
+    /// Draw a picture from a step of an earlier one on, with other settings ([`Event::TraceStep`]). Prompts, guidance, LoRAs, VAE, mask
+    /// and model may differ from the earlier request; what else differs fails the job. The same settings give the same picture.
+    Branch {
+        /// The job's number, not used before in this run.
+        job: JobId,
+        /// Opaque bytes.
+        step_state: Arc<[u8]>,
+        /// The settings from there on; `branched` is filled in by the engine.
+        request: Box<ImageRequest>,
     },
     /// End a job, keeping what it has; answered by [`Event::Cancelled`].
     Cancel(JobId),
@@ -237,6 +247,24 @@ pub enum Event {
         /// `[1, C, h, w]`.
         latents: Arc<HostTensor>,
     },
+    /// Where a picture stands at its beginning and after each step, with all that is needed to go on from there; only if asked for.
+    /// None of them is left out, however slow the client.
+    TraceStep {
+        /// The job.
+        job: JobId,
+        /// Steps done; 0 is the beginning.
+        index: u32,
+        /// Steps in all.
+        total: u32,
+        /// Noise level (sigma) at which the next step begins; 0 at the end.
+        sigma: f32,
+        /// SHA-256 of the latents, as little-endian f32.
+        sha256: [u8; 32],
+        /// Opaque bytes for [`Command::Branch`] and [`Command::Resume`].
+        bytes: Arc<[u8]>,
+        /// The picture as predicted in the last step, small; none at the beginning, and for models whose latents are not understood.
+        preview: Option<Arc<Picture>>,
+    },
     /// Tokens written since the last such event.
     Tokens {
         /// The job.
@@ -324,6 +352,7 @@ impl Event {
             | Self::Warning { job, .. }
             | Self::Step { job, .. }
             | Self::Latents { job, .. }
+            | Self::TraceStep { job, .. }
             | Self::Tokens { job, .. }
             | Self::TextTail { job, .. }
             | Self::Checkpoint { job, .. }

@@ -142,6 +142,21 @@ pub struct ImageRequest {
     /// Whether to send previews while drawing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preview: bool,
+    /// Whether to send the state of the picture at its beginning and after every step ([`super::Event::TraceStep`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trace: bool,
+    /// Which settings the picture began with, if these here took over in the middle of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched: Option<Branched>,
+}
+
+/// Where a picture's settings changed: it is drawn as `from` says until `step` steps are done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Branched {
+    /// Steps done before the change.
+    pub step: u32,
+    /// The settings until then, which may have branched themselves.
+    pub from: Box<ImageRequest>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -186,6 +201,8 @@ impl ImageRequest {
             init: None,
             keep_latents: false,
             preview: false,
+            trace: false,
+            branched: None,
         }
     }
 }

@@ -184,6 +184,14 @@ impl Worker {
                 Ok((pipeline, is_chat)) => self.enqueue(job, pipeline, is_chat, Place::Back),
                 Err(error) => self.fail(job, error.to_string(), false),
             },
+            Command::Branch {
+                job,
+                step_state,
+                request,
+            } => match pipelines::branch(&step_state, *request) {
+                Ok(pipeline) => self.enqueue(job, pipeline, false, Place::Back),
+                Err(error) => self.fail(job, error.to_string(), false),
+            },
             Command::Cancel(job) => {
                 if let Some(mut content) = self.queue.remove(job) {
                     let partial = self.partial(job, content.pipeline.as_mut());

@@ -15,6 +15,7 @@ pub mod metadata;
 pub mod picture;
 pub mod safetensors;
 pub mod torch;
+pub mod trace;
 pub mod weights;
 
 pub use error::FormatError;

@@ -19,10 +19,10 @@ pub use error::JobError;
 pub use image_model::ImageModel;
 pub use store::{ModelStore, PlanKey};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::cpu::{CpuExecutor, CpuMode};
-use crate::engine::{DeviceChoice, Event, JobId, Outcome, Request};
+use crate::engine::{DeviceChoice, Event, ImageRequest, JobId, Outcome, Request};
 use crate::gpu::{AdapterChoice, GpuExecutor, LimitPolicy};
 use crate::graph::{ExecError, Executor, Interrupt};
 
@@ -91,9 +91,8 @@ pub fn start(request: Request) -> Box<dyn Pipeline> {
     }
 }
 
-/// What a job needs to go on after a crash. The format is versioned, so that an old program's checkpoint is refused
-/// rather than misread.
-#[derive(Serialize, Deserialize)]
+/// What a job needed to go on after a crash, as earlier versions wrote it.
+#[derive(Deserialize)]
 struct Checkpoint {
     version: u32,
     image: image::ImageCheckpoint,
@@ -106,6 +105,11 @@ const CHECKPOINT_VERSION: u32 = 2;
 /// # Errors
 /// If the bytes are no checkpoint of this version.
 pub fn resume(bytes: &[u8]) -> Result<(Box<dyn Pipeline>, bool), JobError> {
+    if image::state::is_state(bytes) {
+        let state = image::state::read(bytes)?;
+        return Ok((Box::new(image::ImageJob::resume(state)), false));
+    }
+    // As earlier versions wrote it.
     let checkpoint: Checkpoint =
         serde_json::from_slice(bytes).map_err(|error| JobError::Checkpoint(error.to_string()))?;
     if checkpoint.version != CHECKPOINT_VERSION {
@@ -116,6 +120,23 @@ pub fn resume(bytes: &[u8]) -> Result<(Box<dyn Pipeline>, bool), JobError> {
         return Err(JobError::Checkpoint(detail));
     }
     Ok((Box::new(image::ImageJob::resume(checkpoint.image)), false))
+}
+
+/// Makes a job that goes on from a step of an earlier one ([`Event::TraceStep`]) with other settings.
+///
+/// # Errors
+/// If the bytes are no state of this version, or settings differ that cannot change in the middle of a picture.
+pub fn branch(bytes: &[u8], request: ImageRequest) -> Result<Box<dyn Pipeline>, JobError> {
+    let state = image::state::read(bytes)?;
+    Ok(Box::new(image::ImageJob::branch(state, request)?))
+}
+
+/// The request that a step's state was made by; for clients that have nothing but the state.
+///
+/// # Errors
+/// If the bytes are no state of this version.
+pub fn request_of_state(bytes: &[u8]) -> Result<ImageRequest, JobError> {
+    Ok(image::state::read(bytes)?.request)
 }
 
 /// Opens the executor for a device choice.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here calls a model, so the engine may pause, branch or store a run between any two predictions.
 
+mod packed;
 mod state;
 mod steps;
 #[cfg(test)]

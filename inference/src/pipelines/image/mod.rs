@@ -2,18 +2,21 @@
 //! Image Synthesis with Latent Diffusion Models"); from nothing, from a picture (Meng et al. 2022, "SDEdit"), or into one.
 
 mod begin;
+mod branch;
 mod decode;
+pub(crate) mod state;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::error::JobError;
 use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
 use super::store::PlanKey;
-use super::{CHECKPOINT_VERSION, Checkpoint, Context, Pipeline, Progress};
+use super::{Context, Pipeline, Progress};
 use crate::diffusion::{Denoising, guide, rescale};
 
 use crate::engine::{Event, ImageRequest, LoraUse, ModelRef, Outcome, Picture, Request};
@@ -45,12 +48,18 @@ pub struct ImageJob {
     step_seconds: f32,
     /// The picture that it begins from, made ready.
     source: Option<Arc<begin::Source>>,
+    /// The request as it was given.
+    whole: ImageRequest,
+    /// Settings that take over later, each after so many steps.
+    later: branch::Chain,
+    /// Whether `later` is filled.
+    planned: bool,
 }
 
 /// What a checkpoint keeps of a picture being drawn.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub struct ImageCheckpoint {
-    request: ImageRequest,
+    pub(crate) request: ImageRequest,
     denoising: Option<Denoising>,
     seconds: f32,
 }
@@ -59,6 +68,9 @@ impl ImageJob {
     /// A job at its start.
     pub fn new(request: ImageRequest) -> Self {
         Self {
+            whole: request.clone(),
+            later: branch::Chain::new(),
+            planned: false,
             request,
             stage: Stage::Start,
             model: None,
@@ -78,6 +90,14 @@ impl ImageJob {
         }
         job.seconds = checkpoint.seconds;
         job
+    }
+
+    /// A job that goes on from a state with other settings.
+    ///
+    /// # Errors
+    /// Settings that cannot change in the middle of a picture.
+    pub fn branch(state: ImageCheckpoint, request: ImageRequest) -> Result<Self, JobError> {
+        branch::branch(state, request)
     }
 
     /// The model, loaded if it is not.
@@ -236,7 +256,7 @@ impl ImageJob {
     fn outcome(&self, picture: Picture) -> Outcome {
         Outcome::Image {
             picture: Arc::new(picture),
-            request: Box::new(Request::Image(self.request.clone())),
+            request: Box::new(Request::Image(self.told_request())),
             seconds: self.seconds,
         }
     }
@@ -251,15 +271,7 @@ impl ImageJob {
         {
             return;
         }
-        let image = ImageCheckpoint {
-            request: self.request.clone(),
-            denoising: Some(denoising.as_ref().clone()),
-            seconds: self.seconds,
-        };
-        match serde_json::to_vec(&Checkpoint {
-            version: CHECKPOINT_VERSION,
-            image,
-        }) {
+        match state::write(&self.told_request(), self.seconds, denoising) {
             Ok(bytes) => context.emit(Event::Checkpoint {
                 job: context.job,
                 bytes: bytes.into(),
@@ -269,13 +281,44 @@ impl ImageJob {
         self.last_checkpoint = Some(Instant::now());
     }
 
+    /// Tells a client that keeps a trace where the picture stands between two steps.
+    fn trace(&mut self, context: &mut Context<'_>, preview: Option<&Arc<Picture>>) {
+        let Stage::Denoise(denoising) = &self.stage else {
+            return;
+        };
+        if !self.request.trace {
+            return;
+        }
+        match state::write(&self.told_request(), self.seconds, denoising) {
+            Ok(bytes) => {
+                let mut hash = Sha256::new();
+                for value in denoising.latents() {
+                    hash.update(value.to_le_bytes());
+                }
+                context.emit(Event::TraceStep {
+                    job: context.job,
+                    index: denoising.step_index() as u32,
+                    total: denoising.total_steps() as u32,
+                    sigma: denoising.sigma(),
+                    sha256: hash.finalize().into(),
+                    bytes: bytes.into(),
+                    preview: preview.cloned(),
+                });
+            }
+            Err(error) => context.warn(format!("a step is missing in the trace: {error}")),
+        }
+    }
+
     fn advance(&mut self, context: &mut Context<'_>) -> Result<Progress, JobError> {
+        self.plan_branches()?;
+        self.apply_branches(context)?;
         let model = self.model(context)?;
         let eval = match &self.stage {
             Stage::Start => {
                 let denoising = self.begin(context, &model)?;
                 self.conditioning(context, &model)?;
                 self.stage = Stage::Denoise(Box::new(denoising));
+                self.trace(context, None);
                 return Ok(Progress::Working);
             }
             Stage::Denoise(denoising) => denoising.next_eval(),
@@ -314,10 +357,11 @@ impl ImageJob {
                 latents,
             });
         }
-        let preview = match self.request.preview && index < total {
+        let preview = match self.request.preview && index < total || self.request.trace {
             true => self.preview(context, &model, &done.denoised),
             false => None,
         };
+        self.trace(context, preview.as_ref());
         let seconds = std::mem::take(&mut self.step_seconds);
         context.emit(Event::Step {
             job: context.job,
