@@ -420,16 +420,13 @@ fn muse(client: &mut Client) -> ModelRef {
 
 fn chat(model: &ModelRef, messages: Vec<ChatMessage>) -> ChatRequest {
     ChatRequest {
-        model: model.clone(),
-        prompt: ChatPrompt::Messages(messages),
         sampling: SamplingParams {
             greedy: true,
             ..SamplingParams::default()
         },
         seed: 1,
         max_tokens: 24,
-        time: 0,
-        stop: Vec::new(),
+        ..ChatRequest::new(model.clone(), ChatPrompt::Messages(messages))
     }
 }
 

@@ -393,6 +393,9 @@ pub struct ChatArgs {
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// What the answer looks like.
+    #[command(flatten)]
+    pub shape: super::shape::ShapeArgs,
     /// Print a line of JSON for each answer, rather than its text
     #[arg(long)]
     pub json: bool,
@@ -409,6 +412,9 @@ pub struct CompleteArgs {
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// What the answer looks like.
+    #[command(flatten)]
+    pub shape: super::shape::ShapeArgs,
     /// Print a line of JSON with ids, pieces and probabilities, rather than the text
     #[arg(long)]
     pub json: bool,

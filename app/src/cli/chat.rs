@@ -11,6 +11,7 @@ use super::client::Client;
 use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
 use super::out;
+use super::shape::ShapeArgs;
 use super::talk::{self, Manner};
 use crate::defaults::{self, Defaults};
 
@@ -26,6 +27,7 @@ fn open(
     global: &Global,
     model: Option<&PathBuf>,
     sampling: &SamplingArgs,
+    shape: &ShapeArgs,
     most_tokens: u32,
 ) -> Result<(Client, Manner, Defaults)> {
     let path = global.model_path(model, "muse")?;
@@ -34,6 +36,7 @@ fn open(
     params
         .check()
         .map_err(|error| CliError::Usage(error.to_string()))?;
+    let grammar = shape.grammar()?;
     let client = Client::start(global.engine_options()?, Interrupts::install()?)?;
     let (model, info) = client.add_model(&path)?;
     if !info.is_chat() {
@@ -49,6 +52,8 @@ fn open(
         seed: sampling.seed.unwrap_or_else(super::new_seed),
         max_tokens: sampling.max_tokens.unwrap_or(most_tokens),
         time: talk::now(),
+        grammar,
+        overflow: shape.overflow(),
     };
     Ok((client, manner, defaults))
 }
@@ -58,8 +63,13 @@ fn open(
 /// # Errors
 /// Wrong usage, faulty files, a full context, Ctrl+C.
 pub fn run(global: &Global, args: &ChatArgs) -> Result<()> {
-    let (client, mut manner, defaults) =
-        open(global, args.model.as_ref(), &args.sampling, ANSWER_TOKENS)?;
+    let (client, mut manner, defaults) = open(
+        global,
+        args.model.as_ref(),
+        &args.sampling,
+        &args.shape,
+        ANSWER_TOKENS,
+    )?;
     if let (None, Some(wanted)) = (args.sampling.max_tokens, defaults.max_tokens) {
         manner.max_tokens = wanted;
     }
@@ -123,6 +133,7 @@ pub fn complete(global: &Global, args: &CompleteArgs) -> Result<()> {
         global,
         args.model.as_ref(),
         &args.sampling,
+        &args.shape,
         CONTINUATION_TOKENS,
     )?;
     let answer = talk::write(

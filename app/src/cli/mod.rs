@@ -22,6 +22,7 @@ mod queue;
 mod record;
 mod resume;
 mod save;
+mod shape;
 mod studio;
 mod table;
 mod talk;

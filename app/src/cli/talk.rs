@@ -1,8 +1,9 @@
 //! What `chat` and `complete` share: a request for text, its streaming, and its report.
 
 use diptych_inference::engine::{
-    ChatPrompt, ChatRequest, Event, FinishReason, ModelRef, Outcome, Request, TokenEvent,
+    ChatPrompt, ChatRequest, Event, FinishReason, ModelRef, Outcome, Overflow, Request, TokenEvent,
 };
+use diptych_inference::text::grammar::Grammar;
 use diptych_inference::text::sampling::SamplingParams;
 use serde::Serialize;
 
@@ -64,6 +65,10 @@ pub struct Manner {
     /// Seconds since 1970, for templates that tell the date; the same for a whole conversation, so that its beginning
     /// stays the same.
     pub time: i64,
+    /// What the answers look like.
+    pub grammar: Option<Grammar>,
+    /// What becomes of a conversation that is too long.
+    pub overflow: Overflow,
 }
 
 /// Seconds since 1970.
@@ -87,6 +92,8 @@ pub struct Answer {
     pub prompt_tokens: u32,
     /// Of them, taken from the cache of an earlier turn.
     pub cached_tokens: u32,
+    /// Tokens that were left out, because the context was full.
+    pub dropped_tokens: u32,
     /// Tokens that the context holds now.
     pub context_used: u32,
     /// Tokens that it can hold.
@@ -123,13 +130,13 @@ pub fn write(
 ) -> Result<Answer> {
     let seed = manner.seed.wrapping_add(u64::from(turn));
     let request = ChatRequest {
-        model: manner.model.clone(),
-        prompt,
         sampling: manner.sampling.clone(),
         seed,
         max_tokens: manner.max_tokens,
         time: manner.time,
-        stop: Vec::new(),
+        grammar: manner.grammar.clone(),
+        overflow: manner.overflow,
+        ..ChatRequest::new(manner.model.clone(), prompt)
     };
     // A script that takes JSON wants no progress.
     let mut progress = Progress::new(!stream);
@@ -164,6 +171,8 @@ pub fn write(
         prompt_tokens,
         cached_tokens,
         tokens: written,
+        dropped_tokens,
+        context_used,
         context_length,
         first_token_seconds,
         decode_seconds,
@@ -181,7 +190,8 @@ pub fn write(
         seed,
         prompt_tokens,
         cached_tokens,
-        context_used: prompt_tokens + written,
+        dropped_tokens,
+        context_used,
         context_length,
         timings: Timings {
             first_token_seconds,
@@ -201,7 +211,7 @@ pub fn write(
 pub fn verdict(answer: &Answer) -> Result<()> {
     match answer.reason {
         FinishReason::ContextFull => Err(CliError::Failed(format!(
-            "the context of {} tokens is full, so the text ends here; start a new conversation, or shorten this one",
+            "the context of {} tokens is full, so the text ends here; start a new conversation, shorten this one, or leave out what is oldest by --shift",
             answer.context_length
         ))),
         FinishReason::Cancelled => Err(CliError::Interrupted),

@@ -321,21 +321,15 @@ impl Queue {
 mod tests {
     use super::*;
     use diptych_inference::engine::{ChatPrompt, ChatRequest, ModelRef};
-    use diptych_inference::text::sampling::SamplingParams;
 
     fn task(position: f64, job: Option<u64>) -> Task {
         Task {
             head: TaskHead {
                 id: TaskId::new(),
-                request: Arc::new(Request::Chat(ChatRequest {
-                    model: ModelRef::named("muse"),
-                    prompt: ChatPrompt::Raw(String::new()),
-                    sampling: SamplingParams::default(),
-                    seed: 0,
-                    max_tokens: 1,
-                    time: 0,
-                    stop: Vec::new(),
-                })),
+                request: Arc::new(Request::Chat(ChatRequest::new(
+                    ModelRef::named("muse"),
+                    ChatPrompt::Raw(String::new()),
+                ))),
                 target: Target::Gallery,
             },
             stage: Stage::Waiting,

@@ -19,13 +19,13 @@ pub use crate::pipelines::request_of_state;
 pub use handle::{Engine, EngineHandle, EngineOptions};
 pub(crate) use outbox::Outbox;
 pub use protocol::{
-    Alternative, Command, Event, Failure, FinishReason, FoundModel, JobId, Outcome, Picture, Place,
-    TokenEvent,
+    Alternative, Command, Event, Failure, FinishReason, FoundModel, JobId, Ledger, Outcome,
+    Picture, Place, TokenEvent,
 };
 pub use registry::{Registry, RegistryError};
 pub use request::{
     BlobRef, Branched, ChatPrompt, ChatRequest, ImageRequest, InitPicture, LoraUse, Mask, ModelRef,
-    Request, Variation,
+    Overflow, Request, Variation,
 };
 
 use serde::{Deserialize, Serialize};

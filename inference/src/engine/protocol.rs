@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::request::{ImageRequest, ModelRef, Request};
+use super::request::{ChatRequest, ImageRequest, ModelRef, Request};
 use crate::formats::detect::ModelInfo;
 use crate::graph::{HostTensor, MemoryUse};
+use crate::text::sampling::Distribution;
 
 /// A job's number. Clients choose it ([`super::EngineHandle::next_job`]), so that no answer has to be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +83,31 @@ pub enum Command {
     Unload(ModelRef),
     /// Ask for [`Event::Memory`].
     ReportMemory,
+    /// Ask what a chat request's prompt would cost, before it is sent; answered by [`Event::Measured`]. The model's file is opened if it is not, and
+    /// nothing is computed. Of questions with the same tag that wait only the latest is answered.
+    Measure {
+        /// The client's own number, given back.
+        tag: u64,
+        /// The request.
+        request: Box<ChatRequest>,
+    },
+    /// Ask how many tokens a text has as a part of a message; answered by [`Event::Tokenized`]. Every such question is answered.
+    Tokenize {
+        /// The client's own number, given back.
+        tag: u64,
+        /// A chat model.
+        model: ModelRef,
+        /// The text.
+        text: String,
+    },
+    /// Ask what the model thinks of the first token of an answer; answered by [`Event::Distribution`]. It computes the prompt, as far as that is not in the
+    /// cache, a piece at a time between the steps of jobs. Of questions with the same tag that wait only the latest is answered.
+    Distribution {
+        /// The client's own number, given back.
+        tag: u64,
+        /// The request; its sampling is left to [`crate::text::sampling::preview`].
+        request: Box<ChatRequest>,
+    },
     /// End the thread. Running and waiting jobs are cancelled.
     Shutdown,
 }
@@ -121,6 +147,23 @@ pub struct Picture {
     pub height: u32,
     /// `width * height * 3` bytes, rows from the top.
     pub rgb: Vec<u8>,
+}
+
+/// What a chat request's prompt would cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Tokens of the prompt, after `dropped`. At `context_length` or above, the request would be refused.
+    pub tokens: u32,
+    /// Of them, those whose keys and values are in the cache.
+    pub cached: u32,
+    /// Of them, those that have to be computed.
+    pub new: u32,
+    /// Tokens of the conversation that would be left out to make it fit; only where the request allows it.
+    pub dropped: u32,
+    /// Tokens that the model's context holds.
+    pub context_length: u32,
+    /// How much of the request's `max_tokens` fits behind the prompt.
+    pub reserved: u32,
 }
 
 /// Why an answer ended.
@@ -163,6 +206,10 @@ pub enum Outcome {
         cached_tokens: u32,
         /// Tokens written.
         tokens: u32,
+        /// Tokens that were left out of the prompt or given up while writing, because the context was full and the request allowed it.
+        dropped_tokens: u32,
+        /// Tokens that the context holds at the end.
+        context_used: u32,
         /// The model's context length in tokens.
         context_length: u32,
         /// Seconds until the first token.
@@ -317,6 +364,27 @@ pub enum Event {
     },
     /// Memory in use.
     Memory(MemoryUse),
+    /// Answers [`Command::Measure`].
+    Measured {
+        /// The question's number.
+        tag: u64,
+        /// The prompt's cost, or why it cannot be told.
+        ledger: Result<Ledger, String>,
+    },
+    /// Answers [`Command::Tokenize`].
+    Tokenized {
+        /// The question's number.
+        tag: u64,
+        /// Tokens of the text, or why they cannot be told.
+        result: Result<u32, String>,
+    },
+    /// Answers [`Command::Distribution`].
+    Distribution {
+        /// The question's number.
+        tag: u64,
+        /// The distribution, or why there is none.
+        result: Result<Distribution, String>,
+    },
     /// The device is gone; a new one is being made and running jobs go on from their last step.
     DeviceLost {
         /// The driver's words.
@@ -365,6 +433,9 @@ impl Event {
             | Self::Models(_)
             | Self::QueueChanged(_)
             | Self::Memory(_)
+            | Self::Measured { .. }
+            | Self::Tokenized { .. }
+            | Self::Distribution { .. }
             | Self::DeviceLost { .. }
             | Self::DeviceRebuilt { .. }
             | Self::Stopped => None,

@@ -109,6 +109,15 @@ impl<T> Queue<T> {
         self.entries.iter().map(|entry| entry.job).collect()
     }
 
+    /// The awake jobs in their order with their contents, if the queue may run.
+    pub fn awake_mut(&mut self) -> impl Iterator<Item = (JobId, &mut T)> {
+        let stopped = self.all_paused;
+        self.entries
+            .iter_mut()
+            .filter(move |entry| !stopped && !entry.paused)
+            .map(|entry| (entry.job, &mut entry.content))
+    }
+
     /// All contents.
     pub fn contents_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.iter_mut().map(|entry| &mut entry.content)
@@ -156,7 +165,10 @@ mod tests {
         assert_eq!(queue.next_where(|_| true), Some(JobId(2)));
         queue.set_all_paused(true);
         assert!(queue.next_where(|_| true).is_none());
+        assert_eq!(queue.awake_mut().count(), 0);
         queue.set_all_paused(false);
+        let awake: Vec<JobId> = queue.awake_mut().map(|(job, _)| job).collect();
+        assert_eq!(awake, [JobId(2)]);
         queue.set_paused(JobId(1), false);
         assert_eq!(queue.next_where(|_| true), Some(JobId(1)));
     }

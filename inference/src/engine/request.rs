@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
+use crate::text::grammar::Grammar;
 use crate::text::prompt::PromptSyntax;
 use crate::text::sampling::SamplingParams;
 use crate::text::template::ChatMessage;
@@ -217,6 +218,17 @@ pub enum ChatPrompt {
     Raw(String),
 }
 
+/// What to do when a conversation is longer than the model's context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// Refuse a prompt that is too long; end an answer when the context is full.
+    #[default]
+    Stop,
+    /// Leave out what is oldest after the leading system messages: of a prompt whole turns, while writing half of the tokens after the system messages.
+    Shift,
+}
+
 /// Text to be written by a chat model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChatRequest {
@@ -236,6 +248,30 @@ pub struct ChatRequest {
     /// Texts that end the answer; they are not part of it.
     #[serde(default)]
     pub stop: Vec<String>,
+    /// What the answer must look like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<Grammar>,
+    /// What to do when the conversation is longer than the context.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overflow: Overflow,
+}
+
+impl ChatRequest {
+    /// A request with the usual settings: llama.cpp's sampling, seed 0, at most 1024 tokens, no grammar.
+    #[must_use]
+    pub fn new(model: ModelRef, prompt: ChatPrompt) -> Self {
+        Self {
+            model,
+            prompt,
+            sampling: SamplingParams::default(),
+            seed: 0,
+            max_tokens: 1024,
+            time: 0,
+            stop: Vec::new(),
+            grammar: None,
+            overflow: Overflow::Stop,
+        }
+    }
 }
 
 /// Any job.

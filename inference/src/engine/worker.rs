@@ -85,6 +85,7 @@ struct Worker {
     queue: Queue<Job>,
     store: ModelStore,
     options: EngineOptions,
+    questions: questions::Questions,
 }
 
 /// Body of the engine's thread.
@@ -121,6 +122,7 @@ pub fn run(options: &EngineOptions, commands: Receiver<Command>, mut outbox: Out
         queue: Queue::default(),
         store,
         options: options.clone(),
+        questions: questions::Questions::default(),
     }
     .run();
 }
@@ -139,13 +141,15 @@ impl Worker {
                 return self.stop();
             }
             let all_sent = self.outbox.flush();
+            let asked = self.answer_questions();
             // Tokens before denoising steps: a person reads along.
             let next = self
                 .queue
                 .next_where(|job| job.is_chat)
                 .or_else(|| self.queue.next_where(|_| true));
             match next {
-                Some(job) => self.advance(job),
+                Some(job) => self.advance_answers(job),
+                None if asked => {}
                 None => self.inbox.wait(if all_sent {
                     Duration::from_secs(3600)
                 } else {
@@ -210,6 +214,9 @@ impl Worker {
                 }
             }
             Command::Unload(model) => self.store.unload(&model),
+            Command::Measure { tag, request } => self.questions.measure(tag, request),
+            Command::Tokenize { tag, model, text } => self.tokenize(tag, &model, &text),
+            Command::Distribution { tag, request } => self.questions.distribution(tag, *request),
             Command::ReportMemory => self.outbox.push(Event::Memory(self.store.memory())),
             // Taken care of before.
             Command::Shutdown => {}
@@ -289,8 +296,17 @@ impl Worker {
             interrupt: &mut watch,
         };
         let result = catch_unwind(AssertUnwindSafe(|| content.pipeline.step(&mut context)));
+        self.settle(job, result);
+    }
+
+    /// Draws the consequences of a step.
+    fn settle(&mut self, job: JobId, result: std::thread::Result<Result<Progress, JobError>>) {
         match result {
-            Ok(Ok(Progress::Working)) => content.losses = 0,
+            Ok(Ok(Progress::Working)) => {
+                if let Some(content) = self.queue.get_mut(job) {
+                    content.losses = 0;
+                }
+            }
             Ok(Ok(Progress::Finished(outcome))) => {
                 self.forget(job);
                 self.outbox.push(Event::Finished { job, outcome });
@@ -299,14 +315,7 @@ impl Worker {
             // The command that stopped the step waits in the inbox and is applied next.
             Ok(Err(JobError::Exec(ExecError::Interrupted))) => {}
             Ok(Err(JobError::Exec(ExecError::DeviceLost { reason }))) => {
-                content.losses += 1;
-                if content.losses > 2 {
-                    let message = format!(
-                        "the graphics device was lost three times under this job ({reason})"
-                    );
-                    self.forget(job);
-                    self.fail(job, message, false);
-                }
+                self.count_loss(job, &reason);
                 self.rebuild(reason);
             }
             Ok(Err(error)) => {
@@ -320,6 +329,20 @@ impl Worker {
                 self.forget(job);
                 self.fail(job, message, true);
             }
+        }
+    }
+
+    /// Ends a job under which the device is lost again and again.
+    fn count_loss(&mut self, job: JobId, reason: &str) {
+        let Some(content) = self.queue.get_mut(job) else {
+            return;
+        };
+        content.losses += 1;
+        if content.losses > 2 {
+            let message =
+                format!("the graphics device was lost three times under this job ({reason})");
+            self.forget(job);
+            self.fail(job, message, false);
         }
     }
 
@@ -351,6 +374,7 @@ impl Worker {
                 for content in self.queue.contents_mut() {
                     content.pipeline.device_lost();
                 }
+                self.questions.device_lost();
                 self.outbox.push(Event::DeviceRebuilt { device });
             }
             Ok(Err(error)) => self.fail_all(&format!(
@@ -386,6 +410,10 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
+#[path = "questions.rs"]
+mod questions;
 #[cfg(test)]
 #[path = "worker_tests.rs"]
 mod tests;
+#[path = "together.rs"]
+mod together;

@@ -85,6 +85,7 @@ fn stage(scripts: &[(u64, &[&'static str])]) -> Stage {
         outbox: Outbox::new(sender),
         queue: Queue::default(),
         store,
+        questions: questions::Questions::default(),
         options,
     };
     let (lost, released) = (Arc::default(), Arc::default());

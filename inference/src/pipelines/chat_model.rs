@@ -1,6 +1,7 @@
 //! A chat model: decoder, tokenizer and template, as one file holds them.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::error::JobError;
 use super::kv::PrefixCache;
@@ -9,6 +10,8 @@ use crate::formats::gguf::read_gguf;
 use crate::graph::{KV_PAGE, KvShape, StateId};
 use crate::models::Llama;
 use crate::models::llama::LlamaShape;
+use crate::text::TextError;
+use crate::text::grammar::Guide;
 use crate::text::template::{ChatMessage, RenderOptions, Rendered, render};
 use crate::text::tokenizer::{EncodeOptions, GgufVocab, Tokenizer};
 
@@ -23,6 +26,7 @@ pub struct ChatModel {
     tokenizer: Tokenizer,
     template: Option<String>,
     context_length: usize,
+    guide: OnceLock<Result<Guide, TextError>>,
 }
 
 /// A chat model's KV cache on the device.
@@ -71,6 +75,7 @@ impl ChatModel {
             tokenizer,
             template,
             context_length,
+            guide: OnceLock::new(),
         })
     }
 
@@ -82,6 +87,15 @@ impl ChatModel {
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Its vocabulary for grammars, made ready the first time.
+    ///
+    /// # Errors
+    /// If the vocabulary cannot be used for grammars.
+    pub fn guide(&self) -> Result<&Guide, TextError> {
+        let guide = self.guide.get_or_init(|| Guide::new(&self.tokenizer));
+        guide.as_ref().map_err(Clone::clone)
     }
 
     /// Tokens that a conversation may have.
@@ -113,6 +127,15 @@ impl ChatModel {
             sequences: 1,
             pages_per_sequence: self.pages_per_sequence(),
             pages: self.kv_shape().pages,
+        }
+    }
+
+    /// Sizes of a plan for one token of each of `streams` answers.
+    pub fn shape_of_streams(&self, streams: usize) -> LlamaShape {
+        LlamaShape {
+            outputs: streams,
+            sequences: streams,
+            ..self.shape(streams)
         }
     }
 

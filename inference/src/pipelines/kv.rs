@@ -83,22 +83,11 @@ impl PrefixCache {
     /// If there is no page for the copy.
     pub fn begin(&mut self, prompt: &[u32]) -> Result<(Sequence, Option<PageCopy>), PoolFull> {
         self.clock += 1;
-        let most = prompt.len().saturating_sub(1);
-        let shared = |kept: &Kept| {
-            let common = kept
-                .sequence
-                .tokens
-                .iter()
-                .zip(prompt)
-                .take_while(|(a, b)| a == b)
-                .count();
-            common.min(most)
-        };
         let Some((index, common)) = self
             .kept
             .iter()
             .enumerate()
-            .map(|(index, kept)| (index, shared(kept)))
+            .map(|(index, kept)| (index, common(&kept.sequence.tokens, prompt)))
             .max_by_key(|&(_, n)| n)
         else {
             return Ok((Sequence::default(), None));
@@ -136,6 +125,12 @@ impl PrefixCache {
             },
             copy,
         ))
+    }
+
+    /// How many of a prompt's tokens [`Self::begin`] would find.
+    pub fn cached(&self, prompt: &[u32]) -> usize {
+        let common = |kept: &Kept| common(&kept.sequence.tokens, prompt);
+        self.kept.iter().map(common).max().unwrap_or(0)
     }
 
     /// Makes room for more tokens and returns the slots to write them to, in order.
@@ -176,6 +171,21 @@ impl PrefixCache {
         {
             self.unreference(page);
         }
+    }
+
+    /// Lets others begin with a sequence that is still being written: what it holds now stays as it is, whatever is written behind it.
+    pub fn share(&mut self, sequence: &Sequence) {
+        let known = |kept: &Kept| kept.sequence.tokens.starts_with(&sequence.tokens);
+        if sequence.is_empty() || self.kept.iter().any(known) {
+            return;
+        }
+        for &page in &sequence.pages {
+            self.references[page as usize] += 1;
+        }
+        self.keep(Sequence {
+            tokens: sequence.tokens.clone(),
+            pages: sequence.pages.clone(),
+        });
     }
 
     /// Keeps a sequence for later prompts. Kept sequences that are a beginning of it are no longer needed.
@@ -233,6 +243,13 @@ impl PrefixCache {
     }
 }
 
+/// Tokens at the beginning of a prompt that need not be computed: never all of them, since the logits after the last one are wanted.
+fn common(tokens: &[u32], prompt: &[u32]) -> usize {
+    let most = prompt.len().saturating_sub(1);
+    let same = tokens.iter().zip(prompt).take_while(|(a, b)| a == b);
+    same.count().min(most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +289,26 @@ mod tests {
         // The first sequence is a beginning of the second and is no longer kept by itself.
         assert_eq!(cache.kept.len(), 1);
         assert_eq!(used(&cache), 3);
+    }
+
+    #[test]
+    fn a_sequence_that_is_being_written_is_shared_and_stays_as_it_was() {
+        let mut cache = PrefixCache::new(8);
+        let prompt = tokens(0..100);
+        let (mut first, _) = cache.begin(&prompt).unwrap();
+        cache.extend(&mut first, &prompt).unwrap();
+        cache.share(&first);
+        cache.share(&first);
+        assert_eq!(cache.kept.len(), 1);
+        cache.extend(&mut first, &tokens(500..560)).unwrap();
+        let (second, copy) = cache.begin(&prompt).unwrap();
+        assert_eq!(second.len(), 99);
+        assert_eq!(second.pages()[0], first.pages()[0]);
+        assert_eq!(copy.unwrap().from, first.pages()[1]);
+        cache.release(second);
+        // The finished one takes the place of what was shared of it.
+        cache.keep(first);
+        assert_eq!((cache.kept.len(), used(&cache)), (1, 3));
     }
 
     #[test]

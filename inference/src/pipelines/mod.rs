@@ -14,6 +14,7 @@ mod prompt;
 mod raster;
 mod store;
 
+pub use chat::{ChatJob, DistributionJob, MOST_STREAMS, count_tokens, decode_together, measure};
 pub use chat_model::ChatModel;
 pub use error::JobError;
 pub use image_model::ImageModel;
@@ -77,6 +78,11 @@ pub trait Pipeline: Send {
 
     /// The device was replaced; what was kept on it is gone.
     fn device_lost(&mut self) {}
+
+    /// The answer of a chat, which may advance together with others.
+    fn as_answer(&mut self) -> Option<&mut ChatJob> {
+        None
+    }
 
     /// Gives back what the job holds in the store.
     fn release(&mut self, _store: &mut ModelStore) {}

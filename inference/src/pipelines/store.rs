@@ -35,6 +35,8 @@ pub enum PlanKey {
     EncodePicture(usize, usize),
     /// Decoder of a chat model: rows.
     Language(usize),
+    /// The same for one token of each of so many answers.
+    Streams(usize),
 }
 
 impl PlanKey {

@@ -140,6 +140,19 @@ pub enum TextError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// Grammar and settings leave no token to choose.
+    #[error(
+        "the grammar allows no token here that the model can write; use another grammar, or a model with a larger vocabulary"
+    )]
+    NothingAllowed,
+    /// A grammar that cannot be used or followed.
+    #[error("the {kind} cannot be used: {cause}")]
+    Grammar {
+        /// Of which kind it is.
+        kind: &'static str,
+        /// Where and what the fault is.
+        cause: String,
+    },
     /// A step of sampling is in its order twice.
     #[error("the sampling step {stage} is in the order twice; name each step once")]
     SamplingOrder {

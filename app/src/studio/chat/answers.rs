@@ -104,14 +104,13 @@ impl Chat {
         let settings = &talk.conversation;
         let model = self.model_of(settings, house)?.model.clone()?;
         let seed = talk.tree.get(message)?.info.as_ref()?.seed;
+        let prompt = ChatPrompt::Messages(talk.tree.prompt(&settings.system, message));
         Some(ChatRequest {
-            model,
-            prompt: ChatPrompt::Messages(talk.tree.prompt(&settings.system, message)),
             sampling: settings.sampling.clone(),
             seed,
             max_tokens: settings.max_tokens,
             time: now() / 1000,
-            stop: Vec::new(),
+            ..ChatRequest::new(model, prompt)
         })
     }
 
@@ -409,6 +408,7 @@ fn end_of(outcome: &Outcome, whole: MessageState) -> Option<End> {
         context_length,
         first_token_seconds,
         decode_seconds,
+        ..
     } = outcome
     else {
         return None;

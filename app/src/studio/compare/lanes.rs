@@ -143,13 +143,11 @@ impl Lane {
         }
         messages.push(ChatMessage::new("user", message));
         Ok(ChatRequest {
-            model: name,
-            prompt: ChatPrompt::Messages(messages),
             sampling,
             seed: self.seed.unwrap_or_else(crate::cli::new_seed),
             max_tokens: self.max_tokens.or(own.max_tokens).unwrap_or(MAX_TOKENS),
             time: now() / 1000,
-            stop: Vec::new(),
+            ..ChatRequest::new(name, ChatPrompt::Messages(messages))
         })
     }
 

@@ -4,21 +4,42 @@
 //! top-p, min-p, XTC, temperature, draw. By default filters therefore look at the model's own distribution (after the penalties), and temperature acts on what
 //! they left. What is reported beside the token, its probability and the best alternatives, is the model's softmax at temperature 1 before all of that.
 
+mod chain;
 mod dry;
+mod mask;
 mod params;
 mod pool;
+mod preview;
+#[cfg(test)]
+mod preview_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::TextError;
 use super::rng::TokenRng;
+use chain::{Chain, Left};
 use pool::{Candidate, Pool, Softmax, best_first};
 
+pub use mask::TokenMask;
 pub use params::{BANNED, SamplingParams, SamplingStage};
+pub use preview::{Bar, Distribution, LIKELIEST, LikelyToken, preview};
+
+/// What may take a token out of the choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// The request's grammar does not allow it here.
+    Grammar,
+    /// A logit bias bans it.
+    Bias,
+    /// A step of the chain.
+    Stage(SamplingStage),
+    /// It is not the best, and only the best is taken: greedy, or temperature 0.
+    Best,
+}
 
 /// A token and what the model itself thought of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -67,20 +88,9 @@ impl TokenSampler {
     #[must_use]
     pub fn with_texts<'a>(mut self, texts: impl Iterator<Item = (u32, &'a [u8])>) -> Self {
         if self.params.dry_multiplier > 0.0 {
-            let breakers: Vec<&[u8]> = self
-                .params
-                .dry_breakers
-                .iter()
-                .map(|text| text.as_bytes())
-                .filter(|text| !text.is_empty())
-                .collect();
-            let breaks = |text: &[u8]| {
-                breakers
-                    .iter()
-                    .any(|breaker| text.windows(breaker.len()).any(|part| part == *breaker))
-            };
+            let breakers = &self.params.dry_breakers;
             self.breakers = texts
-                .filter(|(_, text)| breaks(text))
+                .filter(|(_, text)| ends_sequences(breakers, text))
                 .map(|(id, _)| id)
                 .collect();
         }
@@ -100,21 +110,26 @@ impl TokenSampler {
     /// # Errors
     /// [`TextError::NoLogits`], or [`TextError::LogitsNotFinite`] if no token that is not banned has a logit above minus infinity.
     pub fn sample(&mut self, logits: &[f32], recent: &[u32]) -> Result<Sampled, TextError> {
-        let mut pool = Pool {
+        self.sample_allowed(logits, recent, None)
+    }
+
+    /// As [`Self::sample`], of those tokens alone that are `allowed`. What is reported stays the model's own opinion, on all tokens.
+    ///
+    /// # Errors
+    /// As [`Self::sample`], and [`TextError::NothingAllowed`].
+    pub fn sample_allowed(
+        &mut self,
+        logits: &[f32],
+        recent: &[u32],
+        allowed: Option<&TokenMask>,
+    ) -> Result<Sampled, TextError> {
+        let pool = Pool {
             candidates: candidates(logits)?,
             temperature: 1.0,
         };
         let model = pool.softmax();
         let alternatives = self.alternatives(&pool, &model);
-        let id = if self.params.greedy {
-            pool.best().id
-        } else {
-            self.bias(&mut pool);
-            if pool.candidates.is_empty() {
-                return Err(TextError::LogitsNotFinite);
-            }
-            self.choose(pool, recent)
-        };
+        let id = self.choose(pool, recent, allowed)?;
         let probability = logits
             .get(id as usize)
             .map_or(0.0, |&logit| model.probability(clean(logit)));
@@ -142,129 +157,50 @@ impl TokenSampler {
             .collect()
     }
 
-    fn bias(&self, pool: &mut Pool) {
-        if self.params.logit_bias.is_empty() {
-            return;
-        }
-        let mut biases: HashMap<u32, f32> = HashMap::new();
-        for &(id, bias) in &self.params.logit_bias {
-            *biases.entry(id).or_default() += bias;
-        }
-        pool.candidates
-            .retain(|c| biases.get(&c.id).is_none_or(|bias| *bias > BANNED));
-        for candidate in &mut pool.candidates {
-            if let Some(bias) = biases.get(&candidate.id) {
-                candidate.logit = bounded(candidate.logit + bias);
-            }
-        }
-    }
-
-    fn penalise(&self, pool: &mut Pool, recent: &[u32]) {
-        let params = &self.params;
-        let (penalty, frequency, presence) = (
-            params.repetition_penalty,
-            params.frequency_penalty,
-            params.presence_penalty,
-        );
-        if penalty == 1.0 && frequency == 0.0 && presence == 0.0 {
-            return;
-        }
-        let window = &recent[recent.len() - recent.len().min(params.repetition_window)..];
-        let mut seen: HashMap<u32, u32> = HashMap::new();
-        for id in window {
-            *seen.entry(*id).or_default() += 1;
-        }
-        for candidate in &mut pool.candidates {
-            let Some(&count) = seen.get(&candidate.id) else {
-                continue;
-            };
-            let logit = if candidate.logit > 0.0 {
-                candidate.logit / penalty
-            } else {
-                candidate.logit * penalty
-            };
-            candidate.logit = bounded(logit - count as f32 * frequency - presence);
-        }
-    }
-
-    fn discourage_repetitions(&self, pool: &mut Pool, recent: &[u32]) {
-        let params = &self.params;
-        if params.dry_multiplier == 0.0 {
-            return;
-        }
-        let window = match params.dry_window {
-            0 => recent,
-            window => &recent[recent.len() - recent.len().min(window)..],
+    /// Draws from what the steps leave.
+    fn choose(
+        &mut self,
+        pool: Pool,
+        recent: &[u32],
+        allowed: Option<&TokenMask>,
+    ) -> Result<u32, TextError> {
+        let Self {
+            params,
+            rng,
+            breakers,
+        } = self;
+        let chain = Chain {
+            params,
+            breaks: &|id| breakers.contains(&id),
+            allowed,
         };
-        let breaks = |id| self.breakers.contains(&id);
-        let found = dry::repetitions(window, params.dry_allowed_length, breaks);
-        for candidate in &mut pool.candidates {
-            if let Some(length) = found.get(&candidate.id) {
-                let beyond = (length - params.dry_allowed_length) as f32;
-                let penalty = params.dry_multiplier * params.dry_base.powf(beyond);
-                candidate.logit = bounded(candidate.logit - penalty);
-            }
-        }
-    }
-
-    fn choose(&mut self, mut pool: Pool, recent: &[u32]) -> u32 {
-        let still = self.params.temperature == 0.0
-            && self.params.order.contains(&SamplingStage::Temperature);
-        for stage in self.params.order.clone() {
-            let params = &self.params;
-            match stage {
-                SamplingStage::Penalties => self.penalise(&mut pool, recent),
-                SamplingStage::Dry => self.discourage_repetitions(&mut pool, recent),
-                SamplingStage::TopNSigma if params.top_n_sigma > 0.0 => {
-                    pool.keep_sigmas(f64::from(params.top_n_sigma));
-                }
-                SamplingStage::TopK if params.top_k > 0 && params.top_k < pool.candidates.len() => {
-                    pool.keep_best(params.top_k);
-                }
-                SamplingStage::Typical if params.typical_p < 1.0 => {
-                    pool.keep_typical(f64::from(params.typical_p));
-                }
-                SamplingStage::TopP if params.top_p < 1.0 => {
-                    pool.keep_top_p(f64::from(params.top_p));
-                }
-                SamplingStage::MinP if params.min_p > 0.0 => {
-                    pool.keep_min_p(f64::from(params.min_p));
-                }
-                // Above a half there cannot be two top choices.
-                SamplingStage::Xtc
-                    if !still && params.xtc_probability > 0.0 && params.xtc_threshold <= 0.5 =>
-                {
-                    let (probability, threshold) = (params.xtc_probability, params.xtc_threshold);
-                    if self.rng.unit_f64() < f64::from(probability) {
-                        pool.exclude_top_choices(f64::from(threshold));
-                    }
-                }
-                SamplingStage::Temperature if still => {
-                    return pool.best().id;
-                }
-                SamplingStage::Temperature => pool.temperature = f64::from(params.temperature),
-                // Switched off.
-                SamplingStage::TopNSigma
-                | SamplingStage::TopK
-                | SamplingStage::Typical
-                | SamplingStage::TopP
-                | SamplingStage::MinP
-                | SamplingStage::Xtc => {}
-            }
-        }
+        let mut exclude = |probability: f32| rng.unit_f64() < f64::from(probability);
+        let mut pool = match chain.run(pool, recent, &mut exclude, &mut |_, _| {})? {
+            Left::Draw(pool) => pool,
+            Left::Best(best) => return Ok(best.id),
+        };
         // A fixed order makes the draw independent of how the filters left the list.
         pool.candidates.sort_unstable_by(best_first);
         let softmax = pool.softmax();
-        let mut left = self.rng.unit_f64() * softmax.total();
+        let mut left = rng.unit_f64() * softmax.total();
         for candidate in &pool.candidates {
             left -= softmax.weight(candidate.logit);
             if left < 0.0 {
-                return candidate.id;
+                return Ok(candidate.id);
             }
         }
         // Rounding may leave a crumb after the last weight; the best token has weight 1 and is never wrong.
-        pool.best().id
+        Ok(pool.best().id)
     }
+}
+
+/// Whether a token with this text ends the sequences that DRY looks at.
+fn ends_sequences(breakers: &[String], text: &[u8]) -> bool {
+    breakers
+        .iter()
+        .map(|breaker| breaker.as_bytes())
+        .filter(|breaker| !breaker.is_empty())
+        .any(|breaker| text.windows(breaker.len()).any(|part| part == breaker))
 }
 
 /// Infinities become the largest numbers, so that differences stay numbers.

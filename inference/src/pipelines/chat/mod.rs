@@ -1,5 +1,12 @@
 //! Chat: a conversation to tokens, tokens through the decoder, one chosen token at a time back to text.
 
+mod ask;
+mod batch;
+mod prompt;
+
+pub use ask::{DistributionJob, count_tokens, measure};
+pub use batch::{MOST_STREAMS, decode_together};
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,13 +15,13 @@ use super::error::JobError;
 use super::kv::Sequence;
 use super::store::PlanKey;
 use super::{Context, ModelStore, Pipeline, Progress};
-use crate::engine::{
-    Alternative, ChatPrompt, ChatRequest, Event, FinishReason, Outcome, TokenEvent,
-};
+use crate::engine::{Alternative, ChatRequest, Event, FinishReason, Outcome, Overflow, TokenEvent};
 use crate::graph::{HostTensor, NO_SLOT, StateId};
+use crate::text::grammar::GrammarState;
 use crate::text::sampling::{Sampled, TokenSampler};
 use crate::text::stop::StopMatcher;
 use crate::text::tokenizer::StreamDecoder;
+use prompt::Prompt;
 
 /// Rows that plans are made for: one token, short and long pieces of a prompt. A piece is filled up to the next.
 const ROWS: [usize; 4] = [1, 16, 64, 256];
@@ -30,6 +37,11 @@ pub struct ChatJob {
     /// What of `tokens` is in the cache, and in which cache.
     sequence: Option<(StateId, Sequence)>,
     sampler: Option<TokenSampler>,
+    grammar: Option<GrammarState>,
+    /// Tokens left out of the prompt.
+    dropped: usize,
+    /// Tokens given up while writing.
+    shifted: usize,
     decoder: StreamDecoder,
     stops: StopMatcher,
     text: String,
@@ -50,6 +62,9 @@ impl ChatJob {
             cached_tokens: None,
             sequence: None,
             sampler: None,
+            grammar: None,
+            dropped: 0,
+            shifted: 0,
             decoder: StreamDecoder::new(),
             stops,
             text: String::new(),
@@ -79,38 +94,87 @@ impl ChatJob {
         Ok(model)
     }
 
-    /// Checks the request and puts the prompt into tokens.
-    fn begin(
-        &mut self,
-        context: &mut Context<'_>,
-        model: &ChatModel,
-    ) -> Result<TokenSampler, JobError> {
+    /// Checks the request and puts the prompt into tokens, the first time.
+    fn begin(&mut self, context: &mut Context<'_>, model: &ChatModel) -> Result<(), JobError> {
+        if self.sampler.is_some() {
+            return Ok(());
+        }
         let tokenizer = model.tokenizer();
         let texts = (0..tokenizer.vocab_len() as u32).map(|id| (id, tokenizer.piece(id)));
         let sampler =
             TokenSampler::new(self.request.sampling.clone(), self.request.seed)?.with_texts(texts);
-        let (tokens, warning) = match &self.request.prompt {
-            ChatPrompt::Messages(messages) => model.encode_messages(messages, self.request.time)?,
-            ChatPrompt::Raw(text) => (model.encode_raw(text)?, None),
-        };
-        if let Some(warning) = warning {
+        if let Some(grammar) = &self.request.grammar {
+            self.grammar = Some(model.guide()?.follow(grammar)?);
+        }
+        let prompt = Prompt::new(model, &self.request)?;
+        if let Some(warning) = prompt.warning {
             context.warn(warning);
         }
-        if tokens.is_empty() {
-            return Err(JobError::Request(
-                "there is no text to answer or to continue".into(),
-            ));
-        }
-        if tokens.len() >= model.context_length() {
+        if prompt.tokens.len() >= model.context_length() {
             return Err(JobError::ContextFull {
                 model: self.request.model.name.clone(),
-                tokens: tokens.len(),
+                tokens: prompt.tokens.len(),
                 context: model.context_length(),
             });
         }
-        self.prompt_tokens = tokens.len();
-        self.tokens = tokens;
-        Ok(sampler)
+        self.prompt_tokens = prompt.tokens.len();
+        self.dropped = prompt.dropped;
+        self.tokens = prompt.tokens;
+        self.sampler = Some(sampler);
+        Ok(())
+    }
+
+    /// Makes room in a full context: half of the tokens after the kept beginning are given up, the oldest ones, and the others are computed anew where
+    /// they stand now. So they mean what they would in a shorter conversation; that costs one token of prompt for each token written. Returns whether
+    /// there was anything to give up.
+    fn shift(&mut self, context: &mut Context<'_>, model: &ChatModel) -> Result<bool, JobError> {
+        let head = prompt::head(model, &self.request, &self.tokens)?;
+        let drop = (self.tokens.len() - head) / 2;
+        if drop == 0 {
+            return Ok(false);
+        }
+        self.give_back(context.store);
+        self.tokens.drain(head..head + drop);
+        self.shifted += drop;
+        Ok(true)
+    }
+
+    /// Leaves what was computed in the cache.
+    fn give_back(&mut self, store: &mut ModelStore) {
+        let Some((state, sequence)) = self.sequence.take() else {
+            return;
+        };
+        if let Some(chat) = store.existing_chat_state(&self.request.model.name)
+            && chat.state == state
+        {
+            chat.cache.keep(sequence);
+        }
+    }
+
+    /// Computes a piece; gives the logits after the last token once all are computed. Rows of the table beyond the vocabulary are padding of the file,
+    /// not tokens, and are left out.
+    fn logits(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ChatModel,
+    ) -> Result<Option<Vec<f32>>, JobError> {
+        let mut logits = self.compute(context, model)?;
+        let computed = self
+            .sequence
+            .as_ref()
+            .map_or(0, |(_, sequence)| sequence.len());
+        if logits.is_empty() || computed < self.tokens.len() {
+            return Ok(None);
+        }
+        if let Some((state, sequence)) = &self.sequence
+            && self.written == 0
+            && let Some(chat) = context.store.existing_chat_state(&self.request.model.name)
+            && chat.state == *state
+        {
+            chat.cache.share(sequence);
+        }
+        logits.truncate(model.tokenizer().vocab_len());
+        Ok(Some(logits))
     }
 
     /// Makes sure that there is a sequence in the model's present cache; copies a shared page if need be.
@@ -260,6 +324,8 @@ impl ChatJob {
             prompt_tokens: self.prompt_tokens as u32,
             cached_tokens: self.cached_tokens.unwrap_or(0) as u32,
             tokens: self.written,
+            dropped_tokens: (self.dropped + self.shifted) as u32,
+            context_used: self.tokens.len() as u32,
             context_length: model.context_length() as u32,
             first_token_seconds: seconds(self.started, self.first_token.unwrap_or(now)),
             decode_seconds: seconds(self.first_token, now),
@@ -271,9 +337,7 @@ impl Pipeline for ChatJob {
     fn step(&mut self, context: &mut Context<'_>) -> Result<Progress, JobError> {
         self.started.get_or_insert_with(Instant::now);
         let model = self.model(context)?;
-        if self.sampler.is_none() {
-            self.sampler = Some(self.begin(context, &model)?);
-        }
+        self.begin(context, &model)?;
         if self.written >= self.request.max_tokens {
             return Ok(Progress::Finished(self.finish(
                 context,
@@ -281,50 +345,19 @@ impl Pipeline for ChatJob {
                 FinishReason::Length,
             )));
         }
-        if self.tokens.len() >= model.context_length() {
+        if self.tokens.len() >= model.context_length()
+            && !(self.request.overflow == Overflow::Shift && self.shift(context, &model)?)
+        {
             return Ok(Progress::Finished(self.finish(
                 context,
                 &model,
                 FinishReason::ContextFull,
             )));
         }
-        let logits = self.compute(context, &model)?;
-        let computed = self
-            .sequence
-            .as_ref()
-            .map_or(0, |(_, sequence)| sequence.len());
-        if logits.is_empty() || computed < self.tokens.len() {
-            return Ok(Progress::Working);
-        }
-        // Rows of the table beyond the vocabulary are padding of the file, not tokens.
-        let logits = &logits[..model.tokenizer().vocab_len().min(logits.len())];
-        let Some(sampler) = &mut self.sampler else {
+        let Some(logits) = self.logits(context, &model)? else {
             return Ok(Progress::Working);
         };
-        let sampled = sampler.sample(logits, &self.tokens)?;
-        self.first_token.get_or_insert_with(Instant::now);
-        if model.tokenizer().is_end(sampled.id) {
-            return Ok(Progress::Finished(self.finish(
-                context,
-                &model,
-                FinishReason::End,
-            )));
-        }
-        self.tokens.push(sampled.id);
-        self.written += 1;
-        let (event, stopped) = self.token_event(&model, &sampled);
-        context.emit(Event::Tokens {
-            job: context.job,
-            tokens: vec![event],
-        });
-        if stopped {
-            return Ok(Progress::Finished(self.finish(
-                context,
-                &model,
-                FinishReason::Stop,
-            )));
-        }
-        Ok(Progress::Working)
+        self.choose(context, &model, &logits)
     }
 
     fn partial(&mut self, context: &mut Context<'_>) -> Option<Outcome> {
@@ -336,15 +369,52 @@ impl Pipeline for ChatJob {
         self.sequence = None;
     }
 
+    fn as_answer(&mut self) -> Option<&mut ChatJob> {
+        Some(self)
+    }
+
     fn release(&mut self, store: &mut ModelStore) {
-        let Some((state, sequence)) = self.sequence.take() else {
-            return;
+        self.give_back(store);
+    }
+}
+
+impl ChatJob {
+    /// Chooses the next token and tells it.
+    fn choose(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ChatModel,
+        logits: &[f32],
+    ) -> Result<Progress, JobError> {
+        let Some(sampler) = &mut self.sampler else {
+            return Ok(Progress::Working);
         };
-        if let Some(chat) = store.existing_chat_state(&self.request.model.name)
-            && chat.state == state
-        {
-            chat.cache.keep(sequence);
+        let allowed = self.grammar.as_mut().map(GrammarState::mask).transpose()?;
+        let sampled = sampler.sample_allowed(logits, &self.tokens, allowed.as_ref())?;
+        self.first_token.get_or_insert_with(Instant::now);
+        if model.tokenizer().is_end(sampled.id) {
+            return Ok(Progress::Finished(self.finish(
+                context,
+                model,
+                FinishReason::End,
+            )));
         }
+        if let Some(grammar) = &mut self.grammar {
+            grammar.take(sampled.id)?;
+        }
+        self.tokens.push(sampled.id);
+        self.written += 1;
+        let (event, stopped) = self.token_event(model, &sampled);
+        context.emit(Event::Tokens {
+            job: context.job,
+            tokens: vec![event],
+        });
+        let reason = match &self.grammar {
+            _ if stopped => FinishReason::Stop,
+            Some(grammar) if grammar.is_complete() => FinishReason::End,
+            _ => return Ok(Progress::Working),
+        };
+        Ok(Progress::Finished(self.finish(context, model, reason)))
     }
 }
 
@@ -386,5 +456,51 @@ fn inputs(
             "output_rows",
             HostTensor::u32([1], vec![piece.len() as u32 - 1]),
         ),
+    ]
+}
+
+/// What a stream gives to a run of several.
+struct Part {
+    /// The job's place among those that were given.
+    index: usize,
+    /// Where the token stands.
+    position: usize,
+    token: u32,
+    /// Where its keys and values go.
+    slot: u32,
+}
+
+/// The inputs of a plan for one token of each of several answers, and their tables of pages; rows beyond them are padding.
+fn stream_inputs<'a>(
+    parts: &[Part],
+    tables: impl Iterator<Item = &'a [u32]>,
+    streams: usize,
+    pages_per_sequence: usize,
+) -> [(&'static str, HostTensor); 6] {
+    let padded = |mut values: Vec<u32>, fill: u32| {
+        values.resize(streams, fill);
+        HostTensor::u32([streams], values)
+    };
+    let column = |value: fn(&Part) -> u32| parts.iter().map(value).collect();
+    let rows = || (0..parts.len() as u32).collect();
+    let mut all = Vec::with_capacity(streams * pages_per_sequence);
+    for (row, pages) in tables.enumerate() {
+        all.extend_from_slice(pages);
+        all.resize((row + 1) * pages_per_sequence, 0);
+    }
+    all.resize(streams * pages_per_sequence, 0);
+    [
+        ("ids", padded(column(|part| part.token), 0)),
+        (
+            "positions",
+            padded(column(|part| part.position as u32), NO_SLOT),
+        ),
+        ("write_slots", padded(column(|part| part.slot), NO_SLOT)),
+        ("sequences", padded(rows(), 0)),
+        (
+            "block_tables",
+            HostTensor::u32([streams, pages_per_sequence], all),
+        ),
+        ("output_rows", padded(rows(), 0)),
     ]
 }

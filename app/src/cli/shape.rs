@@ -1,0 +1,69 @@
+//! Options of `chat` and `complete` that say what an answer looks like and what becomes of a conversation that is too long.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use diptych_inference::engine::Overflow;
+use diptych_inference::text::grammar::Grammar;
+
+use super::error::{CliError, Result};
+
+/// Longest file of a schema or grammar, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// What an answer looks like.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ShapeArgs {
+    /// The answer is JSON by the JSON schema in this file
+    #[arg(long, value_name = "FILE", group = "shape")]
+    pub schema: Option<PathBuf>,
+    /// The whole answer matches this regular expression
+    #[arg(long, value_name = "TEXT", group = "shape", allow_hyphen_values = true)]
+    pub regex: Option<String>,
+    /// The answer is what the grammar in this file describes, in Lark's notation, from 'start'
+    #[arg(long, value_name = "FILE", group = "shape")]
+    pub grammar: Option<PathBuf>,
+    /// When the context is full, leave out what is oldest after the system message, rather than to stop
+    #[arg(long)]
+    pub shift: bool,
+}
+
+impl ShapeArgs {
+    /// What the answer must look like; checked, so that a fault is told before a model is loaded.
+    ///
+    /// # Errors
+    /// Files that cannot be read, and faults of the grammar with their place.
+    pub fn grammar(&self) -> Result<Option<Grammar>> {
+        let (grammar, of) = match (&self.schema, &self.regex, &self.grammar) {
+            (Some(path), ..) => (Grammar::JsonSchema(read(path)?), Some(path)),
+            (_, Some(regex), _) => (Grammar::Regex(regex.clone()), None),
+            (.., Some(path)) => (Grammar::Lark(read(path)?), Some(path)),
+            (None, None, None) => return Ok(None),
+        };
+        grammar.check().map_err(|error| match of {
+            Some(path) => CliError::Failed(format!("{}: {error}", path.display())),
+            None => CliError::Usage(error.to_string()),
+        })?;
+        Ok(Some(grammar))
+    }
+
+    /// What becomes of a conversation that is too long.
+    pub fn overflow(&self) -> Overflow {
+        match self.shift {
+            true => Overflow::Shift,
+            false => Overflow::Stop,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    super::client::check_readable(path)?;
+    let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    if bytes > LONGEST {
+        return Err(CliError::Failed(format!(
+            "{}: it has {bytes} bytes; a schema or grammar has at most {LONGEST}",
+            path.display()
+        )));
+    }
+    std::fs::read_to_string(path).map_err(|error| CliError::at(path, "read", error))
+}

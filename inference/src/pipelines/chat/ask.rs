@@ -1,0 +1,89 @@
+//! Questions about a chat request that are answered without writing: its tokens, and the distribution of the first one.
+
+use super::ChatJob;
+use super::prompt::Prompt;
+use crate::engine::{ChatRequest, Ledger, ModelRef};
+use crate::pipelines::{Context, JobError, ModelStore};
+use crate::text::sampling::Distribution;
+use crate::text::tokenizer::EncodeOptions;
+
+/// What a request's prompt would cost. The model's file is opened if it is not; nothing is computed.
+///
+/// # Errors
+/// If the model cannot be used, or from its template.
+pub fn measure(store: &mut ModelStore, request: &ChatRequest) -> Result<Ledger, JobError> {
+    let model = store.chat_model(&request.model, &mut |_| {})?;
+    let prompt = Prompt::new(&model, request)?;
+    let context = model.context_length();
+    let cached = store
+        .existing_chat_state(&request.model.name)
+        .map_or(0, |chat| chat.cache.cached(&prompt.tokens));
+    let tokens = prompt.tokens.len();
+    let free = context.saturating_sub(tokens);
+    Ok(Ledger {
+        tokens: tokens as u32,
+        cached: cached as u32,
+        new: (tokens - cached) as u32,
+        dropped: prompt.dropped as u32,
+        context_length: context as u32,
+        reserved: request.max_tokens.min(free as u32),
+    })
+}
+
+/// Tokens of a text as a part of a message.
+///
+/// # Errors
+/// If the model cannot be used, or the text is too long.
+pub fn count_tokens(store: &mut ModelStore, model: &ModelRef, text: &str) -> Result<u32, JobError> {
+    let model = store.chat_model(model, &mut |_| {})?;
+    let ids = model.tokenizer().encode(text, EncodeOptions::default())?;
+    Ok(ids.len() as u32)
+}
+
+/// What a model thinks of the first token of an answer: a job that computes a prompt and writes nothing.
+pub struct DistributionJob(ChatJob);
+
+impl DistributionJob {
+    /// A job at its start.
+    #[must_use]
+    pub fn new(request: ChatRequest) -> Self {
+        Self(ChatJob::new(request))
+    }
+
+    /// Computes the next piece of the prompt; after the last one the distribution.
+    ///
+    /// # Errors
+    /// As a chat would fail. After [`crate::graph::ExecError::DeviceLost`] it can be tried again.
+    pub fn step(&mut self, context: &mut Context<'_>) -> Result<Option<Distribution>, JobError> {
+        let job = &mut self.0;
+        let model = job.model(context)?;
+        job.begin(context, &model)?;
+        let Some(logits) = job.logits(context, &model)? else {
+            return Ok(None);
+        };
+        let allowed = job
+            .grammar
+            .as_mut()
+            .map(|grammar| grammar.mask())
+            .transpose()?;
+        let tokenizer = model.tokenizer();
+        let distribution = Distribution::new(
+            logits,
+            job.tokens.clone(),
+            allowed,
+            |id| tokenizer.piece_text(id).unwrap_or_default().to_owned(),
+            |id| tokenizer.piece(id),
+        )?;
+        Ok(Some(distribution))
+    }
+
+    /// The device was replaced.
+    pub fn device_lost(&mut self) {
+        self.0.sequence = None;
+    }
+
+    /// Leaves what was computed in the cache.
+    pub fn release(&mut self, store: &mut ModelStore) {
+        self.0.give_back(store);
+    }
+}
