@@ -1,7 +1,13 @@
 //! Chat, driven as a person would, with the built-in model.
 
+#[path = "chat/confidence.rs"]
+mod confidence;
 #[path = "chat/pictures.rs"]
 mod pictures;
+#[path = "chat/speed.rs"]
+mod speed;
+#[path = "chat/transfer.rs"]
+mod transfer;
 
 use std::path::Path;
 
@@ -123,6 +129,7 @@ fn keep(data: &Path, title: &str, texts: &[(Role, &str, MessageState)]) -> Resul
             parent,
             role,
             text: text.to_owned(),
+            attachments: Vec::new(),
             state,
             info: (role == Role::Assistant).then(|| AnswerInfo {
                 model: Some(ModelRef::named("muse")),

@@ -303,6 +303,13 @@ fn lanes_answer_side_by_side() {
             "{lane:?}"
         );
     }
+    // Where the second leaves the first is marked and said.
+    let differ = lanes.lanes[0].answer != lanes.lanes[1].answer;
+    assert_eq!(lanes.differences()[1].is_some(), differ);
+    assert_eq!(
+        bench.has("lane 1 from token") || bench.has("lane 1 goes on"),
+        differ
+    );
     bench.click("Use as prompt in Create: lane 1");
     bench.step();
     let studio = bench.harness.state().studio();

@@ -498,6 +498,50 @@ fn a_later_turn_takes_the_earlier_one_from_the_cache() {
 }
 
 #[test]
+fn an_answer_that_is_begun_is_gone_on_with() {
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    let model = muse(&mut client);
+    let question = ChatMessage::new("user", "Expand this prompt: a red fox");
+    let whole = ChatRequest {
+        max_tokens: 64,
+        ..chat(&model, vec![question.clone()])
+    };
+    let first = client.events.len();
+    let text = answer(&mut client, whole.clone()).text;
+    let mut begun = String::new();
+    let mut others = Vec::new();
+    for event in &client.events[first..] {
+        if let Event::Tokens { tokens, .. } = event {
+            for token in tokens {
+                if others.len() < 3 {
+                    begun.push_str(&token.text);
+                    others.push(token.alternatives.clone());
+                }
+            }
+        }
+    }
+    assert!(text.starts_with(&begun) && text.len() > begun.len());
+    // Its best alternative is what a greedy model has chosen, with the very text.
+    let best: String = others.iter().map(|all| all[0].text.as_str()).collect();
+    assert_eq!(best, begun);
+    let go_on = |begun: &str| ChatRequest {
+        prompt: ChatPrompt::Messages(vec![question.clone(), ChatMessage::new("assistant", begun)]),
+        ..whole.clone()
+    };
+    let rest = answer(&mut client, go_on(&begun));
+    assert_eq!(format!("{begun}{}", rest.text), text);
+    assert!(
+        rest.cached > 8,
+        "the prompt and its beginning are in the cache"
+    );
+    // Other words lead elsewhere.
+    let other = &others[0][1];
+    assert!(!other.ends && !other.text.is_empty(), "{other:?}");
+    let fork = answer(&mut client, go_on(&other.text));
+    assert_ne!(format!("{}{}", other.text, fork.text), text);
+}
+
+#[test]
 fn both_executors_chat_alike() {
     let texts = [DeviceChoice::Cpu, DeviceChoice::Gpu].map(|device| {
         let mut client = Client::start(device).unwrap();

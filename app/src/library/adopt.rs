@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::error::Result;
 use super::pictures::PictureQuery;
 use super::records::{
-    Conversation, ConversationId, GridRecord, MessageId, MessageState, PictureRecord, SessionId,
-    TaskRecord, TaskState, now,
+    ChatPreset, Conversation, ConversationId, GridRecord, MessageId, MessageState, PictureRecord,
+    SessionId, TaskRecord, TaskState, now,
 };
 use super::{Library, sessions};
 
@@ -35,6 +35,8 @@ pub struct Restored {
     pub conversations: Vec<Conversation>,
     /// All grids, the one changed last first.
     pub grids: Vec<GridRecord>,
+    /// Presets of chat, by name.
+    pub presets: Vec<ChatPreset>,
     /// The newest 500 pictures that are not thrown away.
     pub pictures: Vec<PictureRecord>,
     /// What the person is to be told, such as that a damaged index was set aside.
@@ -137,6 +139,11 @@ impl Library {
             library.adopt_drafts(&sessions)?;
             library.adopt_tasks()?;
             let interrupted = library.stop_messages(&sessions)?;
+            // Another window may still take the deletion of a message back.
+            let alone = |session: &Session| !session.alive || session.id == library.session;
+            if sessions.iter().all(alone) {
+                library.forget_tokens()?;
+            }
             for session in sessions.iter().filter(|session| !session.alive) {
                 library.forget_empty(session.id)?;
             }
@@ -169,6 +176,7 @@ impl Library {
             settings: self.settings()?,
             conversations: self.conversations()?,
             grids: self.grids()?,
+            presets: self.presets()?,
             pictures: self.pictures(&PictureQuery {
                 limit: PICTURES_AT_START,
                 ..PictureQuery::default()

@@ -62,6 +62,7 @@ impl Library {
         // The text has a column of its own.
         let bare = Message {
             text: String::new(),
+            attachments: message.attachments.clone(),
             info: message.info.clone(),
             ..*message
         };

@@ -22,6 +22,8 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod time;
+mod tokens;
+pub mod trace;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -73,6 +73,8 @@ ids! {
     GridId,
     /// A job, from before it is queued until its result is kept.
     TaskId,
+    /// Settings of a conversation under a name.
+    PresetId,
     /// One run of the program.
     SessionId,
 }
@@ -121,6 +123,9 @@ pub struct Conversation {
     pub max_tokens: u32,
     /// Seed of the answers; `None` is a new one each time.
     pub seed: Option<u64>,
+    /// Whether old messages drop out when the model's context is full.
+    #[serde(default)]
+    pub drop_old: bool,
     /// Whether it stays at the top of the list.
     pub pinned: bool,
     /// When it was begun.
@@ -178,6 +183,35 @@ pub struct AnswerInfo {
     pub reason: Option<FinishReason>,
     /// Why it failed.
     pub failure: Option<String>,
+    /// Bytes at the beginning of the text that it was begun with: another answer went another way there.
+    #[serde(default)]
+    pub given: u32,
+}
+
+/// A text that was given along with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its file's name, without folders.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Settings of a conversation under a name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChatPreset {
+    /// Its number.
+    pub id: PresetId,
+    /// Its name: the person's.
+    pub name: String,
+    /// The model that it is for; `None` is for all.
+    pub model: Option<ModelRef>,
+    /// The system prompt; empty is none.
+    pub system: String,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Most tokens of an answer.
+    pub max_tokens: u32,
 }
 
 /// A message of a conversation. Messages with the same parent are siblings: other wordings of the same turn.
@@ -193,6 +227,9 @@ pub struct Message {
     pub role: Role,
     /// What it says: Markdown.
     pub text: String,
+    /// Texts that were given along with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     /// How far it is.
     pub state: MessageState,
     /// For answers: how they came about.

@@ -9,7 +9,7 @@ use super::Library;
 use super::error::Result;
 
 /// Every table but the index of words, which is made anew; sessions before what belongs to them.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 10] = [
     "sessions",
     "drafts",
     "settings",
@@ -18,6 +18,8 @@ const TABLES: [&str; 8] = [
     "messages",
     "grids",
     "tasks",
+    "message_tokens",
+    "chat_presets",
 ];
 /// More rows than any index has: damage may lead round in circles.
 const MOST_ROWS: usize = 10_000_000;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::error::{LibraryError, Result};
 
 /// Each brings the index one format further; formats are counted from 1. Never change one that was released: add another.
-const MIGRATIONS: &[&str] = &[TABLES, SEARCH];
+const MIGRATIONS: &[&str] = &[TABLES, SEARCH, TOKENS];
 
 /// The latest format.
 pub const LATEST: i64 = MIGRATIONS.len() as i64;
@@ -97,6 +97,19 @@ CREATE VIRTUAL TABLE message_words USING fts5(
     text, content='', contentless_delete=1, tokenize='trigram remove_diacritics 1'
 );
 INSERT INTO message_words (rowid, text) SELECT id, text FROM messages WHERE NOT writing;
+";
+
+/// What was thought of the tokens of answers, apart from the messages: it is large, and seldom looked at. Presets of chat.
+const TOKENS: &str = "
+CREATE TABLE message_tokens (
+    -- That of the message.
+    id INTEGER PRIMARY KEY,
+    tokens BLOB NOT NULL
+) STRICT;
+CREATE TABLE chat_presets (
+    id INTEGER PRIMARY KEY,
+    record TEXT NOT NULL
+) STRICT;
 ";
 
 /// The format of an index; 0 is an empty file.

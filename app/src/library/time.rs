@@ -1,4 +1,4 @@
-//! Times as people and file names have them. All UTC.
+//! Times as people and file names have them: UTC, but where the name says "here".
 
 use super::records::Millis;
 
@@ -45,6 +45,36 @@ pub fn minute(time: Millis) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
+/// By how much the clocks at the person's place are ahead of UTC at a time, in milliseconds.
+fn ahead(time: Millis) -> Millis {
+    use chrono::{Local, Offset as _, TimeZone as _};
+    let seconds = |time: Millis| {
+        let there = Local.timestamp_millis_opt(time).earliest()?;
+        Some(Millis::from(there.offset().fix().local_minus_utc()))
+    };
+    seconds(time).unwrap_or(0) * 1000
+}
+
+/// When the day of a time began at the person's place.
+pub fn midnight_here(time: Millis) -> Millis {
+    midnight(time, ahead)
+}
+
+/// `ahead` tells how far local clocks are ahead at a time.
+fn midnight(time: Millis, ahead: impl Fn(Millis) -> Millis) -> Millis {
+    const DAY: Millis = 86_400_000;
+    let local = time + ahead(time);
+    let day = local.div_euclid(DAY) * DAY;
+    // The clocks may have been changed since.
+    let guess = day - ahead(time);
+    day - ahead(guess)
+}
+
+/// `2026-11-22 07:31` at the person's place.
+pub fn minute_here(time: Millis) -> String {
+    minute(time + ahead(time))
+}
+
 /// `2026-11-22 07:31:50 UTC`, for what is sent to people elsewhere.
 pub fn second(time: Millis) -> String {
     let (year, month, day, hour, minute, second, _) = civil(time);
@@ -66,6 +96,24 @@ pub fn stamp(time: Millis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_begin_at_the_midnight_of_the_place() {
+        const HOUR: Millis = 3_600_000;
+        let day = 20_000 * 24 * HOUR;
+        // West of Greenwich the day of UTC has begun already when it is still evening.
+        assert_eq!(midnight(day + HOUR, |_| -5 * HOUR), day - 19 * HOUR);
+        assert_eq!(midnight(day + HOUR, |_| 2 * HOUR), day - 2 * HOUR);
+        assert_eq!(midnight(day + 23 * HOUR, |_| 2 * HOUR), day + 22 * HOUR);
+        // At three in the morning, local time, the clocks went ahead by an hour.
+        let change = day + HOUR;
+        let ahead = |time| if time < change { 2 * HOUR } else { 3 * HOUR };
+        assert_eq!(midnight(day + 9 * HOUR, ahead), day - 2 * HOUR);
+        assert_eq!(midnight(0, |_| 0), 0);
+        // Whatever zone this machine has, the day began within the last 25 hours.
+        let begun = midnight_here(day + 5);
+        assert!((day + 5 - begun) <= 25 * HOUR && begun <= day + 5);
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {

@@ -4,14 +4,20 @@
 //! into being with its first message: until then only its settings exist.
 
 pub mod answers;
+pub mod attach;
 mod changes;
 mod commands;
 pub mod list;
+pub mod presets;
 pub mod talk;
+pub mod traces;
+pub mod transfer;
 pub mod tree;
 pub mod words;
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diptych_inference::engine::{Event, ModelRef};
@@ -24,17 +30,27 @@ use super::keys::{Chord, Place};
 use super::models::Model;
 use super::queue::TaskHead;
 use crate::library::keeper::LibraryEvent;
-use crate::library::records::{Conversation, ConversationId, MessageId};
+use crate::library::records::{
+    Attachment, ChatPreset, Conversation, ConversationId, MessageId, PresetId,
+};
+use crate::library::trace::Word;
 use crate::library::{Found, Restored};
 use crate::theme::Icon;
 use answers::{Writing, keep_conversation};
+use attach::{AllAttached, Attached};
 use changes::{Change, Changes};
+use presets::Naming;
 use talk::{Loaded, Talk, settings_of};
+use traces::Traces;
+use transfer::Form;
+use transfer::file::Bundle;
 use tree::{Step, Tree};
 
 const DRAFT: &str = "chat";
 /// Before the number of a conversation in the key of its unsent text; see also [`NEW`].
 const COMPOSER: &str = "chat:";
+/// Before it in the key of the files of its unsent text.
+const FILES: &str = "chat-files:";
 /// In place of a number: the text of a conversation that is not begun.
 const NEW: &str = "new";
 /// Settings are given to the library this often while they are being changed.
@@ -66,6 +82,7 @@ struct Kept {
     fresh: Option<Box<Conversation>>,
     settings_open: bool,
     list_open: bool,
+    confidence: bool,
 }
 
 impl Default for Kept {
@@ -75,6 +92,7 @@ impl Default for Kept {
             fresh: None,
             settings_open: false,
             list_open: true,
+            confidence: false,
         }
     }
 }
@@ -89,6 +107,16 @@ pub struct Chat {
     composers: HashMap<Option<ConversationId>, String>,
     /// Composers that the library knows of, so that emptied ones are told.
     told: BTreeSet<Option<ConversationId>>,
+    attached: AllAttached,
+    files_told: BTreeSet<Option<ConversationId>>,
+    presets: Vec<ChatPreset>,
+    /// The preset that was chosen last, and where.
+    chosen_preset: Option<(Option<ConversationId>, PresetId)>,
+    /// The preset that is being named.
+    pub naming: Option<Naming>,
+    traces: Traces,
+    /// Whether answers are shown with what the model thought of their tokens.
+    pub confidence: bool,
     /// What the list is searched for.
     pub search: String,
     looked_up: String,
@@ -118,6 +146,13 @@ impl Default for Chat {
             fresh: None,
             composers: HashMap::new(),
             told: BTreeSet::new(),
+            attached: AllAttached::new(),
+            files_told: BTreeSet::new(),
+            presets: Vec::new(),
+            chosen_preset: None,
+            naming: None,
+            traces: Traces::default(),
+            confidence: false,
             search: String::new(),
             looked_up: String::new(),
             found: Vec::new(),
@@ -155,6 +190,48 @@ pub enum ChatCommand {
     RegenerateLast,
     /// Go on with an answer that was cut off.
     Continue(MessageId),
+    /// Let an answer go another way at a token, by another word; the old one is kept.
+    Fork(MessageId, usize, Word),
+    /// Show what the model thought of the tokens of its answers, or the answers as they are meant.
+    ToggleConfidence,
+    /// Ask where to write a conversation.
+    Export(ConversationId, Form),
+    /// The same for the one that is shown.
+    ExportShown(Form),
+    /// The same for all.
+    ExportAll,
+    /// Write conversations.
+    ExportTo(Vec<ConversationId>, Form, PathBuf),
+    /// Ask for a file of conversations.
+    Import,
+    /// Read it.
+    ImportFrom(PathBuf),
+    /// Take what was read.
+    Imported(Arc<Bundle>),
+    /// A file was dropped that may be one of conversations.
+    Dropped(PathBuf),
+    /// Ask for a text file to be given along with the message.
+    Attach,
+    /// Read it.
+    AttachFile(PathBuf),
+    /// Take what was read.
+    Attached(Option<ConversationId>, Arc<Attachment>),
+    /// Take a file away again.
+    Detach(usize),
+    /// Take the settings of a preset.
+    UsePreset(PresetId),
+    /// Name the settings of now, or a preset anew.
+    NamePreset(Option<PresetId>),
+    /// Take the name.
+    ConfirmPreset,
+    /// Name nothing.
+    CancelPreset,
+    /// Give a preset the settings of now.
+    UpdatePreset(PresetId),
+    /// Delete a preset.
+    DeletePreset(PresetId),
+    /// Take that back.
+    RestorePreset(Box<ChatPreset>),
     /// Show the wording before or after a message.
     Step(MessageId, Step),
     /// The same for the last message shown that has several wordings.
@@ -275,14 +352,23 @@ impl Chat {
                 self.talks.push(Talk::of_library(conversation.clone()));
             }
         }
+        self.presets.clone_from(&restored.presets);
+        let of = |number: &str| match number {
+            NEW => Some(None),
+            number => Some(Some(ConversationId(number.parse().ok()?))),
+        };
         for (key, text) in &restored.drafts {
-            let of = match key.strip_prefix(COMPOSER) {
-                Some(NEW) => None,
-                Some(number) => match number.parse() {
-                    Ok(number) => Some(ConversationId(number)),
-                    Err(_) => continue,
-                },
-                None => continue,
+            if let Some(of) = key.strip_prefix(FILES).and_then(of) {
+                self.files_told.insert(of);
+                let known = of.is_none_or(|id| self.talk(id).is_some());
+                if known && !text.is_empty() {
+                    let read = || Attached::read(text);
+                    self.attached.entry(of).or_insert_with(read);
+                }
+                continue;
+            }
+            let Some(of) = key.strip_prefix(COMPOSER).and_then(of) else {
+                continue;
             };
             self.told.insert(of);
             let known = of.is_none_or(|id| self.talk(id).is_some());
@@ -298,6 +384,7 @@ impl Chat {
             self.fresh = kept.fresh;
             self.settings_open = kept.settings_open;
             self.list_open = kept.list_open;
+            self.confidence = kept.confidence;
             if self.current.is_none() {
                 self.current = kept.current.filter(|&id| self.talk(id).is_some());
             }
@@ -313,14 +400,23 @@ impl Chat {
             fresh: self.fresh.clone(),
             settings_open: self.settings_open,
             list_open: self.list_open,
+            confidence: self.confidence,
         };
         let mut drafts: Vec<(String, String)> = draft(DRAFT, &kept).into_iter().collect();
-        let key = |of: &Option<ConversationId>| match of {
-            Some(id) => format!("{COMPOSER}{id}"),
-            None => format!("{COMPOSER}{NEW}"),
+        let key_in = |what: &str, of: &Option<ConversationId>| match of {
+            Some(id) => format!("{what}{id}"),
+            None => format!("{what}{NEW}"),
         };
+        let key = |of: &Option<ConversationId>| key_in(COMPOSER, of);
         for (of, text) in &self.composers {
             drafts.push((key(of), text.clone()));
+        }
+        for (of, attached) in &self.attached {
+            drafts.push((key_in(FILES, of), attached.draft().to_owned()));
+        }
+        let gone = |of: &&Option<ConversationId>| !self.attached.contains_key(of);
+        for of in self.files_told.iter().filter(gone) {
+            drafts.push((key_in(FILES, of), String::new()));
         }
         for of in self
             .told
@@ -339,6 +435,7 @@ impl Chat {
     /// Called before each frame.
     pub(super) fn tick(&mut self, house: &mut House) {
         self.look_up(house);
+        self.look_up_traces(house);
         self.keep_writing(false, house);
         let now = Instant::now();
         if self.kept_at.is_none_or(|at| now >= at + KEEP) {
@@ -390,6 +487,7 @@ impl Chat {
                 }
             }
             LibraryEvent::Found { text, found } => self.take_found(text, found),
+            LibraryEvent::Tokens { message, trace } => self.take_trace(*message, trace.clone()),
             _ => {}
         }
     }
@@ -433,5 +531,32 @@ pub fn entries() -> Vec<Entry> {
             Icon::Sidebar,
         )
         .key(Place::Chat, Chord::ctrl(Key::B)),
+        Entry::new(
+            ChatCommand::ToggleConfidence,
+            "Show or hide how sure the model was",
+            Icon::Eye,
+        )
+        .key(Place::Chat, Chord::ctrl(Key::E)),
+        Entry::new(ChatCommand::Attach, "Attach a text file", Icon::Upload),
+        Entry::new(
+            ChatCommand::ExportShown(Form::Markdown),
+            "Export the conversation as Markdown",
+            Icon::Export,
+        ),
+        Entry::new(
+            ChatCommand::ExportShown(Form::Json),
+            "Export the conversation with everything (JSON)",
+            Icon::Export,
+        ),
+        Entry::new(
+            ChatCommand::ExportAll,
+            "Export all conversations (JSON)",
+            Icon::Export,
+        ),
+        Entry::new(
+            ChatCommand::Import,
+            "Import conversations (JSON)",
+            Icon::Import,
+        ),
     ]
 }

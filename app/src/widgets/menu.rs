@@ -162,6 +162,19 @@ pub fn context<R>(ui: &Ui, response: &Response, content: impl FnOnce(&mut Ui) ->
         .map(|shown| shown.inner)
 }
 
+/// A menu below something that was clicked elsewhere; `open` tells whether it stands open, and is told when it closes.
+pub fn anchored<R>(
+    ui: &Ui,
+    response: &Response,
+    open: &mut bool,
+    content: impl FnOnce(&mut Ui) -> R,
+) -> Option<R> {
+    style(Popup::menu(response), ui)
+        .open_bool(open)
+        .show(content)
+        .map(|shown| shown.inner)
+}
+
 /// A pop-up with any content that the button behind `response` opens; clicks inside leave it open.
 pub fn popover<R>(
     ui: &Ui,

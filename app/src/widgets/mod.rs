@@ -28,5 +28,6 @@ pub mod text;
 pub mod thumbnails;
 pub mod toast;
 pub mod toggle;
+pub mod token_view;
 
 pub use base::{ControlSize, popup_frame, tip};

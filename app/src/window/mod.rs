@@ -165,7 +165,7 @@ impl Window {
             None => {}
         }
         panels::toasts::show(&ctx, room, &mut self.toasts, studio, &mut gui);
-        panels::drop::take(&ctx, &mut gui);
+        panels::drop::take(&ctx, studio.view.workspace, &mut gui);
         self.focus = gui.focus;
         gui.commands
     }

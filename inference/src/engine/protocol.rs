@@ -134,6 +134,10 @@ pub struct Alternative {
     pub id: u32,
     /// The token as the vocabulary spells it.
     pub piece: String,
+    /// The text that it would have added: with U+FFFD for bytes that are no whole character, empty for control tokens.
+    pub text: String,
+    /// Whether the answer would have ended with it.
+    pub ends: bool,
     /// Probability under the model.
     pub probability: f32,
 }

@@ -212,7 +212,8 @@ impl ImageRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChatPrompt {
-    /// A conversation, put into words by the model's own template; the model answers as the assistant.
+    /// A conversation, put into words by the model's own template; the model answers as the assistant. If the last
+    /// message is the assistant's, the model goes on with it; what it writes does not repeat those words.
     Messages(Vec<ChatMessage>),
     /// Text to be continued as it stands.
     Raw(String),

@@ -139,8 +139,9 @@ impl ChatModel {
         }
     }
 
-    /// The tokens of a conversation that the assistant is to answer, and what to warn about. `now` is for templates
-    /// that tell the date, in seconds since 1970.
+    /// The tokens of a conversation that the assistant is to answer, and what to warn about. If the last message is the
+    /// assistant's own, its words stand behind the template's beginning of an answer, to be gone on with. `now` is for
+    /// templates that tell the date, in seconds since 1970.
     ///
     /// # Errors
     /// From template or tokenizer.
@@ -161,7 +162,14 @@ impl ChatModel {
             eos,
             now,
         };
-        let Rendered { text, warning } = render(self.template.as_deref(), messages, &options)?;
+        let (messages, begun) = match messages.split_last() {
+            Some((last, before)) if last.role == "assistant" && !before.is_empty() => {
+                (before, last.content.as_str())
+            }
+            _ => (messages, ""),
+        };
+        let Rendered { mut text, warning } = render(self.template.as_deref(), messages, &options)?;
+        text.push_str(begun);
         // Templates that write the beginning themselves must not get a second one.
         let add_special =
             self.tokenizer.add_bos_default() && (bos.is_empty() || !text.starts_with(&bos));

@@ -195,6 +195,7 @@ impl Writer {
             parent: None,
             role: Role::Assistant,
             text: words(id.0, length),
+            attachments: Vec::new(),
             state: if done {
                 MessageState::Done
             } else {
@@ -218,6 +219,7 @@ impl Writer {
             sampling: SamplingParams::default(),
             max_tokens: 100,
             seed: None,
+            drop_old: false,
             pinned: false,
             created: now(),
             changed: now(),

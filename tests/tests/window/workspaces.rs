@@ -82,6 +82,7 @@ fn furnish(data: &Path) {
             parent,
             role,
             text: text.to_owned(),
+            attachments: Vec::new(),
             state: MessageState::Done,
             info: (role == Role::Assistant).then(|| AnswerInfo {
                 model: Some(ModelRef::named("muse")),
@@ -105,6 +106,7 @@ fn furnish(data: &Path) {
                     sampling: SamplingParams::default(),
                     max_tokens: 200,
                     seed: None,
+                    drop_old: false,
                     pinned: false,
                     created: now(),
                     changed: now(),

@@ -19,8 +19,9 @@ use super::adopt::Restored;
 use super::chats::Found;
 use super::error::Result;
 use super::records::{
-    Conversation, ConversationId, Message, Millis, PictureRecord, SessionId, TaskRecord,
+    Conversation, ConversationId, Message, MessageId, Millis, PictureRecord, SessionId, TaskRecord,
 };
+use super::trace::Trace;
 use worker::Worker;
 
 /// Events that wait to be taken in the channel; further ones wait behind it.
@@ -52,6 +53,13 @@ pub enum LibraryEvent {
         conversation: ConversationId,
         /// All of them.
         messages: Vec<Message>,
+    },
+    /// What was thought of the tokens of an answer; nothing if that was not kept.
+    Tokens {
+        /// The answer.
+        message: MessageId,
+        /// Its tokens.
+        trace: Option<Arc<Trace>>,
     },
     /// Pictures that were asked for.
     Pictures(Vec<PictureRecord>),

@@ -285,3 +285,76 @@ fn pictures_are_found_where_the_folder_is() {
         .unwrap();
     assert!(found[0].path.starts_with(to.canonicalize().unwrap()) && found[0].path.is_file());
 }
+
+#[test]
+fn tokens_of_answers_stay_until_nobody_can_want_them_back() {
+    use crate::library::trace::Trace;
+    use diptych_inference::engine::TokenEvent;
+    let folder = tempfile::tempdir().unwrap();
+    let mut library = window(folder.path());
+    let chat = conversation("Foxes", 1);
+    library.put_conversation(&chat).unwrap();
+    let said = message(chat.id, "a fox", MessageState::Done);
+    library.put_message(&said).unwrap();
+    assert_eq!(library.tokens(said.id).unwrap(), None);
+    let mut trace = Trace::default();
+    for text in ["a ", "fox"] {
+        trace.push(&TokenEvent {
+            id: 1,
+            piece: text.into(),
+            text: text.into(),
+            probability: 0.5,
+            alternatives: Vec::new(),
+        });
+        library.put_tokens(said.id, &trace).unwrap();
+    }
+    assert_eq!(library.tokens(said.id).unwrap(), Some(trace.clone()));
+    // The deletion may be taken back.
+    library.delete_messages(&[said.id]).unwrap();
+    assert_eq!(library.tokens(said.id).unwrap(), Some(trace.clone()));
+    let second = window(folder.path());
+    let mut third = window(folder.path());
+    third.adopt().unwrap();
+    assert_eq!(third.tokens(said.id).unwrap(), Some(trace));
+    drop((library, second));
+    third.adopt().unwrap();
+    assert_eq!(third.tokens(said.id).unwrap(), None);
+    // What is damaged is no error.
+    third.put_message(&said).unwrap();
+    third
+        .database()
+        .execute(
+            "INSERT INTO message_tokens VALUES (?1, x'0109')",
+            [said.id.0],
+        )
+        .unwrap();
+    assert_eq!(third.tokens(said.id).unwrap(), None);
+}
+
+#[test]
+fn presets_are_kept_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut library = window(folder.path());
+    let settings = conversation("", 1);
+    let mut preset = ChatPreset {
+        id: PresetId::new(),
+        name: "wild".into(),
+        model: None,
+        system: "be wild".into(),
+        sampling: settings.sampling,
+        max_tokens: 7,
+    };
+    library.put_preset(&preset).unwrap();
+    preset.name = "Wilder".into();
+    library.put_preset(&preset).unwrap();
+    let calm = ChatPreset {
+        id: PresetId::new(),
+        name: "calm".into(),
+        ..preset.clone()
+    };
+    library.put_preset(&calm).unwrap();
+    assert_eq!(library.presets().unwrap(), [calm.clone(), preset.clone()]);
+    library.delete_preset(calm.id).unwrap();
+    let restored = library.adopt().unwrap();
+    assert_eq!(restored.presets, [preset]);
+}

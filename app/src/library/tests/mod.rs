@@ -74,6 +74,7 @@ fn conversation(title: &str, changed: Millis) -> Conversation {
         sampling: SamplingParams::default(),
         max_tokens: 100,
         seed: Some(u64::MAX),
+        drop_old: false,
         pinned: false,
         created: changed,
         changed,
@@ -88,6 +89,7 @@ fn message(conversation: ConversationId, text: &str, state: MessageState) -> Mes
         parent: None,
         role: Role::Assistant,
         text: text.into(),
+        attachments: Vec::new(),
         state,
         info: Some(AnswerInfo {
             seed: u64::MAX,

@@ -6,12 +6,12 @@ use egui::{
 };
 
 use super::super::Gui;
-use super::COLUMN;
+use super::{COLUMN, files};
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
 use crate::studio::effects::focus;
 use crate::theme::{self, Icon};
-use crate::widgets::button::Button;
+use crate::widgets::button::{Button, IconButton};
 use crate::widgets::combo::{Combo, ComboItem};
 
 /// Most rows after which the field scrolls.
@@ -51,6 +51,7 @@ fn field(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .show(ui, |ui| {
             ui.set_width(ui.available_width());
             let send = ui.memory(|memory| memory.has_focus(id)) && enter(ui);
+            files::attached(ui, studio, gui);
             text(ui, studio, gui, id);
             ui.add_space(t.size.gap_xs);
             bar(ui, studio, gui, send);
@@ -106,6 +107,12 @@ fn bar(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, send: bool) {
     ui.horizontal(|ui| {
         ui.set_height(t.size.control_m);
         models(ui, studio, gui);
+        let attach = ChatCommand::Attach;
+        let reason = studio.available(&attach.clone().into()).err();
+        let button = IconButton::new(Icon::Upload, "Attach a text file").unless(reason.as_deref());
+        if ui.add(button).clicked() {
+            gui.send(attach);
+        }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let writing = studio
                 .chat

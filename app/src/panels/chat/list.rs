@@ -4,17 +4,17 @@ use egui::{Align, Key, Layout, Margin, RichText, ScrollArea, Ui, UiBuilder, vec2
 
 use super::super::Gui;
 use crate::library::records::{ConversationId, now};
+use crate::library::time::midnight_here;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
 use crate::studio::chat::list::Group;
+use crate::studio::chat::transfer::Form;
 use crate::theme::{self, Icon};
 use crate::widgets::button::IconButton;
 use crate::widgets::input::TextField;
 use crate::widgets::menu::{self, MenuItem};
 use crate::widgets::row::ListRow;
 use crate::widgets::text;
-
-const DAY: i64 = 86_400_000;
 
 /// Shows the list.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
@@ -27,7 +27,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     };
     egui::Frame::new().inner_margin(margin).show(ui, |ui| {
         ui.set_width(ui.available_width());
-        head(ui, gui);
+        head(ui, studio, gui);
         ui.add_space(t.size.gap_xs);
         let width = ui.available_width();
         ui.add(TextField::search("Search conversations", &mut studio.chat.search).width(width));
@@ -51,7 +51,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         });
 }
 
-fn head(ui: &mut Ui, gui: &mut Gui<'_>) {
+fn head(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     let t = gui.tokens.clone();
     ui.horizontal(|ui| {
         ui.set_height(t.size.control_m);
@@ -76,6 +76,8 @@ fn head(ui: &mut Ui, gui: &mut Gui<'_>) {
                     gui.send(command);
                 }
             }
+            let more = ui.add(IconButton::new(Icon::More, "More about conversations"));
+            menu::below(ui, &more, |ui| all_items(ui, studio, gui));
         });
     });
 }
@@ -90,7 +92,7 @@ fn note(ui: &mut Ui, gui: &Gui<'_>, words: &str) {
 }
 
 fn all(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
-    let midnight = now().div_euclid(DAY) * DAY;
+    let midnight = midnight_here(now());
     let rows: Vec<(ConversationId, String, Group, bool)> = studio
         .chat
         .listed()
@@ -188,14 +190,42 @@ fn row(
     });
 }
 
+/// What concerns all conversations.
+fn all_items(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+    ui.set_min_width(210.0);
+    for (command, icon, label) in [
+        (ChatCommand::Import, Icon::Import, "Import conversations"),
+        (
+            ChatCommand::ExportAll,
+            Icon::Export,
+            "Export all conversations",
+        ),
+    ] {
+        let reason = studio.available(&command.clone().into()).err();
+        let item = MenuItem::new(label).icon(icon).unless(reason.as_deref());
+        if ui.add(item).clicked() {
+            gui.send(command);
+        }
+    }
+}
+
 fn items(ui: &mut Ui, gui: &mut Gui<'_>, id: ConversationId, pinned: bool) {
-    ui.set_min_width(168.0);
+    ui.set_min_width(210.0);
     if ui.add(MenuItem::new("Rename").icon(Icon::Edit)).clicked() {
         gui.send(ChatCommand::BeginRename(id));
     }
     let label = if pinned { "Unpin" } else { "Pin to the top" };
     if ui.add(MenuItem::new(label).icon(Icon::Pin)).clicked() {
         gui.send(ChatCommand::Pin(id));
+    }
+    menu::separator(ui);
+    for (form, label) in [
+        (Form::Markdown, "Export as Markdown"),
+        (Form::Json, "Export with everything"),
+    ] {
+        if ui.add(MenuItem::new(label).icon(Icon::Export)).clicked() {
+            gui.send(ChatCommand::Export(id, form));
+        }
     }
     menu::separator(ui);
     let delete = MenuItem::new("Delete").icon(Icon::Trash).danger();

@@ -4,8 +4,9 @@ use egui::{Align, Frame, Id, Key, Label, Layout, Margin, RichText, Ui, vec2};
 
 use super::super::Gui;
 use super::composer::enter;
-use super::footer;
-use crate::library::records::{Message, MessageState, Role};
+use super::{confidence, files, footer};
+use crate::library::records::{Message, MessageId, MessageState, Role};
+use crate::studio::chat::traces::TraceOf;
 use crate::studio::chat::tree::{Place, Step};
 use crate::studio::chat::{ChatCommand, Editing};
 use crate::studio::house::House;
@@ -13,6 +14,8 @@ use crate::theme::{self, Icon, paint_icon};
 use crate::widgets::button::{Button, IconButton};
 use crate::widgets::input::TextArea;
 use crate::widgets::markdown::{Action, Look, Markdown};
+use crate::widgets::text;
+use crate::widgets::token_view::TokenView;
 
 /// What a message is shown with.
 pub struct Row<'a> {
@@ -28,6 +31,18 @@ pub struct Row<'a> {
     pub look: &'a Look,
     /// The text that is selected on the page.
     pub selected: &'a str,
+    /// What the model thought of the tokens of an answer, if that is to be shown.
+    pub trace: Option<TraceOf<'a>>,
+}
+
+/// A message as it is laid out.
+pub struct Shapes<'a> {
+    /// As Markdown.
+    pub text: &'a mut Markdown,
+    /// Token by token.
+    pub tokens: &'a mut TokenView,
+    /// The token whose alternatives are shown.
+    pub picked: &'a mut Option<(MessageId, usize)>,
 }
 
 /// Shows it.
@@ -36,7 +51,7 @@ pub fn show(
     house: &House,
     gui: &mut Gui<'_>,
     row: &Row<'_>,
-    text: &mut Markdown,
+    shapes: &mut Shapes<'_>,
     editing: &mut Option<Editing>,
 ) {
     let id = ui.scope_id();
@@ -53,7 +68,7 @@ pub fn show(
             return;
         }
         (Role::User, None) => question(ui, gui, row),
-        (Role::Assistant, None) => answer(ui, house, gui, row, text),
+        (Role::Assistant, None) => answer(ui, house, gui, row, shapes),
     }
     if row.message.state == MessageState::Writing {
         ui.add_space(18.0);
@@ -70,6 +85,10 @@ pub fn show(
 /// What the person said: at the right, as it was typed.
 fn question(ui: &mut Ui, gui: &Gui<'_>, row: &Row<'_>) {
     let t = &gui.tokens;
+    files::given(ui, &row.message.attachments);
+    if row.message.text.is_empty() {
+        return;
+    }
     let padding = vec2(14.0, 10.0);
     let widest = ui.available_width() * 0.84 - 2.0 * padding.x;
     let mut format = row.look.format(Default::default(), false, None);
@@ -87,7 +106,7 @@ fn question(ui: &mut Ui, gui: &Gui<'_>, row: &Row<'_>) {
 }
 
 /// What the model said.
-fn answer(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>, text: &mut Markdown) {
+fn answer(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>, shapes: &mut Shapes<'_>) {
     let t = gui.tokens.clone();
     let message = row.message;
     let writing = message.state == MessageState::Writing;
@@ -110,13 +129,20 @@ fn answer(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>, text: &m
         ui.add(Label::new(RichText::new(name).font(font).color(t.text_muted)).truncate());
     });
     ui.add_space(4.0);
-    if !message.text.is_empty() {
+    if let Some(TraceOf::Known(trace)) = row.trace {
+        confidence::show(ui, gui, row, trace, shapes);
+    } else if !message.text.is_empty() {
+        let text = &mut *shapes.text;
         text.set(&message.text, writing);
         let id = ui.scope_id().with("text");
         let action = text.show(ui, id, row.look, Some("Use as prompt"));
         if let Some(Action::Code(code)) = action {
             gui.send(ChatCommand::ToCreate(code));
         }
+    }
+    if matches!(row.trace, Some(TraceOf::Nothing)) && !writing && !message.text.is_empty() {
+        ui.add_space(4.0);
+        text::caption(ui, "How sure the model was of this answer was not kept.");
     }
     if writing {
         footer::progress(ui, house, gui, message);

@@ -3,10 +3,11 @@
 use egui::{Id, Ui};
 
 use super::super::Gui;
-use super::message::{self, Row};
+use super::message::{self, Row, Shapes};
 use super::{COLUMN, View};
 use crate::library::records::{Message, MessageId, Role};
 use crate::studio::Studio;
+use crate::studio::chat::traces::TraceOf;
 use crate::widgets::markdown::{Look, selected_text, selecting};
 use crate::widgets::message_list::Rows;
 
@@ -18,9 +19,11 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, view: &mut View
     let reveal = studio.chat.reveal.take();
     let to_end = studio.chat.to_end;
     let mut editing = studio.chat.editing.take();
+    let mut wanted = Vec::new();
     if let Some(talk) = studio.chat.shown() {
         let id = talk.id();
-        let branch = talk.tree.branch();
+        // Only what is on the page is looked up.
+        let path = talk.tree.path();
         let list = view.lists.entry(id).or_default();
         if std::mem::replace(&mut view.to_end, to_end) != to_end {
             list.follow();
@@ -31,13 +34,12 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, view: &mut View
         let look = Look::of(ui);
         let selected = selected_text(ui.ctx());
         let rows = Rows {
-            count: branch.len(),
+            count: path.len(),
             version: talk.tree.version(),
-            key: &|index| branch.get(index).map_or(0, |message| key(message.id)),
+            key: &|index| path.get(index).map_or(0, |&id| key(id)),
             estimate: &|index, width| {
-                branch
-                    .get(index)
-                    .map_or(60.0, |message| estimate(message, width))
+                let message = path.get(index).and_then(|&id| talk.tree.get(id));
+                message.map_or(60.0, |message| estimate(message, width))
             },
             widest: COLUMN,
             margin: gui.tokens.size.gap_l,
@@ -45,26 +47,45 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, view: &mut View
             selecting: selecting(ui),
         };
         let texts = &mut view.texts;
+        let tokens = &mut view.tokens;
+        let picked = &mut view.picked;
+        if !studio.chat.confidence {
+            *picked = None;
+        }
         let mut drawn = Vec::new();
         list.show(ui, Id::unique("messages").with(id), &rows, |ui, index| {
-            let Some(&shown) = branch.get(index) else {
+            let Some(shown) = path.get(index).and_then(|&id| talk.tree.get(id)) else {
                 return;
             };
             drawn.push(shown.id);
             let row = Row {
                 message: shown,
                 place: talk.tree.place(shown.id),
-                last: index + 1 == branch.len(),
+                last: index + 1 == path.len(),
                 busy: studio.chat.is_writing(id),
                 look: &look,
                 selected: &selected,
+                trace: (studio.chat.confidence && shown.role == Role::Assistant)
+                    .then(|| studio.chat.trace(shown.id)),
             };
-            let text = texts.entry(shown.id).or_default();
-            message::show(ui, &studio.house, gui, &row, text, &mut editing);
+            if matches!(row.trace, Some(TraceOf::Coming)) {
+                wanted.push(shown.id);
+            }
+            let mut shapes = Shapes {
+                text: texts.entry(shown.id).or_default(),
+                tokens: tokens.entry(shown.id).or_default(),
+                picked,
+            };
+            message::show(ui, &studio.house, gui, &row, &mut shapes, &mut editing);
         });
         if texts.len() > MOST_TEXTS {
             texts.retain(|id, _| drawn.contains(id));
+            tokens.retain(|id, _| drawn.contains(id));
         }
+    }
+    if !wanted.is_empty() {
+        studio.chat.want_traces(wanted);
+        ui.request_repaint();
     }
     studio.chat.editing = editing;
 }

@@ -1,11 +1,15 @@
 //! The workspace "Chat": conversations at the left, messages in the middle, settings at the right.
 
 mod composer;
+mod confidence;
 mod empty;
+mod files;
 mod footer;
 mod list;
 mod message;
 mod messages;
+mod presets;
+mod sampler;
 mod settings;
 
 use std::collections::HashMap;
@@ -22,6 +26,7 @@ use crate::theme::{self, Icon};
 use crate::widgets::button::IconButton;
 use crate::widgets::markdown::Markdown;
 use crate::widgets::message_list::MessageList;
+use crate::widgets::token_view::{self, TokenView};
 
 /// Width of the list of conversations.
 const LIST: f32 = 244.0;
@@ -36,6 +41,9 @@ const COLUMN: f32 = 760.0;
 #[derive(Default)]
 struct View {
     texts: HashMap<MessageId, Markdown>,
+    tokens: HashMap<MessageId, TokenView>,
+    /// The token whose alternatives are shown.
+    picked: Option<(MessageId, usize)>,
     lists: HashMap<ConversationId, MessageList>,
     to_end: u64,
 }
@@ -80,6 +88,16 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .show_separator_line(false)
         .frame(Frame::new().inner_margin(Margin::symmetric(t.size.gap_m as i8, 0)))
         .show(ui, |ui| title(ui, studio, gui, list_open));
+    if studio.chat.confidence {
+        Panel::top("chat legend")
+            .exact_size(t.size.control_m + t.size.gap_xs)
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(Frame::new().inner_margin(Margin::symmetric(t.size.gap_l as i8, 4)))
+            .show(ui, |ui| {
+                ui.vertical_centered(token_view::legend);
+            });
+    }
     Panel::bottom("chat composer")
         .resizable(false)
         .show_separator_line(false)
@@ -116,6 +134,16 @@ fn title(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, list_open: bool) {
         }
         if ui.add(button).clicked() {
             gui.send(settings);
+        }
+        let confidence = ChatCommand::ToggleConfidence;
+        let keys = gui.keys(&confidence.clone().into());
+        let mut button =
+            IconButton::new(Icon::Eye, "How sure the model was").selected(studio.chat.confidence);
+        if let Some(keys) = &keys {
+            button = button.shortcut(keys);
+        }
+        if ui.add(button).clicked() {
+            gui.send(confidence);
         }
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             if !list_open {

@@ -3,6 +3,7 @@
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
 
 use super::super::Gui;
+use super::{presets, sampler};
 use crate::library::records::Conversation;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
@@ -45,9 +46,12 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .auto_shrink(false)
         .show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = t.size.gap_s;
+            presets::show(ui, studio, gui);
+            ui.add_space(t.size.gap_s);
             system(ui, gui, &mut now, &own);
             ui.add_space(t.size.gap_s);
             sampling(ui, &mut now, &own);
+            sampler::show(ui, gui, &mut now.sampling, &own.sampling);
             ui.add_space(t.size.gap_s);
             seed(ui, &mut now);
             ui.add_space(t.size.gap_m);
@@ -79,7 +83,11 @@ fn system(ui: &mut Ui, gui: &Gui<'_>, now: &mut Conversation, own: &Conversation
             None,
         );
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let presets = ui.add(Button::quiet("Presets").small().trailing(Icon::ChevronDown));
+            let presets = ui.add(
+                Button::quiet("Ready-made")
+                    .small()
+                    .trailing(Icon::ChevronDown),
+            );
             menu::below(ui, &presets, |ui| {
                 ui.set_min_width(200.0);
                 let item = |ui: &mut Ui, now: &mut Conversation, name: &str, words: &str| {

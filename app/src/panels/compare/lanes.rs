@@ -1,21 +1,25 @@
 //! One message in several lanes.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use egui::{
-    Align, Frame, Label, Layout, Margin, Rect, RichText, ScrollArea, Ui, UiBuilder, pos2, vec2,
+    Align, Frame, Id, Label, Layout, Margin, Rect, RichText, ScrollArea, Ui, UiBuilder, pos2, vec2,
 };
 
 use crate::library::records::Target;
 use crate::panels::Gui;
 use crate::studio::Studio;
+use crate::studio::chat::ChatCommand;
 use crate::studio::command::UiCommand;
-use crate::studio::compare::{CompareCommand, Lane, LaneState, MOST_LANES};
+use crate::studio::compare::{CompareCommand, Lane, LaneState, Leaves, MOST_LANES};
 use crate::studio::queue::Stage;
 use crate::theme::{self, Icon};
 use crate::widgets::button::IconButton;
 use crate::widgets::combo::{Combo, ComboItem};
 use crate::widgets::input::{TextArea, TextField};
+use crate::widgets::markdown::{Action, Look, Markdown};
 use crate::widgets::menu;
 use crate::widgets::number::NumberField;
 use crate::widgets::text;
@@ -41,6 +45,12 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         lanes.min.y += 32.0;
     }
     let count = studio.compare.lanes.lanes.len();
+    let differences = studio.compare.lanes.differences();
+    let shared = texts(ui);
+    let mut texts = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if texts.0 != studio.compare.lanes.id.0 {
+        *texts = (studio.compare.lanes.id.0, HashMap::new());
+    }
     let room = count < MOST_LANES;
     let add = if room {
         tokens.size.control_m + tokens.size.gap_s
@@ -55,7 +65,8 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         ui.scope_builder(
             UiBuilder::new().id_salt(("lane", index)).max_rect(rect),
             |ui| {
-                lane(ui, studio, gui, index, rect);
+                let leaves = differences.get(index).and_then(Option::as_ref);
+                lane(ui, studio, gui, index, rect, leaves, &mut texts.1);
             },
         );
     }
@@ -89,7 +100,26 @@ fn compose(ui: &mut Ui, studio: &mut Studio) {
     ui.add(area);
 }
 
-fn lane(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, index: usize, rect: Rect) {
+/// Answers as they are laid out, by their lanes, of one comparison.
+type Texts = (i64, HashMap<u32, Markdown>);
+
+fn texts(ui: &Ui) -> Arc<Mutex<Texts>> {
+    let id = Id::unique("lanes' answers");
+    ui.data_mut(|data| {
+        data.get_temp_mut_or_default::<Arc<Mutex<Texts>>>(id)
+            .clone()
+    })
+}
+
+fn lane(
+    ui: &mut Ui,
+    studio: &mut Studio,
+    gui: &mut Gui<'_>,
+    index: usize,
+    rect: Rect,
+    leaves: Option<&Leaves>,
+    texts: &mut HashMap<u32, Markdown>,
+) {
     let tokens = gui.tokens.clone();
     ui.painter()
         .rect_filled(rect, tokens.corner_l(), tokens.bg_raised);
@@ -115,7 +145,10 @@ fn lane(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, index: usize, rect:
             .max_height(room)
             .auto_shrink(false)
             .stick_to_bottom(lane.state == LaneState::Writing)
-            .show(ui, |ui| answer(ui, gui, studio, lane));
+            .show(ui, |ui| {
+                let text = texts.entry(lane.id).or_default();
+                answer(ui, gui, studio, lane, (index, leaves), text);
+            });
         feet(ui, studio, gui, lane);
     });
 }
@@ -226,8 +259,15 @@ fn settings(ui: &mut Ui, lane: &mut Lane, house: &crate::studio::house::House) {
     }
 }
 
-fn answer(ui: &mut Ui, gui: &Gui<'_>, studio: &Studio, lane: &Lane) {
-    let tokens = &gui.tokens;
+fn answer(
+    ui: &mut Ui,
+    gui: &mut Gui<'_>,
+    studio: &Studio,
+    lane: &Lane,
+    (index, leaves): (usize, Option<&Leaves>),
+    text: &mut Markdown,
+) {
+    let tokens = gui.tokens.clone();
     ui.set_width(ui.available_width());
     match &lane.state {
         LaneState::Failed(reason) => {
@@ -247,10 +287,37 @@ fn answer(ui: &mut Ui, gui: &Gui<'_>, studio: &Studio, lane: &Lane) {
             text::muted(ui, &text);
         }
         _ => {
-            let text = RichText::new(lane.answer.trim()).color(tokens.text);
-            ui.add(Label::new(text).wrap().selectable(true));
+            if let Some(leaves) = leaves {
+                difference(ui, gui, lane, index, leaves);
+            }
+            let mark = leaves.map(|leaves| (leaves.range.clone(), tokens.diff_soft(index)));
+            text.set(&lane.answer, lane.state == LaneState::Writing);
+            text.mark(mark.filter(|(range, _)| !range.is_empty()));
+            let look = Look::of(ui);
+            let id = ui.scope_id().with("text");
+            let action = text.show(ui, id, &look, Some("Use as prompt"));
+            if let Some(Action::Code(code)) = action {
+                gui.send(ChatCommand::ToCreate(code));
+            }
         }
     }
+}
+
+/// Says with which token the answer goes its own way; it is marked in the text too.
+fn difference(ui: &mut Ui, gui: &Gui<'_>, lane: &Lane, index: usize, leaves: &Leaves) {
+    let tokens = &gui.tokens;
+    let words = lane.answer.get(leaves.range.clone()).unwrap_or_default();
+    let words = words.replace('\n', "↵");
+    let told = match (index, words.is_empty()) {
+        (0, true) => format!("The others go on after token {}", leaves.token - 1),
+        (0, false) => format!("The others differ from token {}, “{words}”", leaves.token),
+        (_, true) => format!("Ends after token {}, lane 1 goes on", leaves.token - 1),
+        (_, false) => format!("Differs from lane 1 from token {}, “{words}”", leaves.token),
+    };
+    let font = theme::regular(tokens.size.font_caption);
+    let label = RichText::new(told).font(font).color(tokens.text_muted);
+    ui.add(Label::new(label).truncate());
+    ui.add_space(tokens.size.gap_xs);
 }
 
 fn job<'a>(studio: &'a Studio, lane: &Lane) -> Option<&'a crate::studio::queue::Task> {

@@ -3,29 +3,45 @@
 use std::time::{Duration, Instant};
 
 use diptych_inference::engine::{ChatPrompt, ChatRequest, Event, FinishReason, Outcome, Request};
+use diptych_inference::text::template::ChatMessage;
 
 use super::Chat;
 use super::talk::{Loaded, Talk};
 use crate::library::records::{
     AnswerInfo, ConversationId, Message, MessageId, MessageState, Role, Target, TaskId, now,
 };
+use crate::library::trace::Trace;
 use crate::studio::command::QueueCommand;
 use crate::studio::house::House;
 use crate::studio::queue::TaskHead;
 
 /// A message that is being written is given to the library this often.
 const KEEP: Duration = Duration::from_millis(450);
+/// And what was thought of its tokens, which is more, this often.
+const KEEP_TRACE: Duration = Duration::from_secs(4);
 
 /// How an answer ended.
 #[derive(Clone, Debug)]
 struct End {
     state: MessageState,
+    /// What this run has written.
     text: Option<String>,
     info: Option<AnswerInfo>,
 }
 
+/// How an answer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// With nothing.
+    Anew,
+    /// As it is already: the same is written once more, and goes on.
+    Again,
+    /// With the text that the message has: it is gone on with.
+    Given,
+}
+
 /// An answer that is being written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Writing {
     /// Its conversation.
     pub conversation: ConversationId,
@@ -33,28 +49,51 @@ pub struct Writing {
     pub message: MessageId,
     /// The job.
     pub task: TaskId,
-    /// What this run has written.
+    /// What it was begun with, and what this run has written.
     buffer: String,
+    /// Bytes that it was begun with.
+    given: usize,
+    /// What was thought of the tokens of the buffer.
+    pub(super) trace: Trace,
     /// What was there already, if the same answer is written again in order to go on with it.
     before: String,
     /// Whether the message has words that the library has not.
     unsaved: bool,
     kept: Instant,
+    trace_kept: Instant,
     end: Option<End>,
 }
 
 impl Writing {
-    fn new(conversation: ConversationId, message: MessageId, task: TaskId, before: String) -> Self {
+    fn new(
+        conversation: ConversationId,
+        message: MessageId,
+        task: TaskId,
+        before: String,
+        given: &str,
+    ) -> Self {
+        let mut trace = Trace::default();
+        if !given.is_empty() {
+            trace.push_plain(given.len());
+        }
         Self {
             conversation,
             message,
             task,
-            buffer: String::new(),
+            buffer: given.to_owned(),
+            given: given.len(),
+            trace,
             before,
             unsaved: false,
             kept: Instant::now(),
+            trace_kept: Instant::now(),
             end: None,
         }
+    }
+
+    /// Whether as much is written as was there before.
+    fn caught_up(&self) -> bool {
+        self.buffer.len() >= self.before.len()
     }
 }
 
@@ -63,6 +102,21 @@ pub(super) fn keep_message(message: &Message, house: &House) {
     let message = message.clone();
     house.save("the conversation", move |library| {
         library.put_message(&message)?;
+        Ok(None)
+    });
+}
+
+/// Has the library keep what was thought of an answer's tokens. Of those that it was given, the library knows more.
+pub(super) fn keep_trace(message: MessageId, trace: Trace, given: usize, house: &House) {
+    house.save("the conversation", move |library| {
+        let earlier = match given {
+            0 => None,
+            _ => library.tokens(message)?,
+        };
+        match earlier {
+            Some(earlier) => library.put_tokens(message, &trace.begun_with(&earlier, given))?,
+            None => library.put_tokens(message, &trace)?,
+        }
         Ok(None)
     });
 }
@@ -78,6 +132,20 @@ pub(super) fn keep_conversation(talk: &mut Talk, house: &House) {
         library.put_conversation(&conversation)?;
         Ok(None)
     });
+}
+
+/// What a request's answer is begun with.
+fn given_of(request: &Request) -> &str {
+    match request {
+        Request::Chat(ChatRequest {
+            prompt: ChatPrompt::Messages(turns),
+            ..
+        }) => turns
+            .last()
+            .filter(|last| last.role == "assistant")
+            .map_or("", |last| last.content.as_str()),
+        _ => "",
+    }
 }
 
 impl Chat {
@@ -103,14 +171,20 @@ impl Chat {
         let talk = self.talk(id)?;
         let settings = &talk.conversation;
         let model = self.model_of(settings, house)?.model.clone()?;
-        let seed = talk.tree.get(message)?.info.as_ref()?.seed;
-        let prompt = ChatPrompt::Messages(talk.tree.prompt(&settings.system, message));
+        let answer = talk.tree.get(message)?;
+        let info = answer.info.as_ref()?;
+        let mut turns = talk.tree.prompt(&settings.system, message);
+        if let Some(given) = answer.text.get(..info.given as usize)
+            && !given.is_empty()
+        {
+            turns.push(ChatMessage::new("assistant", given));
+        }
         Some(ChatRequest {
             sampling: settings.sampling.clone(),
-            seed,
+            seed: info.seed,
             max_tokens: settings.max_tokens,
             time: now() / 1000,
-            ..ChatRequest::new(model, prompt)
+            ..ChatRequest::new(model, ChatPrompt::Messages(turns))
         })
     }
 
@@ -120,7 +194,7 @@ impl Chat {
         &mut self,
         id: ConversationId,
         message: MessageId,
-        again: bool,
+        begin: Begin,
         house: &mut House,
     ) {
         let locked = self.talk(id).and_then(|talk| talk.conversation.seed);
@@ -131,15 +205,23 @@ impl Chat {
         let Some(answer) = talk.tree.get_mut(message) else {
             return;
         };
-        let before = answer.text.clone();
+        let before = match begin {
+            Begin::Anew => String::new(),
+            Begin::Again | Begin::Given => answer.text.clone(),
+        };
+        let given = match begin {
+            Begin::Given => answer.text.len(),
+            Begin::Anew | Begin::Again => 0,
+        };
         let info = answer.info.get_or_insert_default();
-        if !again {
+        if begin != Begin::Again {
             let seed = match locked {
                 Some(seed) => seed.wrapping_add(place),
                 None => crate::cli::new_seed(),
             };
             *info = AnswerInfo {
                 seed,
+                given: u32::try_from(given).unwrap_or(0),
                 ..AnswerInfo::default()
             };
         }
@@ -169,8 +251,14 @@ impl Chat {
             talk.conversation.leaf = talk.tree.leaf();
             keep_conversation(talk, house);
         }
-        let task = house.submit(Request::Chat(request), target, false);
-        self.writing.push(Writing::new(id, message, task, before));
+        let request = Request::Chat(request);
+        let given = given_of(&request).to_owned();
+        let task = house.submit(request, target, false);
+        let mut writing = Writing::new(id, message, task, before, &given);
+        if let Some(known) = self.kept_trace(message) {
+            writing.trace = writing.trace.begun_with(known, given.len());
+        }
+        self.writing.push(writing);
     }
 
     fn fail(&mut self, id: ConversationId, message: MessageId, cause: &str, house: &House) {
@@ -216,8 +304,9 @@ impl Chat {
                     .talk(conversation)
                     .and_then(|talk| talk.tree.get(message));
                 let before = old.map(|old| old.text.clone()).unwrap_or_default();
+                let given = given_of(&head.request);
                 self.writing
-                    .push(Writing::new(conversation, message, head.id, before));
+                    .push(Writing::new(conversation, message, head.id, before, given));
                 self.writing.len() - 1
             }
         };
@@ -228,6 +317,7 @@ impl Chat {
             Event::Tokens { tokens, .. } => {
                 for token in tokens {
                     writing.buffer.push_str(&token.text);
+                    writing.trace.push(token);
                 }
                 writing.unsaved = true;
             }
@@ -282,26 +372,24 @@ impl Chat {
 
     /// Brings what was written into the message, if its conversation is loaded.
     fn settle(&mut self, index: usize, house: &mut House) {
-        let Some(writing) = self.writing.get(index).cloned() else {
+        let Some(conversation) = self.writing.get(index).map(|one| one.conversation) else {
             return;
         };
-        let mut writing = writing;
-        let Some(talk) = self
-            .talks
-            .iter_mut()
-            .find(|talk| talk.id() == writing.conversation)
-        else {
-            // Deleted meanwhile.
-            self.writing.remove(index);
-            return;
-        };
-        if talk.loaded != Loaded::Yes {
+        let loaded = self.talk(conversation).map(|talk| talk.loaded);
+        if loaded.is_some_and(|loaded| loaded != Loaded::Yes) {
             return;
         }
-        let text = match writing.end.as_ref().and_then(|end| end.text.as_ref()) {
-            Some(text) => text.as_str(),
-            None => writing.buffer.as_str(),
+        // Taken out meanwhile: long answers are not copied with every token.
+        let mut writing = self.writing.remove(index);
+        let Some(talk) = self.talk_mut(conversation) else {
+            // Deleted meanwhile.
+            return;
         };
+        if let Some(text) = writing.end.as_mut().and_then(|end| end.text.take()) {
+            writing.buffer.truncate(writing.given);
+            writing.buffer.push_str(&text);
+        }
+        let text = writing.buffer.as_str();
         let diverges = !writing.before.starts_with(text) && !text.starts_with(&writing.before);
         if diverges {
             writing.message = part(talk, writing.message, &writing.before, house);
@@ -311,9 +399,10 @@ impl Chat {
             .end
             .as_ref()
             .is_some_and(|end| end.state == MessageState::Done);
+        let taken = whole || writing.caught_up();
         if let Some(answer) = talk.tree.get_mut(writing.message) {
-            if whole || text.len() >= writing.before.len() {
-                text.clone_into(&mut answer.text);
+            if taken {
+                writing.buffer.clone_into(&mut answer.text);
             }
             answer.state = MessageState::Writing;
             if let Some(end) = &writing.end {
@@ -326,9 +415,12 @@ impl Chat {
         if writing.end.is_some() {
             talk.touch();
             keep_conversation(talk, house);
-            self.writing.remove(index);
-        } else if let Some(slot) = self.writing.get_mut(index) {
-            *slot = writing;
+            if taken && !writing.trace.is_empty() {
+                keep_trace(writing.message, writing.trace.clone(), writing.given, house);
+                self.know_trace(writing.message, writing.trace, writing.given);
+            }
+        } else {
+            self.writing.insert(index, writing);
         }
     }
 
@@ -348,6 +440,12 @@ impl Chat {
                 keep_message(message, house);
                 writing.unsaved = false;
                 writing.kept = now;
+                let due = at_once || now >= writing.trace_kept + KEEP_TRACE;
+                if due && writing.caught_up() {
+                    let (trace, given) = (writing.trace.clone(), writing.given);
+                    keep_trace(writing.message, trace, given, house);
+                    writing.trace_kept = now;
+                }
             }
         }
     }
@@ -433,12 +531,13 @@ fn end_of(outcome: &Outcome, whole: MessageState) -> Option<End> {
     })
 }
 
-/// What is known of an answer: model and seed from its beginning, the rest from its end.
+/// What is known of an answer: model, seed and what it was given from its beginning, the rest from its end.
 fn told(old: AnswerInfo, end: Option<&AnswerInfo>) -> AnswerInfo {
     match end {
         Some(end) => AnswerInfo {
             model: old.model,
             seed: old.seed,
+            given: old.given,
             ..end.clone()
         },
         None => old,

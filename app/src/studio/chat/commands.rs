@@ -1,11 +1,13 @@
 //! What each command of Chat does.
 
-use super::answers::{keep_conversation, keep_message};
+use super::answers::{Begin, keep_conversation, keep_message};
 use super::changes::Change;
 use super::talk::{Talk, settings_of};
 use super::tree::{self, Step};
-use super::{Chat, ChatCommand, Editing, Renaming};
-use crate::library::records::{Conversation, ConversationId, MessageId, MessageState, Role};
+use super::{Chat, ChatCommand, Editing, Renaming, attach, transfer};
+use crate::library::records::{
+    Attachment, Conversation, ConversationId, MessageId, MessageState, Role,
+};
 use crate::studio::command::AppCommand;
 use crate::studio::create::CreateCommand;
 use crate::studio::effects::{Effect, focus};
@@ -39,12 +41,13 @@ impl Chat {
             ChatCommand::Send => {
                 if self.available(&ChatCommand::Send, house).is_ok() {
                     let text = std::mem::take(self.composer());
-                    self.say(text.trim(), house);
+                    let files = self.take_attached();
+                    self.say(text.trim(), files, house);
                 }
             }
             ChatCommand::Ask(text) => {
                 self.open(None, house);
-                self.say(&text, house);
+                self.say(&text, Vec::new(), house);
             }
             ChatCommand::Stop => {
                 if let Some(id) = self.current {
@@ -58,6 +61,8 @@ impl Chat {
                 }
             }
             ChatCommand::Continue(message) => self.go_on(message, house),
+            ChatCommand::Fork(message, token, word) => self.fork(message, token, &word, house),
+            ChatCommand::ToggleConfidence => self.confidence = !self.confidence,
             ChatCommand::Step(message, step) => self.step(message, step, house),
             ChatCommand::StepLast(step) => {
                 if let Some(message) = self.last_with_siblings() {
@@ -119,6 +124,35 @@ impl Chat {
                 };
                 self.set_settings(settings);
             }
+            ChatCommand::Export(id, form) => self.ask_export(id, form, house),
+            ChatCommand::ExportShown(form) => {
+                if let Some(id) = self.current {
+                    self.ask_export(id, form, house);
+                }
+            }
+            ChatCommand::ExportAll => self.ask_export_all(house),
+            ChatCommand::ExportTo(ids, form, path) => self.export(&ids, form, path, house),
+            ChatCommand::Import => transfer::ask_import(house),
+            ChatCommand::ImportFrom(path) => transfer::import(path, house),
+            ChatCommand::Imported(bundle) => {
+                let bundle = std::sync::Arc::unwrap_or_clone(bundle);
+                self.take_bundle(bundle, house);
+            }
+            ChatCommand::Dropped(path) => transfer::dropped(path, house),
+            ChatCommand::Attach => attach::ask(house),
+            ChatCommand::AttachFile(path) => self.attach_file(path, house),
+            ChatCommand::Attached(to, attachment) => {
+                let attachment = std::sync::Arc::unwrap_or_clone(attachment);
+                self.attach(to, attachment, house);
+            }
+            ChatCommand::Detach(index) => self.detach(index),
+            ChatCommand::UsePreset(id) => self.use_preset(id, house),
+            ChatCommand::NamePreset(preset) => self.begin_naming(preset),
+            ChatCommand::ConfirmPreset => self.confirm_preset(house),
+            ChatCommand::CancelPreset => self.naming = None,
+            ChatCommand::UpdatePreset(id) => self.update_preset(id, house),
+            ChatCommand::DeletePreset(id) => self.delete_preset(id, house),
+            ChatCommand::RestorePreset(preset) => self.put_preset(*preset, house),
             ChatCommand::ToggleSettings => self.settings_open = !self.settings_open,
             ChatCommand::ToggleList => self.list_open = !self.list_open,
             ChatCommand::ResetSettings => {
@@ -142,8 +176,20 @@ impl Chat {
     ) -> Result<(), String> {
         let busy = self.current.is_some_and(|id| self.is_writing(id));
         match command {
-            ChatCommand::Send if self.unsent().is_empty() => {
+            ChatCommand::Send if self.unsent().is_empty() && self.attached().is_empty() => {
                 Err("Write something first".to_owned())
+            }
+            ChatCommand::ExportShown(_) if self.current.is_none() => {
+                Err("The conversation is not begun".to_owned())
+            }
+            ChatCommand::ExportAll if self.listed().is_empty() => {
+                Err("There is no conversation yet".to_owned())
+            }
+            ChatCommand::Attach if self.attached().len() >= attach::MOST => {
+                Err(format!("A message can have {} files", attach::MOST))
+            }
+            ChatCommand::Fork(..) if busy => {
+                Err("An answer is being written; stop it first".to_owned())
             }
             ChatCommand::Send | ChatCommand::RegenerateLast | ChatCommand::ConfirmEdit if busy => {
                 Err("An answer is being written; stop it first".to_owned())
@@ -195,8 +241,8 @@ impl Chat {
     }
 
     /// Sends words in the conversation that is shown, or begins one with them.
-    fn say(&mut self, text: &str, house: &mut House) {
-        if text.is_empty() {
+    fn say(&mut self, text: &str, files: Vec<Attachment>, house: &mut House) {
+        if text.is_empty() && files.is_empty() {
             return;
         }
         let id = match self.current {
@@ -214,13 +260,18 @@ impl Chat {
         let Some(talk) = self.talk_mut(id) else {
             return;
         };
-        tree::entitle(&mut talk.conversation, text);
+        let first = match files.first() {
+            Some(file) if text.is_empty() => &file.name,
+            _ => text,
+        };
+        tree::entitle(&mut talk.conversation, first);
         let question = talk.tree.say(id, text);
-        if let Some(question) = talk.tree.get(question) {
+        if let Some(question) = talk.tree.get_mut(question) {
+            question.attachments = files;
             keep_message(question, house);
         }
         let answer = talk.tree.answer(id, question);
-        self.write(id, answer, false, house);
+        self.write(id, answer, Begin::Anew, house);
     }
 
     fn regenerate(&mut self, message: MessageId, house: &mut House) {
@@ -242,7 +293,7 @@ impl Chat {
         };
         if let Some(answer) = answer {
             self.to_end += 1;
-            self.write(id, answer, false, house);
+            self.write(id, answer, Begin::Anew, house);
         }
     }
 
@@ -276,7 +327,7 @@ impl Chat {
                 talk.conversation.max_tokens.saturating_mul(2).min(1 << 20);
         }
         self.to_end += 1;
-        self.write(id, message, true, house);
+        self.write(id, message, Begin::Again, house);
     }
 
     fn step(&mut self, message: MessageId, step: Step, house: &House) {
@@ -314,7 +365,7 @@ impl Chat {
             }
             let answer = talk.tree.answer(id, question);
             self.to_end += 1;
-            self.write(id, answer, false, house);
+            self.write(id, answer, Begin::Anew, house);
         }
     }
 

@@ -68,9 +68,10 @@ impl Talk {
     /// The last answer of the branch that is shown of which the model's context is known.
     pub fn last_told(&self) -> Option<&crate::library::records::AnswerInfo> {
         self.tree
-            .branch()
-            .into_iter()
+            .path()
+            .iter()
             .rev()
+            .filter_map(|&id| self.tree.get(id))
             .filter(|message| message.role == Role::Assistant)
             .filter_map(|message| message.info.as_ref())
             .find(|info| info.context_length > 0)
@@ -105,6 +106,7 @@ pub fn settings_of(model: Option<&Model>) -> Conversation {
         },
         max_tokens: defaults.max_tokens.unwrap_or(ANSWER_TOKENS),
         seed: None,
+        drop_old: false,
         pinned: false,
         created: at,
         changed: at,

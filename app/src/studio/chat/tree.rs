@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use diptych_inference::text::template::ChatMessage;
 
 use crate::library::records::{
-    AnswerInfo, Conversation, ConversationId, Message, MessageId, MessageState, Role, now,
+    AnswerInfo, Attachment, Conversation, ConversationId, Message, MessageId, MessageState, Role,
+    now,
 };
 
 /// Longest title made of a first message, in characters.
@@ -40,6 +41,8 @@ pub struct Tree {
     children: HashMap<Option<MessageId>, Vec<MessageId>>,
     /// The last message of the branch that is shown.
     leaf: Option<MessageId>,
+    /// The branch that is shown, so that long ones need not be walked in every frame.
+    path: Vec<MessageId>,
     /// For messages that were on a branch shown: where that branch ended.
     last_leaf: HashMap<MessageId, MessageId>,
     /// Changes with every change of the branch that is shown.
@@ -146,7 +149,12 @@ impl Tree {
 
     /// The branch that is shown, from the first message.
     pub fn branch(&self) -> Vec<&Message> {
-        self.branch_to(self.leaf)
+        self.path.iter().filter_map(|&id| self.get(id)).collect()
+    }
+
+    /// The messages of the branch that is shown, by their numbers.
+    pub fn path(&self) -> &[MessageId] {
+        &self.path
     }
 
     /// All messages with the same parent, oldest first, itself included.
@@ -189,11 +197,12 @@ impl Tree {
     pub fn show(&mut self, leaf: Option<MessageId>) {
         self.leaf = leaf.filter(|leaf| self.messages.contains_key(leaf));
         self.version += 1;
+        let branch = self.branch_to(self.leaf);
+        self.path = branch.iter().map(|message| message.id).collect();
         let Some(leaf) = self.leaf else {
             return;
         };
-        let branch: Vec<MessageId> = self.branch().iter().map(|message| message.id).collect();
-        for id in branch {
+        for &id in &self.path {
             self.last_leaf.insert(id, leaf);
         }
     }
@@ -219,7 +228,7 @@ impl Tree {
     /// Shows a branch that a message is on, if it is not shown already. Tells whether there is such a message.
     pub fn reveal(&mut self, id: MessageId) -> bool {
         let known = self.messages.contains_key(&id);
-        if known && !self.branch().iter().any(|message| message.id == id) {
+        if known && !self.path.contains(&id) {
             let leaf = self.deepest(id);
             self.show(Some(leaf));
         }
@@ -248,6 +257,7 @@ impl Tree {
             parent: self.leaf,
             role: Role::User,
             text: text.into(),
+            attachments: Vec::new(),
             state: MessageState::Done,
             info: None,
             created: now(),
@@ -262,6 +272,7 @@ impl Tree {
             parent: Some(to),
             role: Role::Assistant,
             text: String::new(),
+            attachments: Vec::new(),
             state: MessageState::Writing,
             info: Some(AnswerInfo::default()),
             created: now(),
@@ -358,12 +369,50 @@ pub fn prompt(system: &str, branch: &[&Message]) -> Vec<ChatMessage> {
         match turns.last_mut() {
             Some(last) if last.role == role => {
                 last.content.push_str("\n\n");
-                last.content.push_str(&message.text);
+                last.content.push_str(&content(message));
             }
-            _ => turns.push(ChatMessage::new(role, message.text.clone())),
+            _ => turns.push(ChatMessage::new(role, content(message))),
         }
     }
     turns
+}
+
+/// What a message says, with the texts that were given along with it before it: each under its name, between fences that
+/// are longer than any in it.
+pub fn content(message: &Message) -> String {
+    let mut said = String::new();
+    for attachment in &message.attachments {
+        said.push_str(&fenced(attachment));
+        said.push_str("\n\n");
+    }
+    said.push_str(&message.text);
+    if message.text.is_empty() {
+        said.truncate(said.trim_end().len());
+    }
+    said
+}
+
+/// A text under its name and between fences.
+pub fn fenced(attachment: &Attachment) -> String {
+    let mut longest = 2;
+    let mut run = 0;
+    for c in attachment.text.chars() {
+        run = if c == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let fence = "`".repeat(longest + 1);
+    let ending = attachment
+        .name
+        .rsplit_once('.')
+        .map_or("", |(_, ending)| ending);
+    let language: String = ending
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(12)
+        .collect();
+    let name = attachment.name.replace(['\n', '\r'], " ");
+    let text = attachment.text.trim_end_matches('\n');
+    format!("File {name}:\n{fence}{language}\n{text}\n{fence}")
 }
 
 /// A title made of the first message: its first line, cut at a word.

@@ -88,6 +88,24 @@ fn the_prompt_alternates() {
 }
 
 #[test]
+fn attached_texts_stand_before_the_words_between_fences_of_their_own() {
+    let (mut tree, question, answer) = talk();
+    let attach = |name: &str, text: &str| Attachment {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    };
+    tree.get_mut(question).unwrap().attachments =
+        vec![attach("a.md", "x\n```rust\ny\n```\n"), attach("list", "z")];
+    let said = &tree.prompt("", answer)[0].content;
+    assert_eq!(
+        said,
+        "File a.md:\n````md\nx\n```rust\ny\n```\n````\n\nFile list:\n```\nz\n```\n\nq"
+    );
+    tree.get_mut(question).unwrap().text.clear();
+    assert!(tree.prompt("", answer)[0].content.ends_with("z\n```"));
+}
+
+#[test]
 fn titles_are_short_and_end_with_a_word() {
     assert_eq!(title("  # A *fox*\nmore"), "A *fox*");
     assert_eq!(title(" \n\n"), UNTITLED);
@@ -237,6 +255,7 @@ proptest! {
             parent: parent.map(MessageId),
             role: Role::User,
             text: String::new(),
+            attachments: Vec::new(),
             state: MessageState::Done,
             info: None,
             created: 0,

@@ -546,6 +546,7 @@ impl Compare {
 
 fn clear_answer(lane: &mut Lane) {
     lane.answer.clear();
+    lane.ends.clear();
     lane.state = LaneState::Empty;
     lane.info = super::LaneInfo::default();
     lane.task = None;

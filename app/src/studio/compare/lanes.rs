@@ -1,5 +1,6 @@
 //! One message to several settings or models at once.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use diptych_inference::engine::{ChatPrompt, ChatRequest, Event, FinishReason, ModelRef, Outcome};
@@ -81,6 +82,8 @@ pub struct Lane {
     pub max_tokens: Option<u32>,
     /// The answer.
     pub answer: String,
+    /// Where each of its tokens ends, in bytes.
+    pub ends: Vec<u32>,
     /// How far it is.
     pub state: LaneState,
     /// How the answer came about.
@@ -154,6 +157,7 @@ impl Lane {
     /// Begins anew.
     pub(super) fn begin(&mut self, request: &ChatRequest) {
         self.answer.clear();
+        self.ends.clear();
         self.state = LaneState::Writing;
         self.info = LaneInfo {
             model: request.model.name.clone(),
@@ -176,6 +180,8 @@ impl Lane {
                 self.state = LaneState::Writing;
                 for token in tokens {
                     self.answer.push_str(&token.text);
+                    self.ends
+                        .push(u32::try_from(self.answer.len()).unwrap_or(u32::MAX));
                 }
                 let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
                 self.info.tokens = self.info.tokens.saturating_add(count);
@@ -214,6 +220,51 @@ impl Lane {
         self.info.decode_seconds = *decode_seconds;
         self.info.reason = Some(*reason);
     }
+}
+
+/// Where an answer leaves another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaves {
+    /// The token, counted from 1.
+    pub token: usize,
+    /// Its bytes; empty if the answer ends where the other goes on.
+    pub range: Range<usize>,
+}
+
+/// The token with which an answer leaves another one; `None` as long as they are the same.
+fn leaves(lane: &Lane, other: &Lane) -> Option<Leaves> {
+    let (own, others) = (lane.answer.as_bytes(), other.answer.as_bytes());
+    let same = own.iter().zip(others).take_while(|(a, b)| a == b).count();
+    let goes_on = |lane: &Lane| lane.state == LaneState::Writing;
+    if same == own.len() && (same == others.len() || goes_on(lane)) {
+        return None;
+    }
+    if same == others.len() && goes_on(other) {
+        return None;
+    }
+    let at = lane.ends.iter().position(|&end| end as usize > same);
+    let (token, range) = match at {
+        Some(at) => {
+            let end = |at: usize| lane.ends.get(at).map_or(0, |&end| end as usize);
+            (at, at.checked_sub(1).map_or(0, end)..end(at))
+        }
+        // The end of the answer, or one of a program that did not note its tokens.
+        None if lane.ends.is_empty() => {
+            let begin = (0..=same)
+                .rev()
+                .find(|&at| lane.answer.is_char_boundary(at));
+            let begin = begin.unwrap_or(0);
+            let rest = lane.answer.get(begin..).unwrap_or_default();
+            let first = rest.chars().next().map_or(0, char::len_utf8);
+            (0, begin..begin + first)
+        }
+        None => (lane.ends.len(), own.len()..own.len()),
+    };
+    lane.answer.get(range.clone())?;
+    Some(Leaves {
+        token: token + 1,
+        range,
+    })
 }
 
 /// A chat comparison.
@@ -282,6 +333,31 @@ impl Lanes {
         self.lanes.iter_mut().find(|lane| lane.id == id)
     }
 
+    /// Where each answer first leaves that of the first lane; the first lane, where the first of the others leaves it.
+    pub fn differences(&self) -> Vec<Option<Leaves>> {
+        let Some((first, others)) = self.lanes.split_first() else {
+            return Vec::new();
+        };
+        let told = |lane: &&Lane| !lane.answer.is_empty();
+        let mut found = vec![
+            others
+                .iter()
+                .filter(told)
+                .filter_map(|other| leaves(first, other))
+                .min_by_key(|leaves| (leaves.range.start, leaves.token)),
+        ];
+        found.extend(others.iter().map(|lane| {
+            let both = told(&lane) && told(&first);
+            both.then(|| leaves(lane, first)).flatten()
+        }));
+        if first.answer.is_empty()
+            && let Some(of_first) = found.first_mut()
+        {
+            *of_first = None;
+        }
+        found
+    }
+
     /// Whether nothing was written or asked.
     pub fn is_blank(&self) -> bool {
         self.message.trim().is_empty() && self.asked.is_empty()
@@ -329,5 +405,57 @@ impl Lanes {
             created: self.created,
             changed: now(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(answers: &[(&[&str], LaneState)]) -> Vec<Option<Leaves>> {
+        let mut all = Lanes::default();
+        all.lanes.clear();
+        for (tokens, state) in answers {
+            let mut lane = Lane {
+                state: state.clone(),
+                ..Lane::default()
+            };
+            for token in *tokens {
+                lane.answer.push_str(token);
+                lane.ends.push(lane.answer.len() as u32);
+            }
+            all.add(lane);
+        }
+        all.differences()
+    }
+
+    #[test]
+    fn the_first_token_that_differs_is_found() {
+        let done = || LaneState::Done;
+        let at = |token, range| Some(Leaves { token, range });
+        let found = lanes(&[
+            (&["a ", "red ", "fox"], done()),
+            (&["a ", "re", "ed ", "fox"], done()),
+            (&["a ", "red ", "fox"], done()),
+            (&["a ", "red ", "fox", "!"], done()),
+        ]);
+        assert_eq!(found, [at(2, 2..6), at(3, 4..7), None, at(4, 9..10)]);
+        // What is still written may yet turn out to be the same.
+        let writing = || LaneState::Writing;
+        assert_eq!(
+            lanes(&[(&["a ", "b"], done()), (&["a "], writing())]),
+            [None, None]
+        );
+        assert_eq!(
+            lanes(&[(&["a ", "b"], done()), (&["a "], done())]),
+            [at(2, 2..3), at(2, 2..2)]
+        );
+        assert_eq!(lanes(&[(&[], writing()), (&["a"], done())]), [None, None]);
+        // Of an earlier program: a character.
+        let mut all = Lanes::default();
+        all.lanes[0].answer = "für".into();
+        all.lanes[1].answer = "fär".into();
+        let found = all.differences();
+        assert_eq!(found[1], at(1, 1..3));
     }
 }

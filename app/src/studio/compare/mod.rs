@@ -25,7 +25,7 @@ use crate::library::records::{GridId, GridRecord, Target};
 use crate::theme::Icon;
 use crate::widgets::compare_view::CompareState;
 pub use grid::{CellAt, CellPicture, Grid, MOST, SeedColumn, Setup, Variant};
-pub use lanes::{Lane, LaneInfo, LaneState, Lanes, MOST_LANES};
+pub use lanes::{Lane, LaneInfo, LaneState, Lanes, Leaves, MOST_LANES};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -46,14 +46,26 @@ pub struct Inlines {
     pub spans: Vec<Span>,
     /// Targets of the links.
     pub links: Vec<String>,
+    /// Stretches that stand in the source as they are: where in the text, where in the source, how many bytes.
+    pub origins: Vec<(usize, usize, usize)>,
 }
 
 impl Inlines {
-    fn push(&mut self, text: &str, emphasis: Emphasis, link: Option<usize>) {
+    fn push(&mut self, text: &str, emphasis: Emphasis, link: Option<usize>, at: Option<usize>) {
         if text.is_empty() {
             return;
         }
         let start = self.text.len();
+        if let Some(at) = at {
+            match self.origins.last_mut() {
+                Some((text_at, source_at, len))
+                    if *text_at + *len == start && *source_at + *len == at =>
+                {
+                    *len += text.len();
+                }
+                _ => self.origins.push((start, at, text.len())),
+            }
+        }
         self.text.push_str(text);
         match self.spans.last_mut() {
             Some(last) if last.emphasis == emphasis && last.link == link => {
@@ -65,6 +77,25 @@ impl Inlines {
                 link,
             }),
         }
+    }
+}
+
+impl Inlines {
+    /// The bytes of the text that stand for bytes of the source; at least one character behind their beginning. `None` if
+    /// the text ends before them.
+    pub fn of_source(&self, source: &Range<usize>) -> Option<Range<usize>> {
+        let (text_at, source_at, _) = self
+            .origins
+            .iter()
+            .find(|(_, at, len)| at + len > source.start)?;
+        let start = text_at + source.start.saturating_sub(*source_at);
+        let last = self.origins.iter().rfind(|(_, at, _)| *at < source.end);
+        let end = last.map_or(start, |(text_at, at, len)| {
+            text_at + (source.end - at).min(*len)
+        });
+        let first = self.text.get(start..)?.chars().next()?;
+        let end = end.max(start + first.len_utf8());
+        self.text.get(start..end).map(|_| start..end)
     }
 }
 
@@ -172,6 +203,18 @@ pub fn parse(source: &str, offset: usize) -> Vec<Block> {
             Event::End(_) => depth = depth.saturating_sub(1),
             _ => {}
         }
+        builder.at = match &event {
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text)
+                if text.len() == range.len() =>
+            {
+                Some(offset + range.start)
+            }
+            // Between as many marks at either side.
+            Event::Code(text) if text.len() < range.len() => {
+                Some(offset + range.start + (range.len() - text.len()) / 2)
+            }
+            _ => None,
+        };
         builder.take(event);
         if depth == 0 {
             builder.flush();
@@ -215,6 +258,8 @@ struct Builder {
     code: Option<(String, String)>,
     html: bool,
     table: Option<Table>,
+    /// Where in the source the text of the event is.
+    at: Option<usize>,
 }
 
 impl Builder {
@@ -233,7 +278,7 @@ impl Builder {
         } else {
             let emphasis = self.emphasis();
             self.inlines
-                .push(text, emphasis, self.links.last().copied());
+                .push(text, emphasis, self.links.last().copied(), self.at);
         }
     }
 
@@ -292,7 +337,7 @@ impl Builder {
                     ..self.emphasis()
                 };
                 self.inlines
-                    .push(&text, emphasis, self.links.last().copied());
+                    .push(&text, emphasis, self.links.last().copied(), self.at);
             }
             Event::FootnoteReference(label) => self.text(&format!("[{label}]")),
             // Models break lines where they mean it.
@@ -463,7 +508,7 @@ impl Builder {
                     } else {
                         let cells: Vec<&str> = row.iter().map(|cell| cell.text.as_str()).collect();
                         let line = format!("{}\n", cells.join(" | "));
-                        table.overflow.push(&line, Emphasis::default(), None);
+                        table.overflow.push(&line, Emphasis::default(), None, None);
                     }
                 }
             }

@@ -124,3 +124,22 @@ fn hostile_input_stays_small() {
         pieces(&source);
     }
 }
+
+#[test]
+fn text_knows_where_it_stands_in_the_source() {
+    let source = "# One\n\nA **red** `fox` and\na [den](https://x) &amp; more";
+    let found = pieces(source);
+    let Kind::Text(inlines) = &found[1].kind else {
+        panic!("{found:?}")
+    };
+    for word in ["A ", "red", "fox", " and", "den", " more"] {
+        let at = source.find(word).unwrap();
+        let range = inlines.of_source(&(at..at + word.len())).unwrap();
+        assert_eq!(&inlines.text[range], word);
+    }
+    // Marks alone are nowhere: the next letter stands for them.
+    let at = source.find("**").unwrap();
+    let range = inlines.of_source(&(at..at + 2)).unwrap();
+    assert_eq!(&inlines.text[range], "r");
+    assert_eq!(inlines.of_source(&(source.len()..source.len() + 1)), None);
+}

@@ -12,6 +12,7 @@ mod stream;
 mod table;
 mod text;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use egui::text::LayoutJob;
@@ -19,9 +20,10 @@ use egui::{Color32, Galley, Id, Pos2, Rect, Sense, Stroke, StrokeKind, Ui, pos2,
 
 pub use look::Look;
 pub use selection::selected_text;
+pub(super) use text::rects;
 pub use text::{may_open, selectable, selecting};
 
-use blocks::{Kind, Level, Marker, Piece};
+use blocks::{Inlines, Kind, Level, Marker, Piece};
 use stream::Document;
 use text::Text;
 
@@ -57,6 +59,8 @@ pub struct Markdown {
     key: Option<(u64, u32, u32)>,
     /// How many pieces were laid out by the last [`Markdown::show`].
     fresh: usize,
+    /// Bytes of the source that are marked, and the colour behind them.
+    mark: Option<(Range<usize>, Color32)>,
 }
 
 impl Markdown {
@@ -64,6 +68,14 @@ impl Markdown {
     pub fn set(&mut self, text: &str, streaming: bool) {
         if self.document.set(text, streaming) {
             self.laid.truncate(self.document.kept_pieces());
+        }
+    }
+
+    /// Marks bytes of the source by a colour behind them; code and tables are not marked.
+    pub fn mark(&mut self, mark: Option<(Range<usize>, Color32)>) {
+        if self.mark != mark {
+            self.mark = mark;
+            self.laid.clear();
         }
     }
 
@@ -93,8 +105,14 @@ impl Markdown {
             self.laid.clear();
         }
         self.fresh = 0;
+        let marked = self.mark.as_ref();
+        let marked = marked.and_then(|(range, _)| self.document.piece_at(range.start));
         for piece in self.document.pieces().skip(self.laid.len()) {
-            self.laid.push(lay(ui, piece, look, width));
+            let mark = self
+                .mark
+                .as_ref()
+                .filter(|_| marked == Some(self.laid.len()));
+            self.laid.push(lay(ui, piece, look, width, mark));
             self.fresh += 1;
         }
         let start = ui.cursor().min;
@@ -145,18 +163,32 @@ impl Markdown {
     }
 }
 
-fn lay(ui: &Ui, piece: &Piece, look: &Look, width: f32) -> (Laid, f32) {
+fn lay(
+    ui: &Ui,
+    piece: &Piece,
+    look: &Look,
+    width: f32,
+    mark: Option<&(Range<usize>, Color32)>,
+) -> (Laid, f32) {
+    let marked = |mut text: Text, inlines: &Inlines| {
+        if let Some((source, colour)) = mark
+            && let Some(range) = inlines.of_source(source)
+        {
+            text.mark(&range, *colour);
+        }
+        text
+    };
     let width = width - indent(&piece.levels);
     let quoted = piece.levels.contains(&Level::Quote);
     match &piece.kind {
         Kind::Text(inlines) => {
-            let text = Text::new(inlines, look, None, quoted);
+            let text = marked(Text::new(inlines, look, None, quoted), inlines);
             let line = (look.size * look.leading).round();
             let height = text.galley(ui, width).size().y.max(line);
             (Laid::Text(text), height)
         }
         Kind::Heading(level, inlines) => {
-            let text = Text::new(inlines, look, Some(*level), quoted);
+            let text = marked(Text::new(inlines, look, Some(*level), quoted), inlines);
             let height = text.galley(ui, width).size().y;
             (Laid::Text(text), height)
         }

@@ -42,6 +42,22 @@ impl Document {
         self.blocks.iter().flat_map(|block| &block.pieces)
     }
 
+    /// The piece in which a byte of the source is, if it is one of text.
+    pub fn piece_at(&self, at: usize) -> Option<usize> {
+        let block = self.blocks.iter().rposition(|block| block.start <= at)?;
+        let before = self.blocks.iter().take(block);
+        let before: usize = before.map(|block| block.pieces.len()).sum();
+        let pieces = &self.blocks.get(block)?.pieces;
+        let ends_behind = |piece: &Piece| match &piece.kind {
+            Kind::Text(inlines) | Kind::Heading(_, inlines) => inlines
+                .origins
+                .iter()
+                .any(|(_, source, len)| source + len > at),
+            _ => false,
+        };
+        Some(before + pieces.iter().position(ends_behind)?)
+    }
+
     /// How many pieces at the beginning did not change at the last [`Document::set`].
     pub fn kept_pieces(&self) -> usize {
         self.kept
@@ -132,6 +148,7 @@ fn plain_pieces(text: &str) -> Vec<Piece> {
                 text,
                 spans,
                 links: Vec::new(),
+                origins: Vec::new(),
             }),
             levels: Vec::new(),
             marker: None,

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use egui::accesskit::Role;
-use egui::text::LayoutJob;
+use egui::text::{ByteIndex, LayoutJob, LayoutSection};
 use egui::text_selection::LabelSelectionState;
 use egui::{
     Color32, CursorIcon, Galley, Id, OpenUrl, Pos2, Rect, Response, Sense, Stroke, StrokeKind, Ui,
@@ -60,6 +60,35 @@ impl Text {
         text
     }
 
+    /// Puts a colour behind some bytes of the text.
+    pub fn mark(&mut self, range: &Range<usize>, colour: Color32) {
+        let sections = std::mem::take(&mut self.job.sections);
+        for section in sections {
+            let whole = section.byte_range.start.0..section.byte_range.end.0;
+            let from = range.start.clamp(whole.start, whole.end);
+            let to = range.end.clamp(from, whole.end);
+            let mut leading = section.leading_space;
+            for (part, marked) in [
+                (whole.start..from, false),
+                (from..to, true),
+                (to..whole.end, false),
+            ] {
+                if part.is_empty() {
+                    continue;
+                }
+                let mut format = section.format.clone();
+                if marked {
+                    format.background = colour;
+                }
+                self.job.sections.push(LayoutSection {
+                    leading_space: std::mem::take(&mut leading),
+                    byte_range: ByteIndex(part.start)..ByteIndex(part.end),
+                    format,
+                });
+            }
+        }
+    }
+
     /// Lays the text out; the galleys of texts seen in the last frame are kept by egui.
     pub fn galley(&self, ui: &Ui, width: f32) -> Arc<Galley> {
         let mut job = self.job.clone();
@@ -96,7 +125,7 @@ pub fn selectable(ui: &Ui, id: Id, pos: Pos2, galley: Arc<Galley>, color: Color3
 }
 
 /// Where some characters of a galley are, one rectangle for each row.
-fn rects(galley: &Galley, range: &Range<usize>) -> Vec<Rect> {
+pub(in crate::widgets) fn rects(galley: &Galley, range: &Range<usize>) -> Vec<Rect> {
     let mut found = Vec::new();
     let mut start = 0;
     for row in &galley.rows {

@@ -280,6 +280,12 @@ impl ChatJob {
             .map(|other| Alternative {
                 id: other.id,
                 piece: piece(other.id),
+                text: if tokenizer.is_special(other.id) {
+                    String::new()
+                } else {
+                    String::from_utf8_lossy(tokenizer.piece(other.id)).into_owned()
+                },
+                ends: tokenizer.is_end(other.id),
                 probability: other.probability,
             })
             .collect();

@@ -1,0 +1,161 @@
+//! Conversations in other forms: messages as OpenAI's API has them are read; Markdown for people is written.
+
+use serde_json::Value;
+
+use super::file::{Bundle, Plain};
+use crate::library::records::{Conversation, Message, Role, now};
+use crate::library::time;
+use crate::studio::chat::talk::settings_of;
+use crate::studio::chat::tree;
+
+/// Reads `[{"role": …, "content": …}]`, or an object that has such a list under `messages`.
+///
+/// # Errors
+/// What is wrong with it, in a person's words.
+pub fn read_messages(text: &str) -> Result<Bundle, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| super::file::fault(&error))?;
+    let list = value
+        .as_array()
+        .or_else(|| value.get("messages").and_then(Value::as_array))
+        .ok_or("it holds neither conversations of Diptych nor a list of messages")?;
+    let mut system: Vec<String> = Vec::new();
+    let mut turns: Vec<(Role, String)> = Vec::new();
+    for (number, message) in (1..).zip(list) {
+        let wrong = |what: &str| format!("message {number} of the list {what}");
+        let role = message
+            .get("role")
+            .and_then(Value::as_str)
+            .ok_or_else(|| wrong("has no role"))?;
+        let words = match message.get("content") {
+            Some(Value::String(words)) => words.clone(),
+            Some(Value::Array(parts)) => {
+                let mut words = Vec::new();
+                for part in parts {
+                    match part.get("text").and_then(Value::as_str) {
+                        Some(text) => words.push(text.to_owned()),
+                        None => return Err(wrong("has something else than text")),
+                    }
+                }
+                words.join("\n")
+            }
+            _ => return Err(wrong("has no text")),
+        };
+        match role {
+            "system" | "developer" => system.push(words),
+            "user" => turns.push((Role::User, words)),
+            "assistant" => turns.push((Role::Assistant, words)),
+            other => {
+                return Err(wrong(&format!(
+                    "is of a '{other}'; only system, user and assistant can be read"
+                )));
+            }
+        }
+    }
+    if turns.is_empty() {
+        return Err("there is no message in it".to_owned());
+    }
+    let named = value.get("title").and_then(Value::as_str);
+    let title = match named {
+        Some(title) if !title.trim().is_empty() => title.trim().to_owned(),
+        _ => tree::title(turns.first().map_or("", |(_, words)| words)),
+    };
+    let plain = Plain::of_turns(title, system.join("\n\n"), turns, &settings_of(None), now());
+    Ok(Bundle::of_plain(vec![plain]))
+}
+
+/// The branch that is shown, for people to read.
+pub fn markdown(conversation: &Conversation, branch: &[&Message]) -> String {
+    let mut page = format!("# {}\n", conversation.title.replace('\n', " "));
+    page.push_str(&format!(
+        "\n*{}*\n",
+        time::minute_here(conversation.created)
+    ));
+    if !conversation.system.trim().is_empty() {
+        page.push_str("\n## System prompt\n\n");
+        page.push_str(conversation.system.trim());
+        page.push('\n');
+    }
+    for message in branch {
+        let who = match message.role {
+            Role::User => "You",
+            Role::Assistant => message
+                .info
+                .as_ref()
+                .and_then(|info| info.model.as_ref())
+                .map_or("Answer", |model| model.name.as_str()),
+        };
+        page.push_str(&format!("\n## {who}\n\n"));
+        page.push_str(tree::content(message).trim());
+        page.push('\n');
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::studio::chat::tree::Tree;
+
+    fn words(bundle: Bundle) -> Vec<(Role, String)> {
+        let held = bundle.conversations.into_iter().next().unwrap().held();
+        let tree = Tree::new(held.messages, held.conversation.leaf);
+        let branch = tree.branch();
+        branch
+            .iter()
+            .map(|said| (said.role, said.text.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn lists_of_messages_are_read() {
+        let text = r#"{"model":"x","messages":[{"role":"system","content":"be kind"},
+            {"role":"user","content":[{"type":"text","text":"a fox"},{"type":"text","text":"red"}]},
+            {"role":"assistant","content":"here"}]}"#;
+        let bundle = read_messages(text).unwrap();
+        assert_eq!(bundle.conversations[0].title, "a fox");
+        let said = [(Role::User, "a fox\nred"), (Role::Assistant, "here")];
+        assert_eq!(
+            words(bundle),
+            said.map(|(role, text)| (role, text.to_owned()))
+        );
+        assert_eq!(
+            words(read_messages(r#"[{"role":"user","content":"hi"}]"#).unwrap()).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn others_are_refused_by_name() {
+        for (text, told) in [
+            ("{}", "neither"),
+            ("[]", "no message"),
+            (r#"[{"content":"x"}]"#, "no role"),
+            (r#"[{"role":"tool","content":"x"}]"#, "'tool'"),
+            (
+                r#"[{"role":"user","content":[{"type":"image_url"}]}]"#,
+                "else than text",
+            ),
+            (r#"[{"role":"user","content":null}]"#, "no text"),
+            ("[", "damaged"),
+        ] {
+            let error = read_messages(text).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn markdown_is_for_people() {
+        let bundle = read_messages(
+            r#"[{"role":"system","content":"be kind"},{"role":"user","content":"hi"},{"role":"assistant","content":"**hello**"}]"#,
+        );
+        let held = bundle.unwrap().conversations.remove(0).held();
+        let tree = Tree::new(held.messages, held.conversation.leaf);
+        let page = markdown(&held.conversation, &tree.branch());
+        assert!(page.starts_with("# hi\n\n*2"), "{page}");
+        assert!(
+            page.contains(
+                "\n## System prompt\n\nbe kind\n\n## You\n\nhi\n\n## Answer\n\n**hello**\n"
+            )
+        );
+    }
+}
