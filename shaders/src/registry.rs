@@ -100,6 +100,8 @@ pub enum Function {
     Affine = 6,
     /// `min(max(x, a), b)`.
     Clamp = 7,
+    /// `x` where that is positive, else `x * a`.
+    LeakyRelu = 8,
 }
 
 /// Most rows that a matrix-vector kernel computes at once.

@@ -10,9 +10,16 @@
 
 use std::sync::Arc;
 
-use diptych_inference::engine::{Command, DeviceChoice, Event, ImageRequest, Outcome, Request};
-use diptych_inference::formats::diffusion_model::{DiffusionModel, Family, open_diffusion_model};
+use diptych_inference::engine::{
+    BlobRef, Command, DeviceChoice, Event, ImageRequest, Outcome, Request, UpscaleRequest,
+};
+use diptych_inference::formats::diffusion_model::{
+    Component, DiffusionModel, Family, open_diffusion_model,
+};
+use diptych_inference::formats::ldm::open_controlnet;
 use diptych_inference::graph::HostTensor;
+use diptych_inference::models::controlnet::ControlNetConfig;
+use diptych_inference::models::unet::UNetConfig;
 use diptych_tests::{Client, End, fixture};
 use serde_json::{Value, json};
 
@@ -31,8 +38,13 @@ fn tensor(file: &str, key: &str) -> (Vec<usize>, Vec<f32>) {
 }
 
 fn jobs() -> Vec<Value> {
-    let text = std::fs::read_to_string(fixture("jobs/jobs.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    let lists = ["jobs", "controls", "passes", "loras", "kinds"]
+        .into_iter()
+        .flat_map(|list| {
+            let text = std::fs::read_to_string(fixture(&format!("jobs/{list}.json"))).unwrap();
+            serde_json::from_str::<Vec<Value>>(&text).unwrap()
+        });
+    lists.collect()
 }
 
 fn worst(got: &[f32], wanted: &[f32]) -> f32 {
@@ -246,4 +258,282 @@ fn an_sdxl_checkpoint_gives_the_networks_of_its_folder() {
         assert_eq!(file.unet.config[key], folder.unet.config[key], "{key}");
     }
     assert_eq!(file.vae.config["scaling_factor"], json!(0.13025));
+}
+
+/// Runs a request that is to fail, and gives the reason.
+fn refusal(client: &mut Client, request: Request) -> String {
+    let job = client.submit(request).unwrap();
+    match client.end(job).unwrap() {
+        End::Failed(failure) => {
+            assert!(!failure.bug, "{}", failure.message);
+            failure.message
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn controlnets_that_do_not_fit_are_refused_before_anything_runs() {
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    let good = named("control-euler");
+    draw(&mut client, &good);
+    client.add_model(&fixture("jobs/control-xl")).unwrap();
+    client
+        .add_model(&fixture("jobs/lora-kohya.safetensors"))
+        .unwrap();
+    let cases = [
+        (
+            "/controls/0/model/name",
+            json!("control-xl"),
+            "this ControlNet is for",
+        ),
+        (
+            "/controls/0/model/name",
+            json!("lora-kohya"),
+            "ControlNet is needed",
+        ),
+        ("/controls/0/model/name", json!("nobody"), "nobody"),
+        ("/controls/0/picture", json!("nowhere"), "nowhere"),
+        ("/controls/0/weight", json!(1e9), "weight"),
+        ("/controls/0/start", json!(1.0), "shares from 0 to 1"),
+        (
+            "/controls/0/preprocessor",
+            json!({"canny": {"low": 9.0, "high": 3.0}}),
+            "thresholds",
+        ),
+    ];
+    for (place, value, word) in cases {
+        let mut request = good["request"].clone();
+        request["model"] = json!({ "name": "tiny-sd" });
+        request["controls"][0]["start"] = json!(0.0);
+        request["controls"][0]["preprocessor"] = json!("none");
+        *request.pointer_mut(place).unwrap() = value.clone();
+        let request: ImageRequest = serde_json::from_value(request).unwrap();
+        let reason = refusal(&mut client, Request::Image(request));
+        assert!(reason.contains(word), "{place}: {reason}");
+    }
+}
+
+/// With its names of the original and with diffusers' it is one network.
+#[test]
+fn a_controlnet_in_a_single_file_is_that_of_its_folder() {
+    for (file, folder) in [
+        ("control-one-ldm", "control-one"),
+        ("control-xl-file", "control-xl"),
+    ] {
+        let path = |name: &str| fixture(&format!("jobs/{name}"));
+        let wanted = open_controlnet(&path(folder)).unwrap();
+        let got = open_controlnet(&path(&format!("{file}.safetensors"))).unwrap();
+        let config = |part: &Component| {
+            let config = ControlNetConfig::from_json(&part.config_path, &part.config).unwrap();
+            let unet = UNetConfig {
+                sample_size: None,
+                added: None,
+                ..config.unet
+            };
+            (unet, config.hint_channels, config.picture_channels)
+        };
+        assert_eq!(config(&got), config(&wanted), "{file}");
+        assert_eq!(got.weights.len(), wanted.weights.len(), "{file}");
+        for (key, tensor) in wanted.weights.iter() {
+            let found = got
+                .weights
+                .get(key)
+                .unwrap_or_else(|| panic!("{file}: no {key}"));
+            assert_eq!(
+                found.to_f32().unwrap(),
+                tensor.to_f32().unwrap(),
+                "{file} {key}"
+            );
+        }
+    }
+}
+
+/// A picture made larger in parts is the one made at once, but for a little where parts meet.
+#[test]
+fn a_picture_made_larger_in_parts_has_no_seams() {
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    // Flat in the middle, where a seam would show most, and with much going on elsewhere.
+    let (width, height) = (150, 90);
+    let value = |c: usize, y: usize, x: usize| {
+        let wave = ((x * (c + 1)) as f32 / 9.0).sin() * (y as f32 / 7.0).cos();
+        if (60..100).contains(&x) {
+            0.5
+        } else {
+            0.5 + 0.4 * wave
+        }
+    };
+    let all =
+        (0..3).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| value(c, y, x))));
+    let data = Arc::new(HostTensor::f32(
+        [3, height, width],
+        all.collect::<Vec<f32>>(),
+    ));
+    let hash = "waves".to_owned();
+    client.send(Command::Blob { hash, data }).unwrap();
+    for file in ["esrgan-x2.safetensors", "esrgan-x4.pth", "srvgg-x4.pth"] {
+        let model = client
+            .add_model(&fixture(&format!("upscalers/{file}")))
+            .unwrap();
+        let mut draw = |tile: u32, scale: Option<f32>| {
+            let request = UpscaleRequest {
+                model: model.clone(),
+                picture: BlobRef("waves".into()),
+                tile: Some(tile),
+                scale,
+            };
+            let job = client.submit(Request::Upscale(request)).unwrap();
+            match client.result(job).unwrap() {
+                Outcome::Image { picture, .. } => picture,
+                other => panic!("{other:?}"),
+            }
+        };
+        let whole = draw(0, None);
+        let parts = draw(64, None);
+        assert_eq!((whole.width, whole.height), (parts.width, parts.height));
+        assert_eq!(whole.width as usize % width, 0);
+        let pairs = whole.rgb.iter().zip(&parts.rgb);
+        let most = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        println!("{file}: in parts {most} of 255 from the whole");
+        assert!(most <= 2, "{file}: {most}");
+        let smaller = draw(0, Some(1.5));
+        assert_eq!((smaller.width, smaller.height), (225, 135));
+    }
+}
+
+/// The autoencoder in parts: the picture is that made at once but for what its norms see of each part, and no line shows where
+/// parts meet.
+#[test]
+fn the_autoencoder_in_parts_leaves_no_seams() {
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    let mut job = named("text-lms");
+    job["request"]["width"] = json!(320);
+    job["request"]["height"] = json!(160);
+    job["request"]["steps"] = json!(2);
+    let (_, whole) = draw(&mut client, &job);
+    job["request"]["vae_tile"] = json!(128);
+    let (_, parts) = draw(&mut client, &job);
+    assert_eq!(whole.len(), parts.len());
+    let mean = |a: &[f32], b: &[f32]| {
+        let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum();
+        sum / a.len() as f32
+    };
+    let apart = mean(&whole, &parts);
+    println!("in parts: {apart:.2} of 255 from the whole in the mean");
+    assert!(apart > 0.0, "nothing was done in parts");
+    assert!(apart < 12.0, "{apart}");
+    // The steps from column to column, where parts meet and elsewhere.
+    let step = |picture: &[f32], x: usize| {
+        let rows = picture.chunks_exact(3 * 320);
+        let steps =
+            rows.flat_map(|row| (0..3).map(|c| (row[3 * x + c] - row[3 * x - 3 + c]).abs()));
+        steps.sum::<f32>() / (3 * 160) as f32
+    };
+    for x in 1..320 {
+        let (with, without) = (step(&parts, x), step(&whole, x));
+        assert!(
+            with < without * 1.6 + 3.0,
+            "column {x}: {with} instead of {without}"
+        );
+    }
+}
+
+#[test]
+fn second_passes_and_learnt_words_that_cannot_be_are_refused_by_name() {
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    let good = named("hires-latent");
+    draw(&mut client, &good);
+    for file in ["lora-kohya", "wordwide", "wordxl"] {
+        client
+            .add_model(&fixture(&format!("jobs/{file}.safetensors")))
+            .unwrap();
+    }
+    let cases = [
+        ("/hires/scale", json!(1.0), "times as large"),
+        ("/hires/scale", json!(9.0), "times as large"),
+        ("/hires/strength", json!(0.0), "strength"),
+        ("/hires/steps", json!(0), "no steps"),
+        (
+            "/hires/upscaler",
+            json!({"model": {"name": "nobody"}}),
+            "nobody",
+        ),
+        (
+            "/hires/upscaler",
+            json!({"model": {"name": "lora-kohya"}}),
+            "an upscaler is needed",
+        ),
+        ("/vae_tile", json!(3), "parts"),
+        (
+            "/embeddings",
+            json!([{"name": "lora-kohya"}]),
+            "embedding is needed",
+        ),
+        ("/embeddings", json!([{"name": "wordwide"}]), "24 wide"),
+        (
+            "/embeddings",
+            json!([{"name": "wordxl"}]),
+            "for SDXL (16 and 64 wide)",
+        ),
+    ];
+    for (place, value, word) in cases {
+        let mut request = good["request"].clone();
+        request["model"] = json!({ "name": "tiny-sd" });
+        for missing in ["/vae_tile", "/embeddings", "/hires/steps"] {
+            if place == missing {
+                let (parent, key) = missing.rsplit_once('/').unwrap();
+                request.pointer_mut(parent).unwrap()[key] = Value::Null;
+            }
+        }
+        *request.pointer_mut(place).unwrap() = value.clone();
+        let request: ImageRequest = serde_json::from_value(request).unwrap();
+        let reason = refusal(&mut client, Request::Image(request));
+        assert!(reason.contains(word), "{place}: {reason}");
+    }
+}
+
+/// Steps of both passes are counted through, whatever the strength of the second.
+#[test]
+fn steps_of_two_passes_are_counted_through() {
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    let mut job = named("hires-lanczos");
+    job["request"]["steps"] = json!(40);
+    let (_, whole) = draw(&mut client, &job);
+    let steps: Vec<(u32, u32)> = client
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Step { index, total, .. } => Some((*index, *total)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(steps.len(), 60);
+    for (place, step) in (1u32..).zip(&steps) {
+        assert_eq!(*step, (place, 60));
+    }
+    assert_eq!(whole.len(), 3 * 60 * 48);
+}
+
+/// As that of the base model: the refiner's only text encoder is OpenCLIP, with its projection.
+#[test]
+fn an_sdxl_refiner_in_a_single_file_gives_the_networks_of_its_folder() {
+    let folder = open_diffusion_model(&fixture("jobs/tiny-refiner")).unwrap();
+    let file = open_diffusion_model(&fixture("jobs/tiny-refiner.safetensors")).unwrap();
+    assert_eq!(file.family, Some(Family::Sdxl));
+    assert!(file.text_encoder_2.is_none() && folder.text_encoder_2.is_none());
+    for (name, wanted, got) in [
+        ("unet", &folder.unet, &file.unet),
+        ("text", &folder.text_encoder, &file.text_encoder),
+    ] {
+        for (key, tensor) in wanted.weights.iter() {
+            let prefixed = format!("text_model.{key}");
+            let found = got.weights.get(key).or_else(|| got.weights.get(&prefixed));
+            let found = found.unwrap_or_else(|| panic!("{name}: no {key}"));
+            let values = (found.to_f32().unwrap(), tensor.to_f32().unwrap());
+            assert_eq!(values.0, values.1, "{name} {key}");
+        }
+    }
+    for key in ["addition_time_embed_dim", "cross_attention_dim"] {
+        assert_eq!(file.unet.config[key], folder.unet.config[key], "{key}");
+    }
 }

@@ -91,6 +91,8 @@ pub enum Verb {
     Queue(QueueArgs),
     /// Finish a picture that was stopped, from its trace or checkpoint
     Resume(ResumeArgs),
+    /// Make a picture larger
+    Upscale(super::upscale::UpscaleArgs),
 }
 
 /// `diptych draw`.
@@ -179,6 +181,9 @@ pub struct DrawArgs {
     /// Widen the picture to begin from by so many pixels on each side, and draw there
     #[arg(long, value_name = "LEFT,TOP,RIGHT,BOTTOM", requires = "init", conflicts_with = "mask", value_parser = sides)]
     pub outpaint: Option<[u32; 4]>,
+    /// What is added to the model and done with its pictures.
+    #[command(flatten)]
+    pub additions: super::additions::AdditionArgs,
     /// Noise to start from: safetensors with the key 'noise', f32, [count or 1, channels, height, width]
     #[arg(long, value_name = "FILE")]
     pub latents: Option<PathBuf>,

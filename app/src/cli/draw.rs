@@ -10,6 +10,7 @@ use diptych_inference::engine::{
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use serde::Serialize;
 
+use super::additions;
 use super::args::{DrawArgs, Global};
 use super::client::{Client, Ending};
 use super::error::{CliError, Result};
@@ -122,6 +123,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         }
         request.vae = Some(vae);
     }
+    additions::add(&args.additions, &client, &mut request)?;
     let mut blobs = base.as_ref().map(Base::blobs).unwrap_or_default();
     if let Some(begin) = begin {
         blobs.extend(begin.blobs);

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl+C.
 
+mod additions;
 pub mod args;
 mod chat;
 pub mod client;
@@ -28,6 +29,7 @@ mod table;
 mod talk;
 mod tokenize;
 mod trace;
+mod upscale;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -107,6 +109,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::History(args)) => history::run(&global, &args),
         Some(Verb::Queue(args)) => queue::run(&global, &args),
         Some(Verb::Resume(args)) => resume::run(&global, &args),
+        Some(Verb::Upscale(args)) => upscale::run(&global, &args),
     }
 }
 

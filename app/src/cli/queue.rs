@@ -43,6 +43,7 @@ impl Entry {
             kind: match &task.request {
                 Request::Image(_) => "image",
                 Request::Chat(_) => "chat",
+                Request::Upscale(_) => "upscale",
             },
             state: task.state,
             alive,
@@ -79,6 +80,7 @@ fn prompt(request: &Request) -> String {
                 .map(|message| message.content.clone())
                 .unwrap_or_default(),
         },
+        Request::Upscale(request) => format!("larger by {}", request.model.name),
     }
 }
 

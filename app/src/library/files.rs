@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use diptych_inference::diffusion::Convention;
-use diptych_inference::engine::{ImageRequest, Picture, Request};
+use diptych_inference::engine::{
+    ControlUse, HiresUpscaler, ImageRequest, Picture, Preprocessor, Request,
+};
 use diptych_inference::formats::metadata::{PictureInfo, REQUEST_KEY, a1111};
 use diptych_inference::formats::picture::{ai_disclosure, encode_png, inspect_picture};
 
@@ -72,6 +74,26 @@ pub fn picture_info(
             }
         }
     }
+    if let Some(hires) = &request.hires {
+        extra("Hires upscale", hires.scale.to_string());
+        if let Some(steps) = hires.steps {
+            extra("Hires steps", steps.to_string());
+        }
+        let upscaler = match &hires.upscaler {
+            HiresUpscaler::Latent => "Latent",
+            HiresUpscaler::Lanczos => "Lanczos",
+            HiresUpscaler::Model(model) => &model.name,
+        };
+        extra("Hires upscaler", upscaler.into());
+        extra("Denoising strength", hires.strength.to_string());
+    }
+    if !request.embeddings.is_empty() {
+        let names = request.embeddings.iter().map(|word| word.name.as_str());
+        extra("TI", names.collect::<Vec<_>>().join(", "));
+    }
+    for (place, control) in request.controls.iter().enumerate() {
+        extra(&format!("ControlNet {place}"), control_text(control));
+    }
     if request.clip_skip != 1 {
         extra("Clip skip", request.clip_skip.to_string());
     }
@@ -86,6 +108,23 @@ pub fn picture_info(
         extra(STEPS_DONE, done.to_string());
     }
     info
+}
+
+/// A ControlNet in the words of AUTOMATIC1111's extension.
+fn control_text(control: &ControlUse) -> String {
+    let module = match control.preprocessor {
+        Preprocessor::None => "none".to_owned(),
+        Preprocessor::Invert => "invert".to_owned(),
+        Preprocessor::Canny { low, high } => {
+            format!("canny, Threshold A: {low}, Threshold B: {high}")
+        }
+    };
+    let hash = control.model.hash.as_ref();
+    let hash = hash.map_or_else(String::new, |hash| format!(" [{hash}]"));
+    format!(
+        "Module: {module}, Model: {}{hash}, Weight: {}, Guidance Start: {}, Guidance End: {}",
+        control.model.name, control.weight, control.start, control.end
+    )
 }
 
 /// The decimal number that was meant: 7.3 rather than 7.300000190734863.

@@ -250,6 +250,15 @@ fn from_request(
             recalled.note("It was drawn over another picture, which is not kept with it; it is drawn from noise");
         }
         recalled.clip_skip = Some(request.clip_skip);
+        if let Some(hires) = &request.hires {
+            recalled.note(format!(
+                "It was enlarged {} times in a second pass (hires fix); the first pass was taken over",
+                hires.scale
+            ));
+        }
+        if !request.controls.is_empty() {
+            recalled.note("It was guided by other pictures (ControlNet), which are not kept with it; it is drawn without them");
+        }
     }
 }
 

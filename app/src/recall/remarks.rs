@@ -67,7 +67,7 @@ pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
     let others = [
         (
             "ControlNet",
-            "It was guided by a ControlNet, which cannot be used yet",
+            "It was guided by a picture through a ControlNet, which is not kept with it; it is drawn without",
         ),
         (
             "ADetailer",

@@ -208,6 +208,7 @@ pub fn title(request: &Request) -> &str {
                 .map_or("", |message| message.content.as_str()),
             ChatPrompt::Raw(text) => text,
         },
+        Request::Upscale(request) => &request.model.name,
     }
 }
 

@@ -53,6 +53,7 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
             let what = match *head.request {
                 Request::Image(_) => "The picture could not be drawn",
                 Request::Chat(_) => "The answer could not be written",
+                Request::Upscale(_) => "The picture could not be made larger",
             };
             let about: String = title(&head.request).chars().take(TITLE).collect();
             let text = if failure.bug {

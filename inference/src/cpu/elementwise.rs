@@ -24,6 +24,7 @@ pub(super) fn unary(kind: UnaryKind, out: &mut [f32], source: Option<&[f32]>) {
             UnaryKind::Tanh => out.iter_mut().for_each(|x| *x = x.tanh()),
             UnaryKind::Affine { factor, offset } => affine(out, factor, offset),
             UnaryKind::Clamp { low, high } => clamp(out, low, high),
+            UnaryKind::LeakyRelu { slope } => leaky_relu(out, slope),
         }
     });
 }
@@ -32,6 +33,14 @@ multiversion! {
     fn affine(out: &mut [f32], factor: f32, offset: f32) {
         for x in out {
             *x = *x * factor + offset;
+        }
+    }
+}
+
+multiversion! {
+    fn leaky_relu(out: &mut [f32], slope: f32) {
+        for x in out {
+            *x = x.max(0.0) + slope * x.min(0.0);
         }
     }
 }

@@ -24,8 +24,9 @@ pub use protocol::{
 };
 pub use registry::{Registry, RegistryError};
 pub use request::{
-    BlobRef, Branched, ChatPrompt, ChatRequest, ImageRequest, InitPicture, LoraUse, Mask, ModelRef,
-    Overflow, Request, Variation,
+    BlobRef, Branched, ChatPrompt, ChatRequest, ControlUse, Hires, HiresUpscaler, ImageRequest,
+    InitPicture, LoraUse, Mask, ModelRef, Overflow, Preprocessor, Request, UpscaleRequest,
+    Variation,
 };
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::protocol::FoundModel;
 use super::request::ModelRef;
-use crate::formats::detect::ModelInfo;
+use crate::formats::detect::{ModelInfo, ModelKind};
 use crate::models::check;
 
 /// A model that is not known under a name.
@@ -71,6 +71,15 @@ impl Registry {
         }
         self.models.insert(name.clone(), (path, info));
         name
+    }
+
+    /// Names of all models of a kind, in order.
+    pub fn names_of(&self, kind: ModelKind) -> Vec<String> {
+        let of_kind = self
+            .models
+            .iter()
+            .filter(|(_, (_, info))| info.kind() == kind);
+        of_kind.map(|(name, _)| name.clone()).collect()
     }
 
     /// Path and description of a model.

@@ -78,6 +78,86 @@ pub struct Mask {
     pub only_masked: Option<u32>,
 }
 
+/// A network that guides the drawing by a picture: a ControlNet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControlUse {
+    /// Its file or folder.
+    pub model: ModelRef,
+    /// f32 `[3, height, width]` in 0 to 1; brought to the request's size if it has another.
+    pub picture: BlobRef,
+    /// How much of what it says is added; 1 is as it was trained.
+    #[serde(default = "all", skip_serializing_if = "is_all")]
+    pub weight: f32,
+    /// From which share of the steps on, 0 to 1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub start: f32,
+    /// Up to which share of the steps, 0 to 1.
+    #[serde(default = "all", skip_serializing_if = "is_all")]
+    pub end: f32,
+    /// What is made of the picture first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub preprocessor: Preprocessor,
+}
+
+/// What is made of a picture before a ControlNet sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preprocessor {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its edges (Canny 1986), white on black, as OpenCV finds them.
+    Canny {
+        /// Gradients from here on continue an edge, in 255ths.
+        low: f32,
+        /// Gradients from here on begin one.
+        high: f32,
+    },
+    /// Its negative, for drawings in black on white.
+    Invert,
+}
+
+/// A second pass, in which what was drawn is made larger and drawn over (AUTOMATIC1111's "hires fix").
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hires {
+    /// How often larger: above 1 up to 8.
+    pub scale: f32,
+    /// Sampler steps of which the strength is a share; as many as in the first pass if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// How much of the first pass is given up: above 0 up to 1.
+    pub strength: f32,
+    /// What makes it larger.
+    pub upscaler: HiresUpscaler,
+}
+
+/// What makes a picture larger between two passes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiresUpscaler {
+    /// Its latents are interpolated.
+    Latent,
+    /// Lanczos' kernel.
+    Lanczos,
+    /// An upscaler, whose result is brought to the size by Lanczos' kernel.
+    Model(ModelRef),
+}
+
+/// A picture to be made larger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpscaleRequest {
+    /// The upscaler.
+    pub model: ModelRef,
+    /// f32 `[3, height, width]` in 0 to 1.
+    pub picture: BlobRef,
+    /// Pixels a side of the parts that are worked at one after the other; 0 is all at once, `None` what suits memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tile: Option<u32>,
+    /// How often larger the result is, where that is not the upscaler's own scale: resampled from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+}
+
 /// A picture to draw from words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageRequest {
@@ -149,6 +229,18 @@ pub struct ImageRequest {
     /// Which settings the picture began with, if these here took over in the middle of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branched: Option<Branched>,
+    /// Networks that guide the drawing by pictures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<ControlUse>,
+    /// A second pass in a larger size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires: Option<Hires>,
+    /// Pixels a side of the parts in which the autoencoder works; `None` takes all at once, and parts only where memory does not suffice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae_tile: Option<u32>,
+    /// Learnt words (textual inversion) that the prompts name; known ones that are named are found without being listed here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<ModelRef>,
 }
 
 /// Where a picture's settings changed: it is drawn as `from` says until `step` steps are done.
@@ -162,6 +254,14 @@ pub struct Branched {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+fn all() -> f32 {
+    1.0
+}
+
+fn is_all(value: &f32) -> bool {
+    *value == 1.0
 }
 
 fn one() -> u32 {
@@ -204,6 +304,10 @@ impl ImageRequest {
             preview: false,
             trace: false,
             branched: None,
+            controls: Vec::new(),
+            hires: None,
+            vae_tile: None,
+            embeddings: Vec::new(),
         }
     }
 }
@@ -283,6 +387,8 @@ pub enum Request {
     Image(ImageRequest),
     /// Write text.
     Chat(ChatRequest),
+    /// Make a picture larger.
+    Upscale(UpscaleRequest),
 }
 
 impl Request {
@@ -291,6 +397,7 @@ impl Request {
         match self {
             Self::Image(request) => &request.model,
             Self::Chat(request) => &request.model,
+            Self::Upscale(request) => &request.model,
         }
     }
 }

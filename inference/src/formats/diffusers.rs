@@ -118,19 +118,16 @@ pub fn open_pipeline(folder: &Path) -> Result<DiffusionModel, FormatError> {
     let unet = part("unet")?;
     let vae = part("vae")?;
     // The refiner has the second text encoder only.
-    if class_in_index(&index, "text_encoder").is_none()
-        && class_in_index(&index, "text_encoder_2").is_some()
-    {
-        return Err(FormatError::UnsupportedModel {
-            path: folder.into(),
-            what: "the SDXL refiner".into(),
-            remedy: "use the base model of Stable Diffusion XL".into(),
-        });
-    }
-    let text_encoder = part("text_encoder")?;
+    let refiner = class_in_index(&index, "text_encoder").is_none()
+        && class_in_index(&index, "text_encoder_2").is_some();
+    let (first, first_tokenizer) = match refiner {
+        true => ("text_encoder_2", "tokenizer_2"),
+        false => ("text_encoder", "tokenizer"),
+    };
+    let text_encoder = part(first)?;
     let text_encoder_2 = match class_in_index(&index, "text_encoder_2") {
-        Some(_) => Some(part("text_encoder_2")?),
-        None => None,
+        Some(_) if !refiner => Some(part("text_encoder_2")?),
+        _ => None,
     };
     let scheduler_path = folder.join("scheduler").join("scheduler_config.json");
     if !scheduler_path.is_file() {
@@ -141,8 +138,8 @@ pub fn open_pipeline(folder: &Path) -> Result<DiffusionModel, FormatError> {
         ));
     }
     let scheduler = read_object(&scheduler_path, "scheduler_config.json")?;
-    let tokenizer = tokenizer_files(&folder.join("tokenizer"))
-        .map_err(|detail| missing(folder, "tokenizer", &detail))?;
+    let tokenizer = tokenizer_files(&folder.join(first_tokenizer))
+        .map_err(|detail| missing(folder, first_tokenizer, &detail))?;
     let tokenizer_2 = match text_encoder_2 {
         Some(_) => Some(
             tokenizer_files(&folder.join("tokenizer_2"))
@@ -152,7 +149,7 @@ pub fn open_pipeline(folder: &Path) -> Result<DiffusionModel, FormatError> {
     };
     let width = unet.config.get("cross_attention_dim");
     let family = match width.and_then(Value::as_u64) {
-        _ if text_encoder_2.is_some() => Some(Family::Sdxl),
+        _ if text_encoder_2.is_some() || refiner => Some(Family::Sdxl),
         Some(768) => Some(Family::Sd1),
         Some(1024) => Some(Family::Sd2),
         _ => None,
@@ -186,7 +183,7 @@ fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles, String> {
 /// that it is.
 ///
 /// # Errors
-/// Missing or damaged files; [`FormatError::PickleOnly`] if there is only a `.bin`.
+/// Missing or damaged files.
 pub fn open_component(
     folder: &Path,
     component: &str,
@@ -231,7 +228,7 @@ pub fn config_class(config: &Value) -> Option<&str> {
 /// The weight file of a part.
 ///
 /// # Errors
-/// [`FormatError::PickleOnly`], [`FormatError::MissingComponent`].
+/// [`FormatError::MissingComponent`].
 pub fn find_weights(folder: &Path, component: &str) -> Result<PathBuf, FormatError> {
     let found = STEMS
         .iter()
@@ -240,15 +237,15 @@ pub fn find_weights(folder: &Path, component: &str) -> Result<PathBuf, FormatErr
     if let Some(path) = found {
         return Ok(path);
     }
-    let pickles = ["diffusion_pytorch_model.bin", "pytorch_model.bin"];
-    for name in pickles.iter().chain(&["diffusion_pytorch_model.fp16.bin"]) {
-        if folder.join(name).is_file() {
-            return Err(FormatError::PickleOnly {
-                path: folder.into(),
-                component: component.into(),
-                found: (*name).into(),
-            });
-        }
+    // Weights of torch's own format are read without running anything of them.
+    let pickles = [
+        "diffusion_pytorch_model.bin",
+        "pytorch_model.bin",
+        "diffusion_pytorch_model.fp16.bin",
+        "pytorch_model.fp16.bin",
+    ];
+    if let Some(name) = pickles.iter().find(|name| folder.join(name).is_file()) {
+        return Ok(folder.join(name));
     }
     let detail = format!("no {}.safetensors or {}.safetensors", STEMS[0], STEMS[1]);
     Err(missing(folder, component, &detail))
@@ -383,17 +380,19 @@ mod tests {
     }
 
     #[test]
-    fn pickles_are_refused_with_the_remedy() {
+    fn weights_of_torch_are_read_where_there_are_no_others() {
         let folder = pipeline();
         let vae = folder.path().join("vae");
-        std::fs::rename(
-            vae.join("diffusion_pytorch_model.safetensors"),
-            vae.join("diffusion_pytorch_model.bin"),
-        )
-        .unwrap();
-        let fault = open_pipeline(folder.path()).unwrap_err();
-        assert!(matches!(fault, FormatError::PickleOnly { .. }), "{fault:?}");
-        assert!(fault.to_string().contains("convert them to safetensors"));
+        std::fs::remove_file(vae.join("diffusion_pytorch_model.safetensors")).unwrap();
+        let flat = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/torch/flat.pth");
+        std::fs::copy(&flat, vae.join("diffusion_pytorch_model.bin")).unwrap();
+        let model = open_pipeline(folder.path()).unwrap();
+        assert_eq!(
+            model.vae.weights.len(),
+            read_any(&flat).unwrap().tensors.len()
+        );
+        std::fs::write(vae.join("diffusion_pytorch_model.bin"), b"PK no archive").unwrap();
+        assert!(open_pipeline(folder.path()).is_err());
     }
 
     #[test]

@@ -226,6 +226,8 @@ impl StorageDtype {
                 | D::Q6K
                 | D::Iq4Nl
                 | D::Iq4Xs
+                | D::F8E4m3
+                | D::F8E5m2
         )
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::{FormatError, brief};
+use super::lokr::{self, Half};
 use super::safetensors::read_any;
 use super::weights::{TensorData, WeightMap};
 
@@ -28,6 +29,8 @@ enum Factors {
     },
     /// The change itself.
     Whole(TensorData),
+    /// The Kronecker product of two.
+    Kronecker(Half, Half),
 }
 
 /// One layer's change.
@@ -35,6 +38,8 @@ enum Factors {
 pub struct LoraLayer {
     factors: Factors,
     alpha: Option<f32>,
+    /// The length that each row (or column) of the changed weight is brought to, in a DoRA (Liu et al. 2024).
+    lengths: Option<TensorData>,
 }
 
 /// A file of changes.
@@ -45,7 +50,7 @@ pub struct Lora {
 }
 
 /// Endings of what factors are called.
-const KINDS: [(&str, &str); 23] = [
+const KINDS: [(&str, &str); 33] = [
     (".lora_down.weight", "down"),
     (".lora_up.weight", "up"),
     (".lora_mid.weight", "mid"),
@@ -69,6 +74,16 @@ const KINDS: [(&str, &str); 23] = [
     (".alpha", "alpha"),
     (".network_alpha", "alpha"),
     (".dora_scale", "dora"),
+    (".lora_magnitude_vector", "dora"),
+    (".lora_magnitude_vector.weight", "dora"),
+    (".lora_magnitude_vector.default.weight", "dora"),
+    (".lokr_w1", "k1"),
+    (".lokr_w1_a", "k1a"),
+    (".lokr_w1_b", "k1b"),
+    (".lokr_w2", "k2"),
+    (".lokr_w2_a", "k2a"),
+    (".lokr_w2_b", "k2b"),
+    (".lokr_t2", "kt2"),
 ];
 
 impl Lora {
@@ -85,25 +100,14 @@ impl Lora {
     /// # Errors
     /// As [`Self::open`], without the faults of the file.
     pub fn from_tensors(path: &Path, tensors: &WeightMap) -> Result<Self, FormatError> {
-        let refused = |what: String| FormatError::UnsupportedModel {
-            path: path.into(),
-            what,
-            remedy: "use a LoRA, LoCon or LoHa".into(),
-        };
         let mut parts: BTreeMap<String, BTreeMap<&str, TensorData>> = BTreeMap::new();
         for (name, tensor) in tensors.iter() {
-            if name.contains(".lokr_") {
-                return Err(refused("a LoKr".into()));
-            }
             let found = KINDS
                 .iter()
                 .find_map(|(end, kind)| Some((name.strip_suffix(end)?, *kind)));
             let Some((layer, kind)) = found else {
                 continue;
             };
-            if kind == "dora" {
-                return Err(refused("a DoRA".into()));
-            }
             parts
                 .entry(plain_name(layer))
                 .or_default()
@@ -116,6 +120,11 @@ impl Lora {
                 None => None,
             };
             let mut take = |kind: &str| parts.remove(kind);
+            let lengths = take("dora");
+            let halves = (
+                Half::new(take("k1"), take("k1a"), take("k1b"), None),
+                Half::new(take("k2"), take("k2a"), take("k2b"), take("kt2")),
+            );
             let factors = match (take("up"), take("down"), take("whole")) {
                 (Some(up), Some(down), _) => Factors::Low {
                     up,
@@ -123,6 +132,10 @@ impl Lora {
                     mid: take("mid"),
                 },
                 (_, _, Some(whole)) => Factors::Whole(whole),
+                _ if halves.0.is_some() && halves.1.is_some() => match halves {
+                    (Some(one), Some(two)) => Factors::Kronecker(one, two),
+                    _ => continue,
+                },
                 _ => match (take("w1a"), take("w1b"), take("w2a"), take("w2b")) {
                     (Some(w1a), Some(w1b), Some(w2a), Some(w2b)) => Factors::Hadamard {
                         w1: [w1a, w1b],
@@ -133,12 +146,17 @@ impl Lora {
                     _ => continue,
                 },
             };
-            layers.insert(name, LoraLayer { factors, alpha });
+            let layer = LoraLayer {
+                factors,
+                alpha,
+                lengths,
+            };
+            layers.insert(name, layer);
         }
         if layers.is_empty() {
             return Err(FormatError::UnknownFormat {
                 path: path.into(),
-                reason: "no layer of a LoRA, LoCon or LoHa was found in it".into(),
+                reason: "no layer of a LoRA, LoCon, LoHa or LoKr was found in it".into(),
             });
         }
         Ok(Self {
@@ -222,7 +240,61 @@ impl LoraLayer {
             Factors::Low { down, .. } => last(down),
             Factors::Hadamard { w1, .. } => last(&w1[1]),
             Factors::Whole(whole) => last(whole),
+            // The product's width is that of both factors.
+            Factors::Kronecker(..) => None,
         }
+    }
+
+    /// Whether the change depends on the weight that it changes.
+    #[must_use]
+    pub fn needs_weight(&self) -> bool {
+        self.lengths.is_some()
+    }
+
+    /// The change of a weight of `shape` with these values: that of [`Self::change`], and in a DoRA what brings the rows of the sum (or its columns,
+    /// as the file has it) to their lengths.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub fn change_of(&self, weight: &[f32], shape: &[usize]) -> Result<Vec<f32>, FormatError> {
+        let mut change = self.change(shape)?;
+        let Some(lengths) = &self.lengths else {
+            return Ok(change);
+        };
+        let out = shape.first().copied().unwrap_or(0);
+        let channels = shape.get(1).copied().unwrap_or(1);
+        let inner = weight.len() / out.max(1);
+        let kernel = (inner / channels.max(1)).max(1);
+        // Each value belongs to a row of the output, or to a channel of the input.
+        let by_rows = lengths.elements() == out && lengths.shape().first() != Some(&1);
+        let groups = if by_rows { out } else { channels };
+        if lengths.elements() != groups || weight.len() != change.len() {
+            return Err(misfit(lengths, shape));
+        }
+        let group = |place: usize| {
+            if by_rows {
+                place / inner.max(1)
+            } else {
+                place % inner.max(1) / kernel
+            }
+        };
+        let mut squares = vec![0f64; groups];
+        for (place, (weight, change)) in weight.iter().zip(&change).enumerate() {
+            if let Some(sum) = squares.get_mut(group(place)) {
+                *sum += f64::from(weight + change).powi(2);
+            }
+        }
+        let factors: Vec<f32> = lengths
+            .to_f32()?
+            .iter()
+            .zip(squares)
+            .map(|(length, squares)| length / (squares.sqrt() as f32).max(f32::MIN_POSITIVE))
+            .collect();
+        for (place, (weight, change)) in weight.iter().zip(&mut change).enumerate() {
+            let factor = factors.get(group(place)).copied().unwrap_or(1.0);
+            *change = (weight + *change) * factor - weight;
+        }
+        Ok(change)
     }
 
     /// The change of a weight of `shape`, row-major, `alpha / rank` included.
@@ -313,6 +385,14 @@ impl LoraLayer {
                 }
                 return whole.to_f32();
             }
+            Factors::Kronecker(one, two) => {
+                match lokr::kronecker([one, two], out, inner)? {
+                    // Of two whole factors `alpha` says nothing.
+                    Some((values, None)) => return Ok(values),
+                    Some((values, Some(rank))) => (values, rank),
+                    None => return Err(misfit(self.first(), shape)),
+                }
+            }
         };
         let scale = self.alpha.map_or(1.0, |alpha| alpha / rank.max(1) as f32);
         if scale != 1.0 {
@@ -326,6 +406,7 @@ impl LoraLayer {
             Factors::Low { up, .. } => up,
             Factors::Hadamard { w1, .. } => &w1[0],
             Factors::Whole(whole) => whole,
+            Factors::Kronecker(one, _) => one.first(),
         }
     }
 }
@@ -371,7 +452,7 @@ fn core(
     mid.to_f32()
 }
 
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(super) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let at = |row: usize, column: usize| values.get(row * columns + column).copied().unwrap_or(0.0);
     (0..columns)
         .flat_map(|column| (0..rows).map(move |row| at(row, column)))
@@ -379,7 +460,7 @@ fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// `[out, rank] * [rank, inner]`, rows spread over the processor's cores.
-fn product(up: &[f32], down: &[f32], [out, rank, inner]: [usize; 3]) -> Vec<f32> {
+pub(super) fn product(up: &[f32], down: &[f32], [out, rank, inner]: [usize; 3]) -> Vec<f32> {
     let mut result = vec![0.0f32; out * inner];
     if inner == 0 || rank == 0 || out == 0 {
         return result;
@@ -413,7 +494,7 @@ fn product(up: &[f32], down: &[f32], [out, rank, inner]: [usize; 3]) -> Vec<f32>
 }
 
 /// `sum over p and q of up[o, p] core[p, q, k] down[q, i]`, as `[out, channels, kernel]`.
-fn tucker(
+pub(super) fn tucker(
     up: &[f32],
     down: &[f32],
     core: &[f32],
@@ -516,21 +597,36 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_are_refused_by_name() {
-        let low: [(&str, &[usize], &[f32]); 2] = [
-            ("a.lora_up.weight", &[1, 1], &[1.0]),
-            ("a.lora_down.weight", &[1, 1], &[1.0]),
-        ];
-        let cases: [(&str, &str); 2] = [("a.dora_scale", "DoRA"), ("a.lokr_w1", "LoKr")];
-        for (name, what) in cases {
-            let more: [(&str, &[usize], &[f32]); 3] = [low[0], low[1], (name, &[1, 1], &[1.0])];
-            let error = open(&more).unwrap_err().to_string();
-            assert!(
-                error.contains(what) && error.contains("style.safetensors"),
-                "{error}"
-            );
-        }
+    fn what_is_no_change_is_refused() {
+        let half: [(&str, &[usize], &[f32]); 1] = [("a.lora_up.weight", &[1, 1], &[1.0])];
         assert!(open(&[("conv_in.weight", &[1], &[1.0])]).is_err());
-        assert!(open(&low[..1]).is_err());
+        assert!(open(&half).is_err());
+        let kron = open(&[
+            ("a.lokr_w1", &[2, 1], &[1.0, 2.0]),
+            ("a.lokr_w2", &[1, 2], &[3.0, 4.0]),
+        ])
+        .unwrap();
+        let layer = &kron.layers()["a"];
+        assert_eq!(layer.change(&[2, 2]).unwrap(), [3.0, 4.0, 6.0, 8.0]);
+        let error = layer.change(&[3, 2]).unwrap_err().to_string();
+        assert!(error.contains("[3, 2]"), "{error}");
+    }
+
+    /// Rows of 3 and 4, and of 0 and 2, brought to lengths 10 and 1.
+    #[test]
+    fn a_dora_brings_rows_to_their_lengths() {
+        let lora = open(&[
+            ("a.lora_up.weight", &[2, 1], &[1.0, 0.0]),
+            ("a.lora_down.weight", &[1, 2], &[1.0, 1.0]),
+            ("a.dora_scale", &[2, 1], &[10.0, 1.0]),
+        ])
+        .unwrap();
+        let layer = &lora.layers()["a"];
+        assert!(layer.needs_weight());
+        let change = layer.change_of(&[2.0, 3.0, 0.0, 2.0], &[2, 2]).unwrap();
+        for (got, want) in change.iter().zip([4.0, 5.0, 0.0, -1.0]) {
+            assert!((got - want).abs() < 1e-5, "{change:?}");
+        }
+        assert!(layer.change_of(&[0.0; 6], &[3, 2]).is_err());
     }
 }

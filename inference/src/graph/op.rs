@@ -38,6 +38,11 @@ pub enum UnaryKind {
         /// Upper bound.
         high: f32,
     },
+    /// `x` where that is positive, else `x * slope`.
+    LeakyRelu {
+        /// Factor on what is negative.
+        slope: f32,
+    },
 }
 
 /// Two-operand element-wise ops with broadcasting of the second operand.

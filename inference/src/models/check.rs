@@ -6,13 +6,16 @@ use crate::formats::FormatError;
 use crate::formats::detect::{self, ModelInfo, ModelKind};
 use crate::formats::diffusion_model::{Component, open_diffusion_model};
 use crate::formats::gguf::read_gguf;
+use crate::formats::ldm::open_controlnet;
+use crate::formats::upscaler::{UpscalerConfig, open_upscaler};
 
 use super::autoencoder_kl::AutoencoderKlConfig;
 use super::autoencoder_tiny::AutoencoderTinyConfig;
 use super::clip_text::ClipTextConfig;
+use super::controlnet::ControlNetConfig;
 use super::error::Result;
 use super::unet::UNetConfig;
-use super::{AutoencoderKl, AutoencoderTiny, ClipText, Llama, UNet};
+use super::{AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, Llama, RrdbNet, SrVgg, UNet};
 
 /// All models at a path as [`detect::scan`] finds them, each checked by [`check`].
 #[must_use]
@@ -35,6 +38,8 @@ pub fn check(path: &Path, info: &mut ModelInfo) {
     let made = match info.kind() {
         ModelKind::Chat => chat(path),
         ModelKind::TextToImage => text_to_image(path),
+        ModelKind::ControlNet => controlnet(path),
+        ModelKind::Upscaler => upscaler(path),
         _ => return,
     };
     if let Err(fault) = made {
@@ -82,6 +87,21 @@ fn text_to_image(path: &Path) -> Result<()> {
     }
     UNet::new(config, part.weights.clone())?;
     Ok(())
+}
+
+fn controlnet(path: &Path) -> Result<()> {
+    let part = open_controlnet(path)?;
+    let config = ControlNetConfig::from_json(&part.config_path, &part.config)?;
+    ControlNet::new(config, part.weights)?;
+    Ok(())
+}
+
+fn upscaler(path: &Path) -> Result<()> {
+    let file = open_upscaler(path)?;
+    match file.config {
+        UpscalerConfig::Rrdb(config) => RrdbNet::new(config, file.weights).map(|_| ()),
+        UpscalerConfig::Compact(config) => SrVgg::new(config, file.weights).map(|_| ()),
+    }
 }
 
 /// Gives the channels of the latents.

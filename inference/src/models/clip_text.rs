@@ -6,9 +6,10 @@
 
 use std::path::Path;
 
+use half::{bf16, f16};
 use serde_json::{Value, json};
 
-use crate::formats::WeightMap;
+use crate::formats::{StorageDtype, TensorData, WeightMap};
 use crate::graph::{Activation, Graph, GraphBuilder, Tensor};
 
 use super::config::ConfigReader;
@@ -99,6 +100,44 @@ impl ClipText {
         };
         model.graph(1, 1, 0)?;
         Ok(model)
+    }
+
+    /// The same encoder with more tokens at the end of its vocabulary: `values` holds vectors of its width, one after the other.
+    ///
+    /// # Errors
+    /// Values that are no whole number of vectors.
+    pub fn with_tokens(&self, values: &[f32]) -> Result<Self> {
+        let width = self.config.hidden_size;
+        let more = values.len() / width.max(1);
+        let prefix = self.prefix.map_or(String::new(), |p| format!("{p}."));
+        let name = format!("{prefix}embeddings.token_embedding.weight");
+        let table = self
+            .weights
+            .require(&name, &[self.config.vocab_size, width])?;
+        let mut config = self.config.clone();
+        config.vocab_size += more;
+        let (dtype, mut bytes) = match table.dtype() {
+            dtype @ (StorageDtype::F32 | StorageDtype::F16 | StorageDtype::Bf16) => {
+                (dtype, table.bytes().to_vec())
+            }
+            // Packed ones are unpacked.
+            _ => (StorageDtype::F16, halves(&table.to_f32()?)),
+        };
+        bytes.extend(match dtype {
+            StorageDtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            StorageDtype::Bf16 => {
+                let narrow = values.iter().map(|v| bf16::from_f32(*v).to_le_bytes());
+                narrow.flatten().collect()
+            }
+            _ => halves(values),
+        });
+        let shape = [config.vocab_size, width];
+        let mut weights = self.weights.clone();
+        weights.insert(
+            name.as_str(),
+            TensorData::new_owned(&name, &shape, dtype, bytes)?,
+        );
+        Self::new(config, weights)
     }
 
     /// The weights by transformers' names.
@@ -240,6 +279,11 @@ impl ClipText {
         let y = g.attention([&q, &k, &v], heads, heads, scale, true)?;
         linear(g, &w.scope("out_proj"), &y, width)
     }
+}
+
+fn halves(values: &[f32]) -> Vec<u8> {
+    let narrow = values.iter().map(|v| f16::from_f32(*v).to_le_bytes());
+    narrow.flatten().collect()
 }
 
 fn request(reason: String) -> ModelError {

@@ -161,3 +161,24 @@ pub(super) fn sequence_to_pixels(g: &GraphBuilder, x: &Tensor, like: &Tensor) ->
     let picture = g.reshape(x, &[x.dim(0), like.dim(2), like.dim(3), x.dim(2)])?;
     Ok(g.permute(&picture, &[0, 3, 1, 2])?)
 }
+
+/// `[1, C, H, W]` with squares of `factor` pixels folded into channels: `[1, C * factor^2, H / factor, W / factor]`, as torch's
+/// `pixel_unshuffle`; sides are multiples of the factor.
+pub(super) fn pixel_unshuffle(g: &GraphBuilder, x: &Tensor, factor: usize) -> Result<Tensor> {
+    let (c, h, w) = (x.dim(1), x.dim(2) / factor, x.dim(3) / factor);
+    let rows = g.reshape(x, &[c, h, factor, w * factor])?;
+    let rows = g.permute(&rows, &[0, 2, 1, 3])?;
+    let columns = g.reshape(&rows, &[c * factor, h, w, factor])?;
+    let columns = g.permute(&columns, &[0, 3, 1, 2])?;
+    Ok(g.reshape(&columns, &[1, c * factor * factor, h, w])?)
+}
+
+/// The other way round: `[1, C * factor^2, H, W]` as `[1, C, H * factor, W * factor]`, as torch's `pixel_shuffle`.
+pub(super) fn pixel_shuffle(g: &GraphBuilder, x: &Tensor, factor: usize) -> Result<Tensor> {
+    let (c, h, w) = (x.dim(1) / (factor * factor), x.dim(2), x.dim(3));
+    let columns = g.reshape(x, &[c * factor, factor, h, w])?;
+    let columns = g.permute(&columns, &[0, 2, 3, 1])?;
+    let rows = g.reshape(&columns, &[c, factor, h, w * factor])?;
+    let rows = g.permute(&rows, &[0, 2, 1, 3])?;
+    Ok(g.reshape(&rows, &[1, c, h * factor, w * factor])?)
+}

@@ -11,6 +11,8 @@
 //! | [`unet`] | conditional U-Net of Stable Diffusion 1.x and 2.x | diffusers `UNet2DConditionModel` |
 //! | [`autoencoder_kl`] | variational autoencoder | diffusers `AutoencoderKL` |
 //! | [`autoencoder_tiny`] | distilled autoencoder | diffusers `AutoencoderTiny` |
+//! | [`controlnet`] | ControlNet | diffusers `ControlNetModel` |
+//! | [`rrdbnet`], [`srvgg`] | upscalers of the ESRGAN family | BasicSR `RRDBNet`, `SRVGGNetCompact` |
 //! | [`llama`] | Llama-family decoder | transformers `LlamaForCausalLM`, llama.cpp |
 //!
 //! [`check`] tells of the models in files and folders which can be built. [`loader`] is the scoped view of weights that they read through, [`layers`] what several of them are made of, and
@@ -21,15 +23,21 @@ pub mod autoencoder_tiny;
 pub mod check;
 pub mod clip_text;
 pub mod config;
+pub mod controlnet;
 mod error;
 mod layers;
 pub mod llama;
 pub mod loader;
+pub mod rrdbnet;
+pub mod srvgg;
 pub mod unet;
 
 pub use autoencoder_kl::AutoencoderKl;
 pub use autoencoder_tiny::AutoencoderTiny;
 pub use clip_text::ClipText;
+pub use controlnet::ControlNet;
 pub use error::ModelError;
 pub use llama::Llama;
+pub use rrdbnet::RrdbNet;
+pub use srvgg::SrVgg;
 pub use unet::UNet;

@@ -11,12 +11,13 @@ use crate::formats::detect::ModelInfo;
 use crate::formats::diffusion_model::{
     Component, DiffusionModel, Family, open_autoencoder, open_diffusion_model,
 };
+use crate::formats::embedding::Embedding;
 use crate::formats::lora::{Lora, family_of_width};
 use crate::graph::Graph;
 use crate::models::autoencoder_kl::AutoencoderKlConfig;
 use crate::models::autoencoder_tiny::AutoencoderTinyConfig;
 use crate::models::clip_text::ClipTextConfig;
-use crate::models::unet::{AddedConfig, UNetConfig};
+use crate::models::unet::UNetConfig;
 use crate::models::{AutoencoderKl, AutoencoderTiny, ClipText, UNet};
 use crate::text::tokenizer::ClipTokenizer;
 
@@ -116,6 +117,9 @@ pub struct ImageModel {
     hash: String,
     changes: u64,
     vae_changes: u64,
+    text_changes: u64,
+    /// Tokens of learnt words, at the end of the vocabularies.
+    learnt: usize,
 }
 
 impl ImageModel {
@@ -151,6 +155,8 @@ impl ImageModel {
             hash,
             changes: 0,
             vae_changes: 0,
+            text_changes: 0,
+            learnt: 0,
         };
         model.check(path)?;
         Ok(model)
@@ -225,6 +231,8 @@ impl ImageModel {
             hash: self.hash.clone(),
             changes: number,
             vae_changes: self.vae_changes,
+            text_changes: number,
+            learnt: self.learnt,
         })
     }
 
@@ -267,7 +275,101 @@ impl ImageModel {
             hash: self.hash.clone(),
             changes: self.changes,
             vae_changes: number,
+            text_changes: self.text_changes,
+            learnt: self.learnt,
         })
+    }
+
+    /// Whether a learnt word was made for this model's text encoders.
+    ///
+    /// # Errors
+    /// If not, with both in words.
+    pub fn check_word(&self, name: &str, word: &Embedding) -> Result<(), JobError> {
+        let second = self.second_text.as_ref().map(|text| &text.encoder);
+        let ours: Vec<usize> = std::iter::once(&self.text_encoder)
+            .chain(second)
+            .map(|encoder| encoder.config().hidden_size)
+            .collect();
+        let theirs: Vec<usize> = word.parts().iter().map(|part| part.width).collect();
+        if theirs == ours {
+            return Ok(());
+        }
+        let wide = |widths: &[usize]| {
+            let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
+            widths.join(" and ")
+        };
+        let model = match self.second_text {
+            Some(_) => Some("SDXL"),
+            None => ours.first().and_then(|width| family_of_width(*width)),
+        };
+        Err(JobError::Request(format!(
+            "'{name}': this embedding is for {} ({} wide); the loaded model is {} ({} wide)",
+            word.made_for(),
+            wide(&theirs),
+            model.unwrap_or("of another kind"),
+            wide(&ours)
+        )))
+    }
+
+    /// The same model with learnt words, each by the name that prompts call it; they fit ([`Self::check_word`]). `number` is what plans of the
+    /// text encoders are known by.
+    ///
+    /// # Errors
+    /// Words that do not fit.
+    pub fn with_words(&self, words: &[(String, Embedding)], number: u64) -> Result<Self, JobError> {
+        let mut names = Vec::new();
+        let mut vectors = [Vec::new(), Vec::new()];
+        let mut count = 0u32;
+        for (name, word) in words {
+            self.check_word(name, word)?;
+            let size = word.count() as u32;
+            names.push((name.clone(), count..count + size));
+            count += size;
+            for (all, part) in vectors.iter_mut().zip(word.parts()) {
+                all.extend_from_slice(&part.values);
+            }
+        }
+        let learn = |encoder: &ClipText, tokenizer: &ClipTokenizer, values: &[f32]| {
+            let first = encoder.config().vocab_size as u32;
+            let words = names
+                .iter()
+                .map(|(name, ids)| (name.clone(), first + ids.start..first + ids.end))
+                .collect();
+            let encoder = encoder.with_tokens(values)?;
+            Ok::<_, JobError>((encoder, Arc::new(tokenizer.with_words(words))))
+        };
+        let [first, second] = &vectors;
+        let (text_encoder, tokenizer) = learn(&self.text_encoder, &self.tokenizer, first)?;
+        let second_text = match &self.second_text {
+            Some(text) => {
+                let (encoder, tokenizer) = learn(&text.encoder, &text.tokenizer, second)?;
+                Some(SecondText { encoder, tokenizer })
+            }
+            None => None,
+        };
+        Ok(Self {
+            text_encoder,
+            second_text,
+            unet: self.unet.clone(),
+            vae: Arc::clone(&self.vae),
+            tokenizer,
+            training: self.training.clone(),
+            hash: self.hash.clone(),
+            changes: self.changes,
+            vae_changes: self.vae_changes,
+            text_changes: number,
+            learnt: self.learnt + count as usize,
+        })
+    }
+
+    /// As [`Self::changes`], of the text encoders.
+    pub fn text_changes(&self) -> u64 {
+        self.text_changes
+    }
+
+    /// Tokens of learnt words, which are the last of the text encoders' vocabularies.
+    pub fn learnt(&self) -> usize {
+        self.learnt
     }
 
     /// As [`Self::changes`], of the autoencoder.
@@ -307,8 +409,15 @@ impl ImageModel {
                 + second.map_or(0, |text| text.encoder.config().hidden_size),
             unet.cross_attention_dim,
         );
-        let pooled = second.map(|text| text.encoder.pooled_width().unwrap_or(0));
-        if unet.added.map(AddedConfig::pooled) != pooled {
+        let fits = match unet.added {
+            None => second.is_none(),
+            Some(added) => {
+                let last = second.map_or(&self.text_encoder, |text| &text.encoder);
+                let pooled = last.pooled_width();
+                pooled.is_some_and(|pooled| added.numbers(pooled).is_some())
+            }
+        };
+        if !fits {
             return Err(misfit(
                 "the U-Net and the second text encoder do not speak of the same pooled text".into(),
             ));
@@ -329,6 +438,15 @@ impl ImageModel {
     /// The second text encoder, in Stable Diffusion XL.
     pub fn second_text(&self) -> Option<&SecondText> {
         self.second_text.as_ref()
+    }
+
+    /// How many numbers the network is told beside a pooled text: six in Stable Diffusion XL, five in its refiner.
+    pub fn numbers(&self) -> Option<usize> {
+        let last = self
+            .second_text
+            .as_ref()
+            .map_or(&self.text_encoder, |text| &text.encoder);
+        self.unet.config().added?.numbers(last.pooled_width()?)
     }
 
     /// The noise predictor.
@@ -419,10 +537,8 @@ fn tokenizer(files: &DiffusionModel, assets: &Path) -> Result<ClipTokenizer, Job
         return Ok(ClipTokenizer::from_folder(folder)?);
     }
     // SD 1.x pads with the end token, OpenCLIP's training (2.x) with token 0, "!".
-    let pad = if files.family == Some(Family::Sd2) {
-        "!"
-    } else {
-        "<|endoftext|>"
-    };
+    let open_clip = files.family == Some(Family::Sd2)
+        || files.family == Some(Family::Sdxl) && files.text_encoder_2.is_none();
+    let pad = if open_clip { "!" } else { "<|endoftext|>" };
     Ok(ClipTokenizer::from_merges(&assets.join(CLIP_MERGES), pad)?)
 }

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::error::JobError;
+use crate::formats::ldm::{layers_by_level, original_name};
 use crate::formats::lora::Lora;
 use crate::formats::{StorageDtype, TensorData, WeightMap};
 use crate::graph::ExecError;
@@ -30,7 +31,7 @@ pub struct Merged {
 const UNET_IN_FILE: &str = "model.diffusion_model.";
 
 /// How a LoRA may call the layer of a weight: by diffusers' or transformers' name, or by the name in a single file.
-fn names_of(network: Network, name: &str, tensor: &TensorData) -> Vec<String> {
+fn names_of(network: Network, name: &str, tensor: &TensorData, levels: &[usize]) -> Vec<String> {
     let Some(layer) = name.strip_suffix(".weight") else {
         return Vec::new();
     };
@@ -40,6 +41,9 @@ fn names_of(network: Network, name: &str, tensor: &TensorData) -> Vec<String> {
             let own = tensor.name();
             let own = own.strip_prefix(UNET_IN_FILE).unwrap_or(own);
             let own = own.strip_suffix(".weight").unwrap_or(own);
+            // In a diffusers folder the original's name is not at hand.
+            let original = original_name(layer, levels);
+            let own = original.as_deref().unwrap_or(own);
             vec![
                 format!("lora_unet_{}", plain(layer)),
                 format!("lora_unet_{}", plain(own)),
@@ -72,15 +76,20 @@ pub fn merged(
 ) -> Result<Merged, JobError> {
     let mut changed = weights.clone();
     let mut used = vec![0; files.len()];
+    let levels = layers_by_level(weights);
     for (name, tensor) in weights.iter() {
-        let names = names_of(network, name, tensor);
+        let names = names_of(network, name, tensor, &levels);
         let mut sum: Option<Vec<f32>> = None;
         for ((_, lora, weight), used) in files.iter().zip(&mut used) {
             let found = names.iter().find_map(|name| lora.layers().get(name));
             let Some(layer) = found else {
                 continue;
             };
-            let change = layer.change(tensor.shape())?;
+            let change = if layer.needs_weight() {
+                layer.change_of(&tensor.to_f32()?, tensor.shape())?
+            } else {
+                layer.change(tensor.shape())?
+            };
             let sum = match &mut sum {
                 Some(sum) => sum,
                 None => sum.insert(tensor.to_f32()?),

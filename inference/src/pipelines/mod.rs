@@ -3,6 +3,7 @@
 //! The engine calls [`Pipeline::step`] again and again; each call does a bounded piece of work (one network evaluation,
 //! one token). So pausing, interleaving and resuming need nothing of their own.
 
+mod canny;
 mod chat;
 mod chat_model;
 mod error;
@@ -13,6 +14,8 @@ mod merge;
 mod prompt;
 mod raster;
 mod store;
+mod tiles;
+mod upscale;
 
 pub use chat::{ChatJob, DistributionJob, MOST_STREAMS, count_tokens, decode_together, measure};
 pub use chat_model::ChatModel;
@@ -94,6 +97,7 @@ pub fn start(request: Request) -> Box<dyn Pipeline> {
     match request {
         Request::Image(request) => Box::new(image::ImageJob::new(request)),
         Request::Chat(request) => Box::new(chat::ChatJob::new(request)),
+        Request::Upscale(request) => Box::new(upscale::UpscaleJob::new(request)),
     }
 }
 

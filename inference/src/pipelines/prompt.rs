@@ -2,13 +2,17 @@
 
 use super::Context;
 use super::error::JobError;
-use super::image_model::{ImageModel, SecondText};
+use super::image_model::ImageModel;
 use super::store::PlanKey;
 use crate::diffusion::Convention;
 use crate::engine::ImageRequest;
 use crate::graph::{HostTensor, PlanId};
 use crate::models::ClipText;
+use crate::models::unet::AddedConfig;
 use crate::text::prompt::{PromptChunk, PromptChunks, chunk_prompt, split_lora_tags};
+
+/// What the refiner is told of the prompt's picture and of the negative prompt's, as AUTOMATIC1111, ComfyUI and diffusers tell it.
+const AESTHETIC: [f32; 2] = [6.0, 2.5];
 
 /// Embeddings for one picture.
 pub struct Conditioning {
@@ -46,7 +50,8 @@ pub fn encode(
     let second = model.second_text();
     let skipped = request.clip_skip.saturating_sub(1) as usize;
     let mut given = Vec::new();
-    if request.guidance != 1.0 {
+    // A network that is told the guidance needs nothing to be guided away from.
+    if request.guidance != 1.0 && model.unet().config().guidance_features.is_none() {
         // diffusers reads the negative prompt with all layers, whatever is skipped for the prompt.
         let whole = request.convention == Convention::Diffusers;
         let skipped = if whole { 0 } else { skipped };
@@ -86,15 +91,16 @@ pub fn encode(
     let batch = texts.len();
     for mut text in texts {
         text.chunks.pad_to(most, tokenizer);
-        let Some(second) = second else {
+        if let (Some(second), Some(chunks)) = (second, &mut text.second) {
+            chunks.pad_to(most, &second.tokenizer);
+        }
+        let Some(numbers) = model.numbers() else {
             embeddings.append(&mut encode_chunks(context, model, request, &text)?);
             continue;
         };
-        if let Some(chunks) = &mut text.second {
-            chunks.pad_to(most, &second.tokenizer);
-        }
-        let (mut states, mut pooled) = encode_twice(context, model, second, request, &text)?;
-        if text.name == "negative prompt" && text.text.trim().is_empty() {
+        let (mut states, mut pooled) = encode_pooled(context, model, request, &text)?;
+        let negative = text.name == "negative prompt";
+        if negative && text.text.trim().is_empty() && second.is_some() {
             // As AUTOMATIC1111 and diffusers: an empty negative prompt is nothing at all to this family.
             states.fill(0.0);
             pooled.fill(0.0);
@@ -102,9 +108,15 @@ pub fn encode(
         embeddings.append(&mut states);
         added.append(&mut pooled);
         let (width, height) = (request.width as f32, request.height as f32);
-        // Original size, corner of the crop, size wanted.
-        let numbers = [height, width, 0.0, 0.0, height, width];
-        added.append(&mut model.unet().number_features(numbers));
+        let told: &[f32] = if numbers == AddedConfig::NUMBERS {
+            // Original size, corner of the crop, size wanted.
+            &[height, width, 0.0, 0.0, height, width]
+        } else {
+            // The refiner is told how beautiful the picture is, in place of the size wanted.
+            let score = AESTHETIC[usize::from(negative)];
+            &[height, width, 0.0, 0.0, score]
+        };
+        added.append(&mut model.unet().number_features(told));
     }
     let length = most * tokenizer.max_length();
     let width = model.unet().config().cross_attention_dim;
@@ -134,7 +146,7 @@ fn encode_chunks(
         let length = chunk.ids.len();
         let key = PlanKey::Encode(1, length, text.skipped);
         let name = &request.model.name;
-        let plan = context.store.plan(name, model.changes(), key, || {
+        let plan = context.store.plan(name, model.text_changes(), key, || {
             Ok(encoder.graph(1, length, text.skipped)?)
         })?;
         let mut output = run(context, plan, encoder, chunk)?;
@@ -143,46 +155,52 @@ fn encode_chunks(
     Ok(joined)
 }
 
-/// Stable Diffusion XL: for each token the states of both encoders before their last layers, side by side; and the pooled text of the
-/// second, of the first sequence.
-fn encode_twice(
+/// Stable Diffusion XL: for each token the states of both encoders (in the refiner of its only one) before their last layers, side by side; and the pooled
+/// text of the last encoder, of the first sequence.
+fn encode_pooled(
     context: &mut Context<'_>,
     model: &ImageModel,
-    second: &SecondText,
     request: &ImageRequest,
     text: &Text,
 ) -> Result<(Vec<f32>, Vec<f32>), JobError> {
     let (mut joined, mut pooled) = (Vec::new(), None);
     let name = &request.model.name;
     let left_out = text.skipped + 1;
-    let others = text.second.iter().flat_map(|chunks| &chunks.chunks);
-    for (chunk, other) in text.chunks.chunks.iter().zip(others) {
+    let second = model.second_text().zip(text.second.as_ref());
+    for (place, chunk) in text.chunks.chunks.iter().enumerate() {
+        let mut encoders = vec![(model.text_encoder(), chunk)];
+        if let Some((second, chunks)) = second
+            && let Some(chunk) = chunks.chunks.get(place)
+        {
+            encoders.push((&second.encoder, chunk));
+        }
+        let last = encoders.len() - 1;
         let mut halves = Vec::new();
-        for (which, encoder, chunk) in [
-            (0, model.text_encoder(), chunk),
-            (1, &second.encoder, other),
-        ] {
+        for (which, (encoder, chunk)) in encoders.into_iter().enumerate() {
             let length = chunk.ids.len();
             let key = match which {
                 0 => PlanKey::EncodeFirst(length, left_out),
                 _ => PlanKey::EncodeSecond(length, left_out),
             };
-            let plan = context.store.plan(name, model.changes(), key, || {
+            let plan = context.store.plan(name, model.text_changes(), key, || {
                 Ok(encoder.hidden_graph(1, length, left_out)?)
             })?;
             let mut output = run(context, plan, encoder, chunk)?;
             let width = encoder.config().hidden_size;
-            halves.push((output.next().unwrap_or_default(), width));
-            if which == 1 && pooled.is_none() {
+            halves.push((output.next().unwrap_or_default(), width.max(1)));
+            if which == last && pooled.is_none() {
                 let states = output.next().unwrap_or_default();
-                pooled = encoder.pooled(&chunk.ids, &states)?;
+                // Learnt words have the highest ids, and do not end a text.
+                let known = encoder.config().vocab_size.saturating_sub(model.learnt());
+                let plain = |id: &u32| if (*id as usize) < known { *id } else { 0 };
+                let ids: Vec<u32> = chunk.ids.iter().map(plain).collect();
+                pooled = encoder.pooled(&ids, &states)?;
             }
         }
-        if let [(first, width), (other, other_width)] = halves.as_slice() {
-            let rows = first.chunks_exact((*width).max(1));
-            for (first, other) in rows.zip(other.chunks_exact((*other_width).max(1))) {
-                joined.extend_from_slice(first);
-                joined.extend_from_slice(other);
+        for token in 0..chunk.ids.len() {
+            for (states, width) in &halves {
+                let row = states.iter().skip(token * width).take(*width);
+                joined.extend(row);
             }
         }
     }

@@ -109,6 +109,26 @@ impl Raster {
         }
     }
 
+    /// In another size, each value between the four nearest (torch's `bilinear` without aligned corners); of any values.
+    pub fn interpolated(&self, width: usize, height: usize) -> Self {
+        let (across, down) = (between(self.width, width), between(self.height, height));
+        let mut values = Vec::new();
+        for plane in self.planes() {
+            let at = |x: usize, y: usize| plane.get(y * self.width + x).copied().unwrap_or(0.0);
+            for &(top, bottom, low) in &down {
+                values.extend(across.iter().map(|&(left, right, far)| {
+                    let line = |y| at(left, y) * (1.0 - far) + at(right, y) * far;
+                    line(top) * (1.0 - low) + line(bottom) * low
+                }));
+            }
+        }
+        Self {
+            width,
+            height,
+            values,
+        }
+    }
+
     /// Blurred by a Gaussian bell of `sigma` pixels, cut off at 2.5 of them as AUTOMATIC1111 cuts it; edges are repeated.
     pub fn blurred(&self, sigma: f32) -> Self {
         let reach = (2.5 * sigma + 0.5) as isize;
@@ -288,6 +308,19 @@ impl Area {
             height: h,
         }
     }
+}
+
+/// For each place of an interpolated line the two that it lies between, and how far it is from the first.
+fn between(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    let ratio = from as f32 / to.max(1) as f32;
+    let last = from.saturating_sub(1);
+    (0..to)
+        .map(|place| {
+            let centre = ((place as f32 + 0.5) * ratio - 0.5).max(0.0);
+            let first = (centre as usize).min(last);
+            (first, (first + 1).min(last), centre - first as f32)
+        })
+        .collect()
 }
 
 /// What one pixel of a resized line is made of.

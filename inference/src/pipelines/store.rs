@@ -7,11 +7,17 @@ use std::sync::Arc;
 use super::chat_model::{ChatModel, ChatState};
 use super::error::JobError;
 use super::image_model::ImageModel;
+use super::upscale::Upscaler;
 use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
+use crate::formats::detect::ModelKind;
+use crate::formats::embedding::Embedding;
+use crate::formats::ldm::open_controlnet;
 use crate::formats::lora::Lora;
 use crate::graph::{
     ExecError, Executor, Graph, HostTensor, Interrupt, MemoryUse, PlanId, Run, StateId,
 };
+use crate::models::ControlNet;
+use crate::models::controlnet::ControlNetConfig;
 
 /// Blobs that are kept; the oldest go first.
 const BLOBS: usize = 64;
@@ -37,6 +43,12 @@ pub enum PlanKey {
     Language(usize),
     /// The same for one token of each of so many answers.
     Streams(usize),
+    /// U-Net with what ControlNets add: as [`Self::Denoise`].
+    DenoiseControlled(usize, usize, usize, usize),
+    /// ControlNet: as [`Self::Denoise`].
+    Control(usize, usize, usize, usize),
+    /// Upscaler: height, width of the part of a picture.
+    Upscale(usize, usize),
 }
 
 impl PlanKey {
@@ -48,10 +60,23 @@ impl PlanKey {
 enum Model {
     Image(Arc<ImageModel>),
     Chat(Arc<ChatModel>),
+    Control(Arc<ControlNet>, String),
+    Upscaler(Arc<Upscaler>),
 }
 
-/// LoRAs and an autoencoder.
-type Changes = (Vec<LoraUse>, Option<ModelRef>);
+impl Model {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Image(_) => "a text-to-image model",
+            Self::Chat(_) => "a chat model",
+            Self::Control(..) => "a ControlNet",
+            Self::Upscaler(_) => "an upscaler",
+        }
+    }
+}
+
+/// LoRAs, an autoencoder and learnt words.
+type Changes = (Vec<LoraUse>, Option<ModelRef>, Vec<ModelRef>);
 
 struct Loaded {
     name: String,
@@ -143,10 +168,50 @@ impl ModelStore {
         self.load(model, loading, "a text-to-image model")?;
         match self.loaded.last().map(|loaded| &loaded.model) {
             Some(Model::Image(model)) => Ok(Arc::clone(model)),
-            _ => Err(JobError::WrongModel {
+            other => Err(JobError::WrongModel {
                 model: model.name.clone(),
-                is: "a chat model".into(),
+                is: other.map_or("unknown", Model::kind).into(),
                 needed: "a text-to-image model",
+            }),
+        }
+    }
+
+    /// A ControlNet and its hash, loaded if it is not. `loading` is told the bytes of its weights before they are read.
+    ///
+    /// # Errors
+    /// If it is unknown, of another kind or faulty.
+    pub fn controlnet(
+        &mut self,
+        model: &ModelRef,
+        loading: &mut dyn FnMut(u64),
+    ) -> Result<(Arc<ControlNet>, String), JobError> {
+        self.load(model, loading, "a ControlNet")?;
+        match self.loaded.last().map(|loaded| &loaded.model) {
+            Some(Model::Control(net, hash)) => Ok((Arc::clone(net), hash.clone())),
+            other => Err(JobError::WrongModel {
+                model: model.name.clone(),
+                is: other.map_or("unknown", Model::kind).into(),
+                needed: "a ControlNet",
+            }),
+        }
+    }
+
+    /// An upscaler, loaded if it is not. `loading` is told the bytes of its weights before they are read.
+    ///
+    /// # Errors
+    /// If it is unknown, of another kind or faulty.
+    pub fn upscaler(
+        &mut self,
+        model: &ModelRef,
+        loading: &mut dyn FnMut(u64),
+    ) -> Result<Arc<Upscaler>, JobError> {
+        self.load(model, loading, "an upscaler")?;
+        match self.loaded.last().map(|loaded| &loaded.model) {
+            Some(Model::Upscaler(net)) => Ok(Arc::clone(net)),
+            other => Err(JobError::WrongModel {
+                model: model.name.clone(),
+                is: other.map_or("unknown", Model::kind).into(),
+                needed: "an upscaler",
             }),
         }
     }
@@ -163,12 +228,33 @@ impl ModelStore {
         self.load(model, loading, "a chat model")?;
         match self.loaded.last().map(|loaded| &loaded.model) {
             Some(Model::Chat(model)) => Ok(Arc::clone(model)),
-            _ => Err(JobError::WrongModel {
+            other => Err(JobError::WrongModel {
                 model: model.name.clone(),
-                is: "a text-to-image model".into(),
+                is: other.map_or("unknown", Model::kind).into(),
                 needed: "a chat model",
             }),
         }
+    }
+
+    /// Names of the known models of a kind.
+    pub fn known(&self, kind: ModelKind) -> Vec<String> {
+        self.registry.names_of(kind)
+    }
+
+    /// A learnt word.
+    ///
+    /// # Errors
+    /// If it is unknown, of another kind or faulty.
+    pub fn embedding(&self, model: &ModelRef) -> Result<Embedding, JobError> {
+        let (path, info) = self.registry.find(model)?;
+        if info.kind() != ModelKind::Embedding {
+            return Err(JobError::WrongModel {
+                model: model.name.clone(),
+                is: info.describe(),
+                needed: "a textual inversion embedding",
+            });
+        }
+        Ok(Embedding::open(path)?)
     }
 
     /// A model of [`Self::image_model`] with changes of its weights. Plans of other changes are given up: each has weights of its
@@ -190,7 +276,7 @@ impl ModelStore {
         {
             return Ok(Arc::clone(model));
         }
-        let (uses, vae) = changes;
+        let (uses, vae, words) = changes;
         let mut files = Vec::with_capacity(uses.len());
         for lora in uses {
             let (path, _) = self.registry.find(&lora.model)?;
@@ -204,6 +290,13 @@ impl ModelStore {
         if let Some(vae) = vae {
             let (path, _) = self.registry.find(vae)?;
             changed = Arc::new(changed.with_vae(path, self.changes)?);
+        }
+        if !words.is_empty() {
+            let mut learnt = Vec::with_capacity(words.len());
+            for word in words {
+                learnt.push((word.name.clone(), self.embedding(word)?));
+            }
+            changed = Arc::new(changed.with_words(&learnt, self.changes)?);
         }
         let loaded = &mut self.loaded[index];
         let (kept, gone) = std::mem::take(&mut loaded.plans)
@@ -243,6 +336,17 @@ impl ModelStore {
                     };
                     self.hashes.insert(path.to_owned(), hash.clone());
                     Model::Image(Arc::new(ImageModel::load(path, info, &self.assets, hash)?))
+                } else if info.kind() == ModelKind::ControlNet {
+                    let hash = match self.hashes.get(path) {
+                        Some(hash) => hash.clone(),
+                        None => info.short_hash()?,
+                    };
+                    self.hashes.insert(path.to_owned(), hash.clone());
+                    let part = open_controlnet(path)?;
+                    let config = ControlNetConfig::from_json(&part.config_path, &part.config)?;
+                    Model::Control(Arc::new(ControlNet::new(config, part.weights)?), hash)
+                } else if info.kind() == ModelKind::Upscaler {
+                    Model::Upscaler(Arc::new(Upscaler::open(path, info)?))
                 } else {
                     return Err(JobError::WrongModel {
                         model: model.name.clone(),

@@ -42,6 +42,7 @@ fn apply_function(code: u32, x: f32, a: f32, b: f32) -> f32 {
         case 4u: { return max(x, 0.0); }
         case 5u: { return tanh_safe(x); }
         case 6u: { return x * a + b; }
+        case 8u: { return max(x, 0.0) + a * min(x, 0.0); }
         default: { return min(max(x, a), b); }
     }
 }

@@ -19,3 +19,4 @@ mod llama;
 mod refusals;
 mod single_files;
 mod unet;
+mod upscalers;

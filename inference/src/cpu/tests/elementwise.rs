@@ -61,6 +61,10 @@ fn unary_functions() {
             },
             Box::new(|x| x.clamp(-1.5, 2.0)),
         ),
+        (
+            UnaryKind::LeakyRelu { slope: 0.2 },
+            Box::new(|x| if x > 0.0 { x } else { x * f64::from(0.2f32) }),
+        ),
     ];
     for activation in ACTIVATIONS {
         kinds.push((

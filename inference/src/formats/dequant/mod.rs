@@ -60,9 +60,30 @@ fn expand(dtype: StorageDtype, bytes: &[u8], out: &mut [f32]) {
         StorageDtype::Q5K => each_block::<176, 256>(bytes, out, blocks::q5_k),
         StorageDtype::Iq4Nl => each_block::<18, 32>(bytes, out, blocks::iq4_nl),
         StorageDtype::Iq4Xs => each_block::<136, 256>(bytes, out, blocks::iq4_xs),
+        StorageDtype::F8E4m3 => {
+            for (value, raw) in out.iter_mut().zip(bytes) {
+                *value = e4m3(*raw);
+            }
+        }
+        StorageDtype::F8E5m2 => {
+            for (value, raw) in out.iter_mut().zip(bytes) {
+                *value = half::f16::from_bits(u16::from(*raw) << 8).to_f32();
+            }
+        }
         // `dequantize_into` lets only weight types through.
         _ => out.fill(f32::NAN),
     }
+}
+
+/// A float of 8 bits with four of exponent and three of mantissa, without infinities (Micikevicius et al. 2022, "FP8 Formats for Deep Learning").
+fn e4m3(raw: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(raw >> 3 & 15), f32::from(raw & 7));
+    let size = match (exponent, raw & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa * 2f32.powi(-9),
+        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
+    };
+    if raw & 0x80 == 0 { size } else { -size }
 }
 
 fn expand_f16(bytes: &[u8], out: &mut [f32]) {

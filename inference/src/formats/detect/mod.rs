@@ -44,6 +44,8 @@ pub enum ModelKind {
     Other,
     /// Weights of no known kind.
     Unknown,
+    /// A network that makes pictures larger.
+    Upscaler,
 }
 
 impl ModelKind {
@@ -62,6 +64,7 @@ impl ModelKind {
             Self::Vocabulary => "vocabulary",
             Self::Other => "model",
             Self::Unknown => "unknown weights",
+            Self::Upscaler => "upscaler",
         }
     }
 }

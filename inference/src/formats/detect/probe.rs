@@ -170,6 +170,13 @@ pub(super) fn probe_folder(folder: &Path) -> Result<Option<ModelInfo>, FormatErr
     if kind == ModelKind::Autoencoder {
         return Ok(Some(info));
     }
+    if kind == ModelKind::ControlNet {
+        match crate::formats::ldm::open_controlnet(folder) {
+            Ok(part) => controlnet_details(&mut info, &part),
+            Err(fault) => info.unusable = Some(fault.to_string()),
+        }
+        return Ok(Some(info));
+    }
     info.unusable = Some(if kind == ModelKind::Chat {
         "chat models are read from GGUF files; convert the folder with llama.cpp's convert_hf_to_gguf.py"
             .into()
@@ -308,7 +315,10 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
     let class = |part: &Component, known: &[&str]| known.contains(&part.class.as_str());
     if !class(&model.unet, &["UNet2DConditionModel"])
         || !class(&model.vae, &["AutoencoderKL", "AutoencoderTiny"])
-        || !class(&model.text_encoder, &["CLIPTextModel"])
+        || !class(
+            &model.text_encoder,
+            &["CLIPTextModel", "CLIPTextModelWithProjection"],
+        )
     {
         let classes: Vec<&str> = parts.iter().map(|(_, part)| part.class.as_str()).collect();
         let classes = classes.join(", ");
@@ -426,8 +436,36 @@ fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
             }
             return info;
         }
-        "a ControlNet" => (ModelKind::ControlNet, "ControlNets cannot be used yet"),
-        "a textual inversion embedding" => (ModelKind::Embedding, "embeddings cannot be used yet"),
+        "a ControlNet" => {
+            let mut info = described(file, path, ModelKind::ControlNet, "");
+            match crate::formats::ldm::convert_controlnet(path, &file.tensors) {
+                Ok(part) => controlnet_details(&mut info, &part),
+                Err(fault) => info.unusable = Some(fault.to_string()),
+            }
+            return info;
+        }
+        "an upscaler" => {
+            let mut info = described(file, path, ModelKind::Upscaler, "");
+            match crate::formats::upscaler::from_tensors(path, &file.tensors) {
+                Ok(file) => {
+                    info.detail("network", file.config.describe());
+                    info.detail("scale", file.config.scale());
+                }
+                Err(fault) => info.unusable = Some(fault.to_string()),
+            }
+            return info;
+        }
+        "a textual inversion embedding" => {
+            let mut info = described(file, path, ModelKind::Embedding, "");
+            match crate::formats::embedding::Embedding::from_tensors(path, &file.tensors) {
+                Ok(word) => {
+                    info.detail("for", word.made_for());
+                    info.detail("vectors", word.count());
+                }
+                Err(fault) => info.unusable = Some(fault.to_string()),
+            }
+            return info;
+        }
         "an autoencoder (VAE)" => {
             let mut info = described(file, path, ModelKind::Autoencoder, "");
             if let Err(fault) = crate::formats::diffusion_model::open_autoencoder(path) {
@@ -456,6 +494,17 @@ fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
     let mut info = described(file, path, kind, "");
     info.unusable = Some(format!("this file is {what} only: {remedy}"));
     info
+}
+
+/// For which family a ControlNet was made.
+fn controlnet_details(info: &mut ModelInfo, part: &Component) {
+    let width = part.config.get("cross_attention_dim");
+    let width = width
+        .and_then(Value::as_u64)
+        .and_then(|width| usize::try_from(width).ok());
+    if let Some(family) = width.and_then(crate::formats::lora::family_of_width) {
+        info.detail("for", family);
+    }
 }
 
 /// A file of torch that cannot be used, and why.

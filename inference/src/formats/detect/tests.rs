@@ -147,7 +147,6 @@ fn parts_and_other_models_are_told_by_their_tensors() {
     for (tensor, kind, words) in [
         ("lora_unet_a.lora_down.weight", ModelKind::Lora, "LoRA"),
         ("control_model.x", ModelKind::ControlNet, "ControlNet"),
-        ("emb_params", ModelKind::Embedding, "embedding"),
         ("double_blocks.0.img_attn.x", ModelKind::Other, "FLUX"),
         ("conditioner.embedders.0.x", ModelKind::Other, "SDXL"),
         (
@@ -163,6 +162,18 @@ fn parts_and_other_models_are_told_by_their_tensors() {
         let reason = info.usable().unwrap_err();
         assert!(reason.contains(words), "{tensor}: {reason}");
     }
+}
+
+#[test]
+fn a_learnt_word_is_told_by_its_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    write_safetensors(&path, &[("emb_params", [2, 768], [0.5f32; 2 * 768])]).unwrap();
+    let info = probe(&path).unwrap();
+    assert_eq!(info.kind(), ModelKind::Embedding);
+    assert_eq!(info.usable(), Ok(()));
+    assert_eq!(info.details()["vectors"], "2");
+    assert_eq!(info.details()["for"], "SD 1.5");
 }
 
 #[test]

@@ -34,7 +34,15 @@ pub fn identify(tensors: &WeightMap) -> Identity {
     if is_lora(tensors) {
         return Part { what: "a LoRA" };
     }
-    if begins("control_model.") || begins("controlnet_cond_embedding.") {
+    if crate::formats::upscaler::is_upscaler(tensors) {
+        return Part {
+            what: "an upscaler",
+        };
+    }
+    if begins("control_model.")
+        || begins("controlnet_cond_embedding.")
+        || begins("input_hint_block.")
+    {
         return Part {
             what: "a ControlNet",
         };
@@ -100,7 +108,7 @@ pub fn identify(tensors: &WeightMap) -> Identity {
             what: "a CLIP text encoder",
         };
     }
-    if has("emb_params") || has("clip_l") || has("clip_g") || begins("string_to_param") {
+    if crate::formats::embedding::is_embedding(tensors) {
         return Part {
             what: "a textual inversion embedding",
         };
@@ -141,7 +149,8 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
             .map(crate::formats::TensorData::shape)
     };
     let embeds_more = shape("label_emb.0.0.weight").is_some();
-    let xl = tensors.has_prefix(super::OPEN_CLIP_XL) && tensors.has_prefix(super::CLIP_XL);
+    let xl = tensors.has_prefix(super::OPEN_CLIP_XL) && tensors.has_prefix(super::CLIP_XL)
+        || tensors.has_prefix(super::OPEN_CLIP_REFINER);
     if !xl && embeds_more && is_sdxl(tensors, prefix) {
         return Part {
             what: "the U-Net of an SDXL model",
@@ -149,7 +158,7 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
     }
     if !xl && tensors.has_prefix("conditioner.embedders.") {
         return Other {
-            what: "the SDXL refiner",
+            what: "an SDXL model without one of its text encoders",
         };
     }
     let inputs = shape("input_blocks.0.0.weight").and_then(|s| s.get(1).copied());

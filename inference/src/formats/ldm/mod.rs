@@ -5,7 +5,9 @@
 //! <https://github.com/CompVis/stable-diffusion>; the map is tested against diffusers' own converter.
 
 mod clip;
+mod control;
 mod identify;
+mod names;
 mod unet;
 mod vae;
 
@@ -18,7 +20,9 @@ use super::error::FormatError;
 use super::safetensors::{Safetensors, read_any};
 use super::weights::WeightMap;
 
+pub use control::{convert_controlnet, open_controlnet};
 pub use identify::{Identity, identify};
+pub use names::{layers_by_level, original_name};
 pub use vae::convert_vae;
 
 /// The U-Net's keys begin so.
@@ -33,6 +37,9 @@ const OPEN_CLIP: &str = "cond_stage_model.model.";
 /// The text encoders' keys begin so in XL: CLIP's, then OpenCLIP's.
 const CLIP_XL: &str = "conditioner.embedders.0.transformer.";
 const OPEN_CLIP_XL: &str = "conditioner.embedders.1.model.";
+
+/// The refiner has OpenCLIP alone.
+const OPEN_CLIP_REFINER: &str = "conditioner.embedders.0.model.";
 
 /// Opens a checkpoint.
 ///
@@ -82,13 +89,16 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
     };
     let unet = part(&[UNET], "the U-Net")?;
     let vae = part(&[VAE], "the autoencoder")?;
-    let xl = tensors.has_prefix(OPEN_CLIP_XL);
-    let text = if xl {
+    let refiner = tensors.has_prefix(OPEN_CLIP_REFINER);
+    let xl = !refiner && tensors.has_prefix(OPEN_CLIP_XL);
+    let text = if refiner {
+        part(&[OPEN_CLIP_REFINER], "the text encoder")?
+    } else if xl {
         part(&[CLIP_XL], "the first text encoder")?
     } else {
         part(&[CLIP, OPEN_CLIP], "the text encoder")?
     };
-    let open_clip = !xl && tensors.filter_prefix(CLIP).is_empty();
+    let open_clip = !xl && !refiner && tensors.filter_prefix(CLIP).is_empty();
     let text_encoder_2 = match xl {
         true => Some(clip::convert_open_clip(
             path,
@@ -100,14 +110,19 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
 
     let context = unet::context_width(&unet);
     let family = match context {
-        _ if xl => Family::Sdxl,
+        _ if xl || refiner => Family::Sdxl,
         Some(768) => Family::Sd1,
         Some(1024) => Family::Sd2,
         _ if open_clip => Family::Sd2,
         _ => Family::Sd1,
     };
     let prediction = prediction_type(family, &unet, file);
-    let pooled = text_encoder_2.as_ref().and_then(|part| {
+    let of_refiner = match refiner {
+        true => Some(clip::convert_open_clip(path, &text, true)?),
+        false => None,
+    };
+    let pooled = text_encoder_2.as_ref().or(of_refiner.as_ref());
+    let pooled = pooled.and_then(|part| {
         let projection = part.weights.get("text_projection.weight")?;
         projection.shape().first().copied()
     });
@@ -119,10 +134,12 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
     };
     let unet = with_sample_size(unet, sample_size);
     let mut vae = vae::convert_vae(path, &vae)?;
-    if let (true, Value::Object(config)) = (xl, &mut vae.config) {
+    if let (true, Value::Object(config)) = (xl || refiner, &mut vae.config) {
         config.insert("scaling_factor".into(), json!(SCALING_XL));
     }
-    let text_encoder = if open_clip {
+    let text_encoder = if let Some(part) = of_refiner {
+        part
+    } else if open_clip {
         clip::convert_open_clip(path, &text, false)?
     } else {
         clip::convert_clip(path, &text, family)?

@@ -29,9 +29,14 @@ pub(super) fn context_width(unet: &WeightMap) -> Option<usize> {
 struct Level {
     channels: usize,
     resnets: usize,
-    /// Transformers and their depth; 0 where there are none.
-    depth: usize,
-    attentions: usize,
+    /// Depth of the transformer behind each residual block; 0 where there is none.
+    depths: Vec<usize>,
+}
+
+impl Level {
+    fn attends(&self) -> bool {
+        self.depths.iter().any(|depth| *depth > 0)
+    }
 }
 
 /// Where the layers of the way down or up go: `map[n]` is (level, layer in it).
@@ -85,14 +90,7 @@ fn walk(path: &Path, unet: &WeightMap, up: bool) -> Result<Way, FormatError> {
         level.channels = channels;
         map.push((current, level.resnets));
         level.resnets += 1;
-        let found = depth(unet, &at("1."));
-        if found > 0 {
-            if level.attentions > 0 && level.depth != found {
-                return Err(broken(path, at("1"), "changes the depth within a level"));
-            }
-            level.depth = found;
-            level.attentions += 1;
-        }
+        level.depths.push(depth(unet, &at("1.")));
         let upsamples = unet.contains(&at("1.conv.weight")) || unet.contains(&at("2.conv.weight"));
         if up && upsamples {
             levels.push(Level::default());
@@ -102,7 +100,7 @@ fn walk(path: &Path, unet: &WeightMap, up: bool) -> Result<Way, FormatError> {
         if level.resnets == 0 {
             return Err(broken(path, name.into(), "has a level without layers"));
         }
-        if level.attentions != 0 && level.attentions != level.resnets {
+        if level.attends() && level.depths.contains(&0) {
             return Err(broken(
                 path,
                 name.into(),
@@ -117,6 +115,14 @@ fn walk(path: &Path, unet: &WeightMap, up: bool) -> Result<Way, FormatError> {
 fn one_or_list(values: &[usize]) -> Value {
     match values {
         [first, rest @ ..] if rest.iter().all(|v| v == first) => json!(first),
+        _ => json!(values),
+    }
+}
+
+/// As [`one_or_list`], of what may be lists themselves.
+fn same_or_list(values: &[Value]) -> Value {
+    match values {
+        [first, rest @ ..] if !first.is_array() && rest.iter().all(|v| v == first) => first.clone(),
         _ => json!(values),
     }
 }
@@ -137,11 +143,133 @@ pub(super) fn convert_unet(
             path,
             unet,
             pooled,
-            infer_config(path, unet, family, &down, &up)?,
+            infer_config(path, unet, family, &down, Some(&up))?,
         )?,
         config_path: path.into(),
         weights: rename(path, unet, &down, &up),
     })
+}
+
+/// The way down and the middle of a U-Net alone, as a ControlNet has them: the config, and weights by diffusers' names.
+pub(super) fn convert_way_down(
+    path: &Path,
+    unet: &WeightMap,
+) -> Result<(Value, WeightMap), FormatError> {
+    let down = walk(path, unet, false)?;
+    let embeds_more = unet.has_prefix("label_emb.");
+    let family = super::control::family_of(context_width(unet), embeds_more);
+    let mut config = infer_config(path, unet, family, &down, None)?;
+    if embeds_more {
+        let width = shape_of(path, unet, "", "label_emb.0.0.weight", 2)?[1];
+        add_sizes(&mut config, width);
+    }
+    let none = Way {
+        levels: Vec::new(),
+        map: Vec::new(),
+    };
+    Ok((config, rename(path, unet, &down, &none)))
+}
+
+/// What a network that is told more than the text says of it, where the width of the pooled text is not known.
+fn add_sizes(config: &mut Value, width: usize) {
+    const FEATURES: usize = 256;
+    let features = if width > 6 * FEATURES { FEATURES } else { 1 };
+    if let Value::Object(keys) = config {
+        keys.insert("addition_embed_type".into(), json!("text_time"));
+        keys.insert("addition_time_embed_dim".into(), json!(features));
+        keys.insert("projection_class_embeddings_input_dim".into(), json!(width));
+    }
+}
+
+/// The config of a network that has diffusers' names and came without one: a U-Net, or a ControlNet.
+pub(super) fn infer_from_diffusers(path: &Path, unet: &WeightMap) -> Result<Value, FormatError> {
+    use super::control::{family_of, heads, inner};
+    let count = |prefix: String| count_from(unet, &prefix, 0);
+    let levels = count("down_blocks.".into());
+    let shape = |name: &str, dims| shape_of(path, unet, "", name, dims);
+    let (mut widths, mut layers, mut down, mut up) = (vec![], vec![], vec![], vec![]);
+    let (mut depths, mut up_depths): (Vec<Value>, Vec<Value>) = (vec![], vec![]);
+    let of_level = |depths: &[usize]| match depths.iter().any(|depth| *depth > 0) {
+        true => one_or_list(depths),
+        false => json!(1),
+    };
+    let kind = |depth: usize, plain: &str, attending: &str| {
+        if depth > 0 { attending } else { plain }.to_owned()
+    };
+    for level in 0..levels {
+        let block = format!("down_blocks.{level}");
+        widths.push(shape(&format!("{block}.resnets.0.conv1.weight"), 4)?[0]);
+        let resnets = count(format!("{block}.resnets."));
+        layers.push(resnets);
+        let of = |block: &str, layers: usize| -> Vec<usize> {
+            (0..layers)
+                .map(|layer| count(format!("{block}.attentions.{layer}.transformer_blocks.")))
+                .collect()
+        };
+        let found = of(&block, resnets);
+        let most = found.iter().copied().max().unwrap_or(0);
+        down.push(kind(most, "DownBlock2D", "CrossAttnDownBlock2D"));
+        depths.push(of_level(&found));
+        let block = format!("up_blocks.{level}");
+        let found = of(&block, count(format!("{block}.resnets.")));
+        let most = found.iter().copied().max().unwrap_or(0);
+        up.push(kind(most, "UpBlock2D", "CrossAttnUpBlock2D"));
+        up_depths.push(of_level(&found));
+    }
+    let mid_depth = count("mid_block.attentions.0.transformer_blocks.".into());
+    if let (Some(last), true) = (depths.last_mut(), mid_depth > 0) {
+        *last = json!(mid_depth);
+    }
+    let context = unet
+        .iter()
+        .find(|(name, _)| name.ends_with(".attn2.to_k.weight"))
+        .and_then(|(_, tensor)| inner(Some(tensor)));
+    let added = inner(unet.get("add_embedding.linear_1.weight"));
+    let family = family_of(context, added.is_some());
+    let first = shape("conv_in.weight", 4)?;
+    let mirrored: Vec<Value> = depths.iter().rev().cloned().collect();
+    let differs = unet.has_prefix("up_blocks.")
+        && (up_depths.iter().zip(&mirrored).zip(&up))
+            .any(|((up, down), kind)| up != down && kind == "CrossAttnUpBlock2D");
+    let mut config = json!({
+        "_class_name": "UNet2DConditionModel",
+        "in_channels": first[1],
+        "out_channels": unet.get("conv_out.weight").map_or(4, |t| t.shape().first().copied().unwrap_or(4)),
+        "conv_in_kernel": first[2],
+        "block_out_channels": widths,
+        "layers_per_block": one_or_list(&layers),
+        "down_block_types": down,
+        "up_block_types": up,
+        "mid_block_type": match (mid_depth, unet.has_prefix("mid_block.resnets.0.")) {
+            (0, false) => Value::Null,
+            (0, true) => json!("UNetMidBlock2D"),
+            _ => json!("UNetMidBlock2DCrossAttn"),
+        },
+        "transformer_layers_per_block": same_or_list(&depths),
+        "attention_head_dim": heads(family, &widths, HEADS_OF_SD1, HEAD_SIZE_OF_SD2),
+        "norm_num_groups": common_power(32, &widths),
+        "norm_eps": 1e-5,
+        "act_fn": "silu",
+    });
+    if let Value::Object(keys) = &mut config {
+        if differs {
+            keys.insert(
+                "reverse_transformer_layers_per_block".into(),
+                json!(up_depths),
+            );
+        }
+        if let Some(width) = context {
+            keys.insert("cross_attention_dim".into(), json!(width));
+        }
+        if let Some(time) = unet.get("time_embedding.linear_1.weight") {
+            let width = time.shape().first().copied().unwrap_or(1);
+            keys.insert("time_embedding_dim".into(), json!(width));
+        }
+    }
+    if let Some(width) = added {
+        add_sizes(&mut config, width);
+    }
+    Ok(config)
 }
 
 /// In XL, what is told beside the text: a pooled text of `pooled` values, and the features of six numbers.
@@ -151,15 +279,18 @@ fn with_added(
     pooled: Option<usize>,
     mut config: Value,
 ) -> Result<Value, FormatError> {
-    const NUMBERS: usize = 6;
+    // The refiner is told five numbers, all others six.
+    const NUMBERS: [usize; 2] = [6, 5];
     let (Some(pooled), Value::Object(keys)) = (pooled, &mut config) else {
         return Ok(config);
     };
     let name = "label_emb.0.0.weight";
     let width = shape_of(path, unet, UNET, name, 2)?[1];
-    let features = width
-        .checked_sub(pooled)
-        .filter(|rest| *rest > 0 && rest % NUMBERS == 0);
+    let rest = width.checked_sub(pooled).filter(|rest| *rest > 0);
+    let features = rest.and_then(|rest| {
+        let numbers = NUMBERS.into_iter().find(|n| rest.is_multiple_of(*n))?;
+        Some(rest / numbers)
+    });
     let Some(features) = features else {
         return Err(broken(
             path,
@@ -168,7 +299,7 @@ fn with_added(
         ));
     };
     keys.insert("addition_embed_type".into(), json!("text_time"));
-    keys.insert("addition_time_embed_dim".into(), json!(features / NUMBERS));
+    keys.insert("addition_time_embed_dim".into(), json!(features));
     keys.insert("projection_class_embeddings_input_dim".into(), json!(width));
     Ok(config)
 }
@@ -194,26 +325,46 @@ fn infer_config(
     unet: &WeightMap,
     family: Family,
     down: &Way,
-    up: &Way,
+    up: Option<&Way>,
 ) -> Result<Value, FormatError> {
     let shape = |name: &str, dims| shape_of(path, unet, UNET, name, dims);
     let first = shape("input_blocks.0.0.weight", 4)?;
-    let last = shape("out.2.weight", 4)?;
+    // A ControlNet has no way up.
+    let last = match up {
+        Some(_) => shape("out.2.weight", 4)?,
+        None => first,
+    };
     let time = shape("time_embed.0.weight", 2)?;
     let widths: Vec<usize> = down.levels.iter().map(|l| l.channels).collect();
     let layers: Vec<usize> = down.levels.iter().map(|l| l.resnets).collect();
     let mid_depth = depth(unet, "middle_block.1.");
-    let mut depths: Vec<usize> = down.levels.iter().map(|l| l.depth.max(1)).collect();
+    let of_level = |level: &Level| match level.attends() {
+        true => one_or_list(&level.depths),
+        false => json!(1),
+    };
+    let mut depths: Vec<Value> = down.levels.iter().map(of_level).collect();
     // diffusers gives the middle the depth of the last level.
     if let (Some(level), Some(last)) = (down.levels.last(), depths.last_mut())
         && mid_depth > 0
     {
-        if level.depth != 0 && level.depth != mid_depth {
+        if level.attends() && level.depths.iter().any(|depth| *depth != mid_depth) {
             let key = "middle_block.1".into();
             return Err(broken(path, key, "has another depth than the last level"));
         }
-        *last = mid_depth;
+        *last = json!(mid_depth);
     }
+    // Where the way up has other depths than the way down, it is told by itself, from the middle on.
+    let up_depths: Option<Vec<Value>> = up.map(|up| up.levels.iter().map(of_level).collect());
+    let mirrored: Vec<Value> = depths.iter().rev().cloned().collect();
+    let attends: Vec<bool> = up.map_or(Vec::new(), |up| {
+        up.levels.iter().map(Level::attends).collect()
+    });
+    let reverse = up_depths.filter(|depths| {
+        let pairs = depths.iter().zip(&mirrored).zip(&attends);
+        pairs
+            .into_iter()
+            .any(|((up, down), attends)| *attends && up != down)
+    });
     // Projections around the transformers: 1x1 convolutions in 1.x, linear layers in 2.x.
     let mut projections = unet
         .iter()
@@ -230,7 +381,7 @@ fn infer_config(
         }
     };
     let types = |way: &Way, plain: &str, attending: &str| -> Vec<String> {
-        let name = |l: &Level| if l.depth > 0 { attending } else { plain };
+        let name = |l: &Level| if l.attends() { attending } else { plain };
         way.levels.iter().map(|l| name(l).to_owned()).collect()
     };
     let mid_type = if mid_depth > 0 {
@@ -250,8 +401,8 @@ fn infer_config(
         "layers_per_block": one_or_list(&layers),
         "down_block_types": types(down, "DownBlock2D", "CrossAttnDownBlock2D"),
         "mid_block_type": mid_type,
-        "up_block_types": types(up, "UpBlock2D", "CrossAttnUpBlock2D"),
-        "transformer_layers_per_block": one_or_list(&depths),
+        "up_block_types": up.map(|up| types(up, "UpBlock2D", "CrossAttnUpBlock2D")).unwrap_or_default(),
+        "transformer_layers_per_block": same_or_list(&depths),
         "attention_head_dim": heads,
         "use_linear_projection": linear,
         "norm_num_groups": common_power(32, &widths),
@@ -263,6 +414,9 @@ fn infer_config(
         "downsample_padding": 1,
     });
     if let Value::Object(config) = &mut config {
+        if let Some(depths) = reverse {
+            config.insert("reverse_transformer_layers_per_block".into(), json!(depths));
+        }
         if let Some(width) = context_width(unet) {
             config.insert("cross_attention_dim".into(), json!(width));
         }

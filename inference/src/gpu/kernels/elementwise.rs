@@ -162,6 +162,7 @@ impl Lowering<'_, '_> {
             UnaryKind::Tanh => (Function::Tanh as u32, 0.0, 0.0),
             UnaryKind::Affine { factor, offset } => (Function::Affine as u32, factor, offset),
             UnaryKind::Clamp { low, high } => (Function::Clamp as u32, low, high),
+            UnaryKind::LeakyRelu { slope } => (Function::LeakyRelu as u32, slope, 0.0),
         };
         for (first, len) in self.same_places() {
             let x = self.limits().window(Arg::Operand(0), first, len);

@@ -84,7 +84,8 @@ impl PackedLayout {
         };
         let stored = match weight.dtype() {
             StorageDtype::F32 => WeightFormat::F32,
-            StorageDtype::F16 => WeightFormat::F16,
+            // Every float of 8 bits is one of 16.
+            StorageDtype::F16 | StorageDtype::F8E4m3 | StorageDtype::F8E5m2 => WeightFormat::F16,
             StorageDtype::Bf16 => WeightFormat::Bf16,
             StorageDtype::Q8_0 => WeightFormat::Q8_0,
             StorageDtype::Q4_0 => WeightFormat::Q4_0,
@@ -213,6 +214,16 @@ impl PackedLayout {
             WeightFormat::F32 => {
                 let values = view.to_f32()?;
                 self.pad_rows(bytemuck::cast_slice(&values), 4, out);
+            }
+            WeightFormat::F16
+                if matches!(view.dtype(), StorageDtype::F8E4m3 | StorageDtype::F8E5m2) =>
+            {
+                let values = view.to_f32()?;
+                let halves: Vec<u8> = values
+                    .iter()
+                    .flat_map(|value| half::f16::from_f32(*value).to_le_bytes())
+                    .collect();
+                self.pad_rows(&halves, 2, out);
             }
             WeightFormat::F16 | WeightFormat::Bf16 => self.pad_rows(view.bytes(), 2, out),
             WeightFormat::Q4K

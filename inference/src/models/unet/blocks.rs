@@ -9,7 +9,7 @@ use super::transformer::{TransformerSpec, transformer};
 use super::{MidConfig, UNetConfig};
 
 /// What all blocks are given.
-pub(super) struct Net<'a> {
+pub(in crate::models) struct Net<'a> {
     pub g: &'a GraphBuilder,
     pub config: &'a UNetConfig,
     /// `[B, time_width]`.
@@ -19,6 +19,18 @@ pub(super) struct Net<'a> {
 }
 
 impl Net<'_> {
+    /// The way down and the middle: what comes out there, and what is kept for the way up.
+    pub fn descend(&self, w: &Scope<'_>, x: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+        let mut skips = vec![x.clone()];
+        let mut x = x.clone();
+        for level in 0..self.config.blocks.len() {
+            let w = w.scope(format!("down_blocks.{level}"));
+            x = self.down(&w, level, &x, &mut skips)?;
+        }
+        x = self.mid(&w.scope("mid_block"), &x)?;
+        Ok((x, skips))
+    }
+
     fn resnet(
         &self,
         w: &Scope<'_>,
@@ -36,13 +48,19 @@ impl Net<'_> {
         resnet_block(self.g, w, x, Some(self.time), channels, spec)
     }
 
-    fn transformer(&self, w: &Scope<'_>, x: &Tensor, level: usize, mid: bool) -> Result<Tensor> {
+    fn transformer(
+        &self,
+        w: &Scope<'_>,
+        x: &Tensor,
+        (level, layers): (usize, usize),
+        mid: bool,
+    ) -> Result<Tensor> {
         let Some(block) = self.config.blocks.get(level) else {
             return Ok(x.clone());
         };
         let spec = TransformerSpec {
             heads: block.heads,
-            layers: block.transformer_layers,
+            layers,
             groups: self.config.groups,
             // The middle never leaves out looking at the picture itself.
             only_cross: block.only_cross && !mid,
@@ -69,7 +87,8 @@ impl Net<'_> {
             x = self.resnet(&resnet, &x, block.channels, c.output_scale)?;
             if block.attends_down {
                 let w = w.scope(format!("attentions.{layer}"));
-                x = self.transformer(&w, &x, level, false)?;
+                let depth = block.down_depths.get(layer).copied().unwrap_or(1);
+                x = self.transformer(&w, &x, (level, depth), false)?;
             }
             skips.push(x.clone());
         }
@@ -94,7 +113,8 @@ impl Net<'_> {
             return Ok(x);
         }
         let deepest = c.blocks.len().saturating_sub(1);
-        let x = self.transformer(&w.scope("attentions.0"), &x, deepest, true)?;
+        let place = (deepest, c.mid_depth);
+        let x = self.transformer(&w.scope("attentions.0"), &x, place, true)?;
         self.resnet(&w.scope("resnets.1"), &x, channels, c.mid_scale)
     }
 
@@ -122,7 +142,8 @@ impl Net<'_> {
             x = self.resnet(&resnet, &x, block.channels, c.output_scale)?;
             if block.attends_up {
                 let w = w.scope(format!("attentions.{layer}"));
-                x = self.transformer(&w, &x, level, false)?;
+                let depth = block.up_depths.get(layer).copied().unwrap_or(1);
+                x = self.transformer(&w, &x, (level, depth), false)?;
             }
         }
         if let (true, Some(next)) = (level > 0, skips.last()) {

@@ -15,8 +15,10 @@ pub struct DownUpConfig {
     pub channels: usize,
     /// Residual blocks going down; going up there is one more.
     pub layers: usize,
-    /// Transformer blocks after each residual block, where there are any.
-    pub transformer_layers: usize,
+    /// Transformer blocks after each residual block going down, where there are any.
+    pub down_depths: Vec<usize>,
+    /// The same going up, in the order in which they run.
+    pub up_depths: Vec<usize>,
     /// Attention heads.
     pub heads: usize,
     /// Whether transformers follow the residual blocks going down.
@@ -41,20 +43,25 @@ pub enum MidConfig {
 /// What Stable Diffusion XL is told beside the text: a pooled text embedding, and sizes as sinusoidal features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddedConfig {
-    /// Features of each of the six numbers: height and width of the original, top and left of the crop, height and width wanted.
+    /// Features of each number.
     pub features: usize,
     /// Width of all of it together.
     pub width: usize,
 }
 
 impl AddedConfig {
-    /// Numbers that are told.
+    /// Most numbers that are told: height and width of the original, top and left of the crop, height and width wanted.
     pub const NUMBERS: usize = 6;
+    /// Those that the refiner is told: an aesthetic score in place of the size wanted.
+    pub const NUMBERS_OF_REFINER: usize = 5;
 
-    /// Width of the pooled text embedding.
+    /// How many numbers are told beside a pooled text of that width; nothing if that does not fit.
     #[must_use]
-    pub fn pooled(self) -> usize {
-        self.width - Self::NUMBERS * self.features
+    pub fn numbers(self, pooled: usize) -> Option<usize> {
+        let rest = self.width.checked_sub(pooled)?;
+        [Self::NUMBERS, Self::NUMBERS_OF_REFINER]
+            .into_iter()
+            .find(|numbers| numbers * self.features == rest)
     }
 }
 
@@ -81,6 +88,8 @@ pub struct UNetConfig {
     pub blocks: Vec<DownUpConfig>,
     /// What lies between down and up.
     pub mid: MidConfig,
+    /// Transformer blocks there.
+    pub mid_depth: usize,
     /// What the sums of the middle's residual blocks are divided by.
     pub mid_scale: f32,
     /// What the sums of all other residual blocks are divided by.
@@ -101,6 +110,9 @@ pub struct UNetConfig {
     pub conv_out_kernel: usize,
     /// What is told beside the text, in Stable Diffusion XL.
     pub added: Option<AddedConfig>,
+    /// Width of the features by which a network distilled from another is told the guidance (Meng et al. 2023, "On Distillation of Guided Diffusion
+    /// Models"; Luo et al. 2023, "Latent Consistency Models").
+    pub guidance_features: Option<usize>,
     /// Whether attention scores overflow 16-bit floats and are to be computed in 32 bits.
     pub upcast_attention: bool,
 }
@@ -139,7 +151,7 @@ impl UNetConfig {
             }
         }
         let layers = c.sizes("layers_per_block", n, Some(2))?;
-        let transformer_layers = c.sizes("transformer_layers_per_block", n, Some(1))?;
+        let (down_depths, up_depths, mid_depth) = depths(&c, &layers)?;
         let only_cross = c.flags("only_cross_attention", n, false)?;
         // `attention_head_dim` is the *number of heads* in every model of this family; a number of heads by its
         // right name was never allowed (diffusers issue 2011).
@@ -179,7 +191,8 @@ impl UNetConfig {
             let block = DownUpConfig {
                 channels: width,
                 layers: at(&layers),
-                transformer_layers: at(&transformer_layers),
+                down_depths: down_depths.get(level).cloned().unwrap_or_default(),
+                up_depths: up_depths.get(level).cloned().unwrap_or_default(),
                 heads: at(&heads),
                 attends_down: attends(&down, level, DOWN, CROSS_DOWN, "down_block_types")?,
                 attends_up: attends(&up, n - 1 - level, UP, CROSS_UP, "up_block_types")?,
@@ -215,6 +228,7 @@ impl UNetConfig {
             time_width: c.size("time_embedding_dim", Some(4 * widest))?,
             blocks,
             mid,
+            mid_depth,
             mid_scale: c.positive("mid_block_scale_factor", 1.0)? as f32,
             output_scale: c.positive("resnet_out_scale_factor", 1.0)? as f32,
             downsample_padding: c.whole("downsample_padding", 1)?,
@@ -225,6 +239,10 @@ impl UNetConfig {
             conv_in_kernel: odd_kernel(&c, "conv_in_kernel")?,
             conv_out_kernel: odd_kernel(&c, "conv_out_kernel")?,
             added: added(&c)?,
+            guidance_features: match c.get("time_cond_proj_dim") {
+                None => None,
+                Some(_) => Some(c.size("time_cond_proj_dim", None)?),
+            },
             upcast_attention: c.flag("upcast_attention", false)?,
         };
         if config.downsample_padding > 1 {
@@ -243,6 +261,73 @@ const UP: &str = "UpBlock2D";
 const CROSS_DOWN: &str = "CrossAttnDownBlock2D";
 const CROSS_UP: &str = "CrossAttnUpBlock2D";
 
+/// Transformer blocks of each residual block: going down, going up (by level, in the order in which they run) and in the middle.
+///
+/// diffusers writes a number, a list with one for each level, or for small networks distilled from Stable Diffusion XL a list of lists, and then another for the way up, whose levels
+/// are counted from the middle.
+fn depths(
+    c: &ConfigReader<'_>,
+    layers: &[usize],
+) -> Result<(Vec<Vec<usize>>, Vec<Vec<usize>>, usize)> {
+    const DOWN: &str = "transformer_layers_per_block";
+    const UP: &str = "reverse_transformer_layers_per_block";
+    const MOST: u64 = 1024;
+    let wrong = |key: &str| {
+        c.invalid(
+            key,
+            format!(
+                "is not a number of 1 to {MOST}, or a list with one (or a list) for each of {} levels",
+                layers.len()
+            ),
+        )
+    };
+    let number = |value: &Value| {
+        let number = value.as_u64().filter(|n| (1..=MOST).contains(n));
+        number.and_then(|n| usize::try_from(n).ok())
+    };
+    // One level, of so many residual blocks.
+    let level = |value: &Value, count: usize| -> Option<Vec<usize>> {
+        match value {
+            Value::Array(list) if list.len() == count => list.iter().map(number).collect(),
+            Value::Array(_) => None,
+            value => Some(vec![number(value)?; count]),
+        }
+    };
+    let all = |value: &Value, counts: &[usize]| -> Option<Vec<Vec<usize>>> {
+        match value {
+            Value::Array(list) if list.len() == counts.len() => list
+                .iter()
+                .zip(counts)
+                .map(|(value, count)| level(value, *count))
+                .collect(),
+            Value::Array(_) => None,
+            value => counts.iter().map(|count| level(value, *count)).collect(),
+        }
+    };
+    let one = json!(1);
+    let given = c.get(DOWN).unwrap_or(&one);
+    let down = all(given, layers).ok_or_else(|| wrong(DOWN))?;
+    let counts: Vec<usize> = layers.iter().rev().map(|layers| layers + 1).collect();
+    let mut up = match c.get(UP) {
+        Some(value) => all(value, &counts).ok_or_else(|| wrong(UP))?,
+        // As going down, with one more in each level.
+        None => {
+            let mut up = Vec::new();
+            for (level, count) in down.iter().rev().zip(&counts) {
+                let first = level.first().copied().unwrap_or(1);
+                if level.iter().any(|depth| *depth != first) {
+                    return Err(wrong(UP).into());
+                }
+                up.push(vec![first; *count]);
+            }
+            up
+        }
+    };
+    up.reverse();
+    let mid = down.last().and_then(|level| level.last()).copied();
+    Ok((down, up, mid.unwrap_or(1)))
+}
+
 /// `addition_embed_type` = `text_time`.
 fn added(c: &ConfigReader<'_>) -> Result<Option<AddedConfig>> {
     if c.get("addition_embed_type").is_none() {
@@ -251,10 +336,10 @@ fn added(c: &ConfigReader<'_>) -> Result<Option<AddedConfig>> {
     let features = c.size("addition_time_embed_dim", Some(256))?;
     let key = "projection_class_embeddings_input_dim";
     let width = c.size(key, None)?;
-    let numbers = features.checked_mul(AddedConfig::NUMBERS);
+    let numbers = features.checked_mul(AddedConfig::NUMBERS_OF_REFINER);
     if numbers.is_none_or(|numbers| numbers >= width) {
         let reason =
-            format!("is {width}, which has no room for six times {features} features and a text");
+            format!("is {width}, which has no room for five times {features} features and a text");
         return Err(c.invalid(key, reason).into());
     }
     Ok(Some(AddedConfig { features, width }))
@@ -289,13 +374,11 @@ fn refuse_unknown(c: &ConfigReader<'_>) -> Result<()> {
         ("encoder_hid_dim_type", &[]),
         ("num_attention_heads", &[]),
         ("dual_cross_attention", &[]),
-        ("reverse_transformer_layers_per_block", &[]),
         ("resnet_time_scale_shift", &[json!("default")]),
         ("resnet_skip_time_act", &[]),
         ("time_embedding_type", &[json!("positional")]),
         ("time_embedding_act_fn", &[]),
         ("timestep_post_act", &[]),
-        ("time_cond_proj_dim", &[]),
         ("attention_type", &[json!("default")]),
         ("cross_attention_norm", &[]),
     ];
@@ -350,7 +433,6 @@ mod tests {
             ("num_class_embeds", json!(1000)),
             ("encoder_hid_dim", json!(4096)),
             ("resnet_time_scale_shift", json!("scale_shift")),
-            ("time_cond_proj_dim", json!(256)),
             ("mid_block_type", json!("UNetMidBlock2DSimpleCrossAttn")),
             ("act_fn", json!("mish")),
             ("cross_attention_dim", json!([8, 8])),

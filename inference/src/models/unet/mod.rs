@@ -11,7 +11,7 @@ mod transformer;
 pub use config::{AddedConfig, DownUpConfig, MidConfig, UNetConfig};
 
 use crate::formats::WeightMap;
-use crate::graph::{Conv2dSpec, Graph, GraphBuilder, HostTensor, Tensor};
+use crate::graph::{Conv2dSpec, Graph, GraphBuilder, HostData, HostTensor, Tensor};
 
 use super::error::{ModelError, Result};
 use super::layers::{conv2d, group_norm, linear};
@@ -34,6 +34,7 @@ impl UNet {
         // All weights are read whatever the size of the latent, as long as every level has a pixel.
         let size = 1 << (model.config.blocks.len().saturating_sub(1)).min(16);
         model.graph(1, size, size, 1)?;
+        model.guided_time_features(&[0.0], 1.0)?;
         Ok(model)
     }
 
@@ -65,53 +66,52 @@ impl UNet {
         width: usize,
         context_len: usize,
     ) -> Result<Graph> {
+        self.build([batch, height, width, context_len], false)
+    }
+
+    /// As [`Self::graph`], with the inputs of [`Self::control_shapes`]: what ControlNets add to the skip connections and to the
+    /// middle (Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models").
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn controlled_graph(
+        &self,
+        batch: usize,
+        height: usize,
+        width: usize,
+        context_len: usize,
+    ) -> Result<Graph> {
+        self.build([batch, height, width, context_len], true)
+    }
+
+    /// Names and shapes of what ControlNets add, in the order of the skip connections, the middle last.
+    #[must_use]
+    pub fn control_shapes(&self, batch: usize, height: usize, width: usize) -> Vec<Residual> {
+        residuals(&self.config, batch, height, width)
+    }
+
+    fn build(&self, sizes: [usize; 4], controlled: bool) -> Result<Graph> {
         let c = &self.config;
-        if [batch, height, width, context_len].contains(&0) {
-            return Err(ModelError::Request {
-                model: "U-Net",
-                reason: format!(
-                    "{batch} latents of {height}x{width} with {context_len} embeddings; nothing of it may be 0"
-                ),
-            });
-        }
-        let g = GraphBuilder::new(format!("unet {batch}x{height}x{width}+{context_len}"));
-        let w = Scope::new(&self.weights);
-        let sample = g.input("sample", &[batch, c.in_channels, height, width])?;
-        let time = g.input("time", &[batch, c.time_features])?;
-        let context = g.input("context", &[batch, context_len, c.cross_attention_dim])?;
-
-        let time = linear(&g, &w.scope("time_embedding.linear_1"), &time, c.time_width)?;
-        let time = g.activation(&time, c.activation)?;
-        let mut time = linear(&g, &w.scope("time_embedding.linear_2"), &time, c.time_width)?;
-        if let Some(added) = c.added {
-            let x = g.input("added", &[batch, added.width])?;
-            let w = w.scope("add_embedding");
-            let x = linear(&g, &w.scope("linear_1"), &x, c.time_width)?;
-            let x = g.activation(&x, c.activation)?;
-            let x = linear(&g, &w.scope("linear_2"), &x, c.time_width)?;
-            time = g.add(&time, &x)?;
-        }
-
-        let mut x = sample;
-        if c.center_input_sample {
-            x = g.affine(&x, 2.0, -1.0)?;
-        }
-        let widest = c.blocks.first().map_or(1, |block| block.channels);
-        let same = Conv2dSpec::same(c.conv_in_kernel);
-        x = conv2d(&g, &w.scope("conv_in"), &x, widest, c.conv_in_kernel, same)?;
-
-        let net = blocks::Net {
-            g: &g,
-            config: c,
-            time: &time,
-            context: &context,
+        let [batch, height, width, context_len] = sizes;
+        let kind = if controlled {
+            "controlled unet"
+        } else {
+            "unet"
         };
-        let mut skips: Vec<Tensor> = vec![x.clone()];
-        for level in 0..c.blocks.len() {
-            let w = w.scope(format!("down_blocks.{level}"));
-            x = net.down(&w, level, &x, &mut skips)?;
+        let g = GraphBuilder::new(format!("{kind} {batch}x{height}x{width}+{context_len}"));
+        let w = Scope::new(&self.weights);
+        let entrance = entrance(&g, &w, c, sizes)?;
+        let net = entrance.net(&g, c);
+        let (mut x, mut skips) = net.descend(&w, &entrance.x)?;
+        if controlled {
+            let mut added = residuals(c, batch, height, width);
+            if let Some(middle) = added.pop() {
+                x = g.add(&x, &g.input(&middle.name, &middle.shape)?)?;
+            }
+            for (skip, added) in skips.iter_mut().zip(added) {
+                *skip = g.add(skip, &g.input(&added.name, &added.shape)?)?;
+            }
         }
-        x = net.mid(&w.scope("mid_block"), &x)?;
         for step in 0..c.blocks.len() {
             x = net.up(&w.scope(format!("up_blocks.{step}")), step, &x, &mut skips)?;
         }
@@ -142,13 +142,48 @@ impl UNet {
         )
     }
 
-    /// The features of the six numbers of input `added`, one after the other; nothing where the model has no such input.
+    /// The features of the numbers of input `added`, one after the other; nothing where the model has no such input.
     #[must_use]
-    pub fn number_features(&self, numbers: [f32; AddedConfig::NUMBERS]) -> Vec<f32> {
+    pub fn number_features(&self, numbers: &[f32]) -> Vec<f32> {
         match self.config.added {
-            Some(added) => self.features(&numbers, added.features),
+            Some(added) => self.features(numbers, added.features),
             None => Vec::new(),
         }
+    }
+
+    /// As [`Self::time_features`], for a network that is told the guidance, with what it learnt of that added.
+    ///
+    /// # Errors
+    /// A weight that cannot be read.
+    pub fn guided_time_features(&self, timesteps: &[f32], guidance: f32) -> Result<HostTensor> {
+        let mut features = self.time_features(timesteps);
+        let (Some(inner), width) = (self.config.guidance_features, self.config.time_features)
+        else {
+            return Ok(features);
+        };
+        let name = "time_embedding.cond_proj.weight";
+        let weight = self.weights.require(name, &[width, inner])?.to_f32()?;
+        // diffusers' `get_guidance_scale_embedding`: sines, then cosines of a thousand times what guidance adds.
+        let half = inner / 2;
+        let step = 10000f64.ln() as f32 / (half.saturating_sub(1)).max(1) as f32;
+        let angles = (0..half).map(|i| (guidance - 1.0) * 1000.0 * (-step * i as f32).exp());
+        let angles: Vec<f32> = angles.collect();
+        let told: Vec<f32> = (angles.iter().map(|a| a.sin()))
+            .chain(angles.iter().map(|a| a.cos()))
+            .chain(std::iter::repeat_n(0.0, inner % 2))
+            .collect();
+        let added: Vec<f32> = weight
+            .chunks_exact(inner.max(1))
+            .map(|row| row.iter().zip(&told).map(|(a, b)| a * b).sum())
+            .collect();
+        if let HostData::F32(values) = &mut features.data {
+            for row in values.chunks_exact_mut(width.max(1)) {
+                for (value, added) in row.iter_mut().zip(&added) {
+                    *value += added;
+                }
+            }
+        }
+        Ok(features)
     }
 
     fn features(&self, numbers: &[f32], width: usize) -> Vec<f32> {
@@ -175,4 +210,108 @@ impl UNet {
         }
         features
     }
+}
+
+/// One of the values that a ControlNet adds to a U-Net.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Residual {
+    /// Name of the graph's input or output.
+    pub name: String,
+    /// `[batch, channels, height, width]`.
+    pub shape: Vec<usize>,
+}
+
+/// What a network of this configuration adds or takes: one for each skip connection, and one for the middle.
+pub(super) fn residuals(
+    c: &UNetConfig,
+    batch: usize,
+    height: usize,
+    width: usize,
+) -> Vec<Residual> {
+    let widest = c.blocks.first().map_or(1, |block| block.channels);
+    let mut shapes = vec![vec![batch, widest, height, width]];
+    let (mut h, mut w, mut deepest) = (height, width, widest);
+    for (level, block) in c.blocks.iter().enumerate() {
+        deepest = block.channels;
+        for _ in 0..block.layers {
+            shapes.push(vec![batch, deepest, h, w]);
+        }
+        if level + 1 < c.blocks.len() {
+            (h, w) = (h.div_ceil(2), w.div_ceil(2));
+            shapes.push(vec![batch, deepest, h, w]);
+        }
+    }
+    shapes.push(vec![batch, deepest, h, w]);
+    let name = |place| format!("control_{place}");
+    shapes
+        .into_iter()
+        .enumerate()
+        .map(|(place, shape)| Residual {
+            name: name(place),
+            shape,
+        })
+        .collect()
+}
+
+/// What goes into the way down: the first convolution's output, the time's embedding and the context.
+pub(super) struct Entrance {
+    pub x: Tensor,
+    time: Tensor,
+    context: Tensor,
+}
+
+impl Entrance {
+    pub(super) fn net<'a>(
+        &'a self,
+        g: &'a GraphBuilder,
+        config: &'a UNetConfig,
+    ) -> blocks::Net<'a> {
+        blocks::Net {
+            g,
+            config,
+            time: &self.time,
+            context: &self.context,
+        }
+    }
+}
+
+/// The inputs `sample`, `time`, `context` and, in Stable Diffusion XL, `added`; sizes are batch, height, width and length of the context.
+pub(super) fn entrance(
+    g: &GraphBuilder,
+    w: &Scope<'_>,
+    c: &UNetConfig,
+    [batch, height, width, context_len]: [usize; 4],
+) -> Result<Entrance> {
+    if [batch, height, width, context_len].contains(&0) {
+        return Err(ModelError::Request {
+            model: "U-Net",
+            reason: format!(
+                "{batch} latents of {height}x{width} with {context_len} embeddings; nothing of it may be 0"
+            ),
+        });
+    }
+    let sample = g.input("sample", &[batch, c.in_channels, height, width])?;
+    let time = g.input("time", &[batch, c.time_features])?;
+    let context = g.input("context", &[batch, context_len, c.cross_attention_dim])?;
+
+    let time = linear(g, &w.scope("time_embedding.linear_1"), &time, c.time_width)?;
+    let time = g.activation(&time, c.activation)?;
+    let mut time = linear(g, &w.scope("time_embedding.linear_2"), &time, c.time_width)?;
+    if let Some(added) = c.added {
+        let x = g.input("added", &[batch, added.width])?;
+        let w = w.scope("add_embedding");
+        let x = linear(g, &w.scope("linear_1"), &x, c.time_width)?;
+        let x = g.activation(&x, c.activation)?;
+        let x = linear(g, &w.scope("linear_2"), &x, c.time_width)?;
+        time = g.add(&time, &x)?;
+    }
+
+    let mut x = sample;
+    if c.center_input_sample {
+        x = g.affine(&x, 2.0, -1.0)?;
+    }
+    let widest = c.blocks.first().map_or(1, |block| block.channels);
+    let same = Conv2dSpec::same(c.conv_in_kernel);
+    x = conv2d(g, &w.scope("conv_in"), &x, widest, c.conv_in_kernel, same)?;
+    Ok(Entrance { x, time, context })
 }

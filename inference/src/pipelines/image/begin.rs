@@ -5,10 +5,8 @@ use std::sync::Arc;
 use super::ImageJob;
 use crate::diffusion::{Beginning, Convention, Denoising, NoiseRng, SamplerSpec, vary};
 use crate::engine::{ImageRequest, InitPicture, Mask, Picture};
-use crate::graph::HostTensor;
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::raster::{Area, Raster};
-use crate::pipelines::store::PlanKey;
 use crate::pipelines::{Context, JobError};
 
 /// Beyond it a mask's softness is a mistake, and takes long.
@@ -26,6 +24,8 @@ pub(super) struct Source {
     lays_back: bool,
     /// What the encoder says of the part that is drawn: means and deviations of its latents.
     encoded: Option<(Vec<f32>, Vec<f32>)>,
+    /// Or its latents themselves, in the network's scale.
+    latents: Option<Vec<f32>>,
     /// The mask for each latent value.
     latent_mask: Option<Vec<f32>>,
     /// What an inpainting network sees beside the latents: the mask, and the latents of the picture without what is under it.
@@ -33,6 +33,41 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Of latents that are drawn over, in the network's scale.
+    pub fn of_latents(latents: Vec<f32>) -> Self {
+        Self {
+            latents: Some(latents),
+            ..Self::empty()
+        }
+    }
+
+    /// Of what the encoder says of a picture that is drawn over.
+    pub fn of_encoded(encoded: (Vec<f32>, Vec<f32>)) -> Self {
+        Self {
+            encoded: Some(encoded),
+            ..Self::empty()
+        }
+    }
+
+    fn empty() -> Self {
+        Self {
+            whole: None,
+            mask: None,
+            area: None,
+            lays_back: false,
+            encoded: None,
+            latents: None,
+            latent_mask: None,
+            extra_channels: Vec::new(),
+        }
+    }
+
+    /// The part that is drawn, and the size of the whole, where it is a part.
+    pub fn part(&self) -> Option<(Area, (usize, usize))> {
+        let whole = self.whole.as_ref()?;
+        Some((self.area?, (whole.width, whole.height)))
+    }
+
     /// What was drawn, as it is handed over.
     pub fn lay_back(&self, drawn: Picture) -> Picture {
         let (Some(whole), Some(mask)) = (&self.whole, &self.mask) else {
@@ -127,6 +162,11 @@ impl ImageJob {
             beginning.init = (!pure).then_some((latents, init.strength));
             beginning.mask.clone_from(&source.latent_mask);
         }
+        if let (Some(source), Some(init)) = (&source, &request.init)
+            && let Some(latents) = &source.latents
+        {
+            beginning.init = Some((latents.clone(), init.strength));
+        }
         if let Some(variation) = request.variation.filter(|v| v.strength != 0.0) {
             let other = request.noise_source.draw(variation.seed, elements);
             let [_, h, w] = shape;
@@ -166,6 +206,8 @@ impl ImageJob {
             return Ok(Arc::clone(source));
         }
         let source = Arc::new(match &self.request.init {
+            // What the second pass began from is in its latents.
+            Some(_) if self.first.is_some() => self.nothing(context, model)?,
             Some(init) => self.prepare(context, model, &init.clone())?,
             None => self.nothing(context, model)?,
         });
@@ -196,6 +238,7 @@ impl ImageJob {
                 area: None,
                 lays_back: false,
                 encoded,
+                latents: None,
                 latent_mask: None,
                 extra_channels: Vec::new(),
             };
@@ -248,6 +291,7 @@ impl ImageJob {
             area,
             lays_back: !diffusers,
             encoded,
+            latents: None,
             latent_mask,
             extra_channels,
         })
@@ -282,7 +326,11 @@ impl ImageJob {
     }
 
     /// For a network that was made for inpainting, drawing from nothing: all is masked, and under it is grey.
-    fn nothing(&self, context: &mut Context<'_>, model: &ImageModel) -> Result<Source, JobError> {
+    pub(super) fn nothing(
+        &self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+    ) -> Result<Source, JobError> {
         let (width, height) = (self.request.width as usize, self.request.height as usize);
         let flat = |value: f32, channels: usize| Raster {
             width,
@@ -296,6 +344,7 @@ impl ImageJob {
             area: None,
             lays_back: false,
             encoded: None,
+            latents: None,
             latent_mask: None,
             extra_channels,
         })
@@ -338,34 +387,17 @@ impl ImageJob {
     }
 
     /// Means and deviations of a picture's latents, in the autoencoder's own scale.
-    fn encode(
+    pub(super) fn encode(
         &self,
         context: &mut Context<'_>,
         model: &ImageModel,
         picture: &Raster,
     ) -> Result<(Vec<f32>, Vec<f32>), JobError> {
-        let (height, width) = (picture.height, picture.width);
-        let name = &self.request.model.name;
-        let key = PlanKey::EncodePicture(height, width);
-        let plan = context.store.plan(name, model.vae_changes(), key, || {
-            model.vae().encode_graph(height, width)
-        })?;
-        let values = picture
-            .values
-            .iter()
-            .map(|value| 2.0 * value - 1.0)
-            .collect();
-        let inputs = [("picture", HostTensor::f32([1, 3, height, width], values))];
-        let mut outputs = context
-            .store
-            .run(plan, &inputs, &[], context.interrupt)?
-            .into_iter()
-            .map(HostTensor::into_f32);
-        let mean = outputs.next().unwrap_or_default();
-        let deviation = match outputs.next() {
-            Some(logvar) => logvar.iter().map(|value| (0.5 * value).exp()).collect(),
-            None => vec![0.0; mean.len()],
+        let signed = Raster {
+            values: picture.values.iter().map(|v| 2.0 * v - 1.0).collect(),
+            ..*picture
         };
+        let (mean, deviation) = self.vae_encode(context, model, &signed)?;
         if let Some(bad) = mean
             .iter()
             .chain(&deviation)
@@ -411,6 +443,11 @@ fn check_settings(request: &ImageRequest) -> Result<(), JobError> {
                 "a mask blur of {blur} cannot be used; it goes from 0 to {MOST_BLUR}"
             )));
         }
+    }
+    if request.vae_tile.is_some_and(|tile| tile < 64) {
+        return Err(JobError::Request(
+            "the autoencoder cannot work in parts of fewer than 64 pixels; choose larger ones, or leave it out".into(),
+        ));
     }
     if !request.guidance.is_finite() || request.guidance.abs() > 1e4 {
         return Err(JobError::Request(format!(

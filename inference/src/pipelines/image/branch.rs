@@ -139,6 +139,11 @@ pub(super) fn branch(
     state: ImageCheckpoint,
     mut request: ImageRequest,
 ) -> Result<ImageJob, JobError> {
+    if state.second {
+        return Err(JobError::Request(
+            "this is a step of the second pass (hires fix); branch from one of the first pass".into(),
+        ));
+    }
     let done = state.denoising.as_ref().map_or(0, Denoising::step_index);
     let mut old = in_force(&state.request, done);
     if let Some(fault) = unchangeable(&old, &request) {
@@ -162,6 +167,7 @@ pub(super) fn branch(
         request,
         denoising: state.denoising,
         seconds: state.seconds,
+        second: false,
     }))
 }
 
@@ -173,8 +179,10 @@ impl ImageJob {
         }
         let mut chain = chain(self.request.clone())?;
         let done = match &self.stage {
+            // In the second pass all that was to come in the first is in force.
+            _ if self.resumes_second => usize::MAX,
             super::Stage::Denoise(denoising) => denoising.step_index(),
-            super::Stage::Start => 0,
+            super::Stage::Start | super::Stage::Enlarge(_) => 0,
         };
         self.whole = self.request.clone();
         if let Some((_, first)) = chain.pop_front() {
@@ -214,6 +222,7 @@ impl ImageJob {
     /// Forgets what was made of the settings.
     fn forget_prepared(&mut self) {
         (self.model, self.conditioning, self.source) = (None, None, None);
+        self.guides = None;
     }
 
     fn enter_branch(
@@ -238,9 +247,10 @@ impl ImageJob {
 
     /// The request that is handed over with the picture: the last of the chain, with the model's hash.
     pub(super) fn told_request(&self) -> ImageRequest {
-        let mut told = match self.later.back() {
-            Some((_, last)) => last.clone(),
-            None => self.request.clone(),
+        let mut told = match (self.later.back(), &self.first) {
+            (Some((_, last)), _) => last.clone(),
+            (None, Some(first)) => first.as_ref().clone(),
+            (None, None) => self.request.clone(),
         };
         if self.planned {
             told.branched.clone_from(&self.whole.branched);

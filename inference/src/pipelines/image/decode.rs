@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::ImageJob;
 use crate::engine::Picture;
-use crate::graph::HostTensor;
 use crate::pipelines::image_model::ImageModel;
-use crate::pipelines::store::PlanKey;
+use crate::pipelines::raster::Raster;
 use crate::pipelines::{Context, JobError};
 
 /// Previews are decoded by the VAE itself up to this many latent pixels, where that costs less than a tenth of a step.
@@ -35,37 +34,10 @@ impl ImageJob {
         model: &ImageModel,
         latents: &[f32],
     ) -> Result<Picture, JobError> {
-        let [c, h, w] = self.latent_shape(model)?;
-        let plan = context.store.plan(
-            &self.request.model.name,
-            model.vae_changes(),
-            PlanKey::Decode(h, w),
-            || model.vae().decode_graph(h, w),
-        )?;
-        let scaled = latents
-            .iter()
-            .map(|latent| latent / model.vae().scaling() + model.vae().shift())
-            .collect();
-        let inputs = [("latent", HostTensor::f32([1, c, h, w], scaled))];
-        let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
-        let values = output
-            .into_iter()
-            .next()
-            .map(HostTensor::into_f32)
-            .unwrap_or_default();
+        let [_, h, w] = self.latent_shape(model)?;
+        let values = self.decoded_values(context, model, latents)?;
         let (width, height) = (w * model.factor(), h * model.factor());
         let pixels = width * height;
-        if values.len() != 3 * pixels {
-            return Err(JobError::Request(format!(
-                "the model's autoencoder makes {} values for {width}x{height} pixels; pictures have three colours",
-                values.len()
-            )));
-        }
-        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-            return Err(JobError::Request(format!(
-                "the autoencoder made {bad}: the numbers overflowed; try a VAE made for 16-bit numbers, or other settings"
-            )));
-        }
         let mut rgb = Vec::with_capacity(3 * pixels);
         for pixel in 0..pixels {
             for channel in 0..3 {
@@ -77,6 +49,49 @@ impl ImageJob {
             height: height as u32,
             rgb,
         })
+    }
+
+    /// Latents to a picture in 0 to 1, as fine as the autoencoder makes it.
+    pub(super) fn decoded(
+        &self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+        latents: &[f32],
+    ) -> Result<Raster, JobError> {
+        let [_, h, w] = self.latent_shape(model)?;
+        let values = self.decoded_values(context, model, latents)?;
+        let unit = |value: f32| (value / 2.0 + 0.5).clamp(0.0, 1.0);
+        Ok(Raster {
+            width: w * model.factor(),
+            height: h * model.factor(),
+            values: values.into_iter().map(unit).collect(),
+        })
+    }
+
+    /// What the autoencoder makes of latents, about -1 to 1.
+    fn decoded_values(
+        &self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+        latents: &[f32],
+    ) -> Result<Vec<f32>, JobError> {
+        let [_, h, w] = self.latent_shape(model)?;
+        let scaled = latents
+            .iter()
+            .map(|latent| latent / model.vae().scaling() + model.vae().shift())
+            .collect();
+        let latents = Raster {
+            width: w,
+            height: h,
+            values: scaled,
+        };
+        let values = self.vae_decode(context, model, &latents)?;
+        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+            return Err(JobError::Request(format!(
+                "the autoencoder made {bad}: the numbers overflowed; try a VAE made for 16-bit numbers, or other settings"
+            )));
+        }
+        Ok(values)
     }
 
     /// What the picture looks like so far, small.

@@ -3,8 +3,12 @@
 
 mod begin;
 mod branch;
+mod control;
 mod decode;
+mod hires;
 pub(crate) mod state;
+mod vae;
+mod words;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,6 +39,8 @@ enum Stage {
     Start,
     /// Noise is being removed.
     Denoise(Box<Denoising>),
+    /// What the first pass drew is being made larger.
+    Enlarge(Box<super::upscale::Enlargement>),
 }
 
 /// A picture being drawn.
@@ -54,6 +60,12 @@ pub struct ImageJob {
     later: branch::Chain,
     /// Whether `later` is filled.
     planned: bool,
+    /// ControlNets with their pictures.
+    guides: Option<Arc<Vec<control::Guide>>>,
+    /// In the second pass, the request as it was given.
+    first: Option<Box<ImageRequest>>,
+    /// Whether it goes on in the second pass, which is still to be entered.
+    resumes_second: bool,
 }
 
 /// What a checkpoint keeps of a picture being drawn.
@@ -62,6 +74,9 @@ pub struct ImageCheckpoint {
     pub(crate) request: ImageRequest,
     denoising: Option<Denoising>,
     seconds: f32,
+    /// Whether the run is that of the second pass.
+    #[serde(default)]
+    second: bool,
 }
 
 impl ImageJob {
@@ -79,6 +94,9 @@ impl ImageJob {
             last_checkpoint: None,
             step_seconds: 0.0,
             source: None,
+            guides: None,
+            first: None,
+            resumes_second: false,
         }
     }
 
@@ -89,6 +107,7 @@ impl ImageJob {
             job.stage = Stage::Denoise(Box::new(denoising));
         }
         job.seconds = checkpoint.seconds;
+        job.resumes_second = checkpoint.second;
         job
     }
 
@@ -153,8 +172,9 @@ impl ImageJob {
             }
         }
         uses.retain(|lora| lora.weight != 0.0);
-        let changes = (uses, self.request.vae.clone());
-        if changes.0.is_empty() && changes.1.is_none() {
+        let words = self.words(context, &model)?;
+        let changes = (uses, self.request.vae.clone(), words);
+        if changes.0.is_empty() && changes.1.is_none() && changes.2.is_empty() {
             return Ok(model);
         }
         let Context {
@@ -218,23 +238,38 @@ impl ImageJob {
             sample.extend_from_slice(&self.source(context, model)?.extra_channels);
         }
         let (batch, length) = (conditioning.batch, conditioning.length);
-        let plan = context.store.plan(
-            &self.request.model.name,
-            model.changes(),
-            PlanKey::Denoise(batch, h, w, length),
-            || Ok(model.unet().graph(batch, h, w, length)?),
-        )?;
         let mut inputs = vec![
             (
                 "sample",
                 HostTensor::f32([batch, channels, h, w], sample.repeat(batch)),
             ),
-            ("time", model.unet().time_features(&vec![timestep; batch])),
+            (
+                "time",
+                (model.unet())
+                    .guided_time_features(&vec![timestep; batch], self.request.guidance)?,
+            ),
             ("context", conditioning.embeddings.clone()),
         ];
         if let Some(added) = &conditioning.added {
             inputs.push(("added", added.clone()));
         }
+        let sizes = [batch, h, w, length];
+        let controls = self.controls(context, model, &inputs, sizes)?;
+        for (name, residual) in controls.iter().flatten() {
+            inputs.push((name, residual.clone()));
+        }
+        let (name, changes) = (&self.request.model.name, model.changes());
+        let plan = if controls.is_some() {
+            let key = PlanKey::DenoiseControlled(batch, h, w, length);
+            context.store.plan(name, changes, key, || {
+                Ok(model.unet().controlled_graph(batch, h, w, length)?)
+            })?
+        } else {
+            let key = PlanKey::Denoise(batch, h, w, length);
+            context.store.plan(name, changes, key, || {
+                Ok(model.unet().graph(batch, h, w, length)?)
+            })?
+        };
         let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
         let prediction = output
             .into_iter()
@@ -271,7 +306,8 @@ impl ImageJob {
         {
             return;
         }
-        match state::write(&self.told_request(), self.seconds, denoising) {
+        let second = self.first.is_some();
+        match state::write(&self.told_request(), self.seconds, second, denoising) {
             Ok(bytes) => context.emit(Event::Checkpoint {
                 job: context.job,
                 bytes: bytes.into(),
@@ -289,16 +325,21 @@ impl ImageJob {
         if !self.request.trace {
             return;
         }
-        match state::write(&self.told_request(), self.seconds, denoising) {
+        let second = self.first.is_some();
+        match state::write(&self.told_request(), self.seconds, second, denoising) {
             Ok(bytes) => {
                 let mut hash = Sha256::new();
                 for value in denoising.latents() {
                     hash.update(value.to_le_bytes());
                 }
+                let place = (denoising.step_index() as u32, denoising.total_steps() as u32);
+                let model = self.model.as_ref();
+                let place = model.and_then(|model| self.place_in_passes(model, place).ok());
+                let (index, total) = place.unwrap_or((0, 0));
                 context.emit(Event::TraceStep {
                     job: context.job,
-                    index: denoising.step_index() as u32,
-                    total: denoising.total_steps() as u32,
+                    index,
+                    total,
                     sigma: denoising.sigma(),
                     sha256: hash.finalize().into(),
                     bytes: bytes.into(),
@@ -313,8 +354,11 @@ impl ImageJob {
         self.plan_branches()?;
         self.apply_branches(context)?;
         let model = self.model(context)?;
+        self.reenter_second(&model);
         let eval = match &self.stage {
             Stage::Start => {
+                self.check_hires(context, &model)?;
+                self.guides(context, &model)?;
                 let denoising = self.begin(context, &model)?;
                 self.conditioning(context, &model)?;
                 self.stage = Stage::Denoise(Box::new(denoising));
@@ -322,12 +366,16 @@ impl ImageJob {
                 return Ok(Progress::Working);
             }
             Stage::Denoise(denoising) => denoising.next_eval(),
+            Stage::Enlarge(_) => return self.enlarge(context, &model),
         };
         let Some(eval) = eval else {
             let Stage::Denoise(denoising) = &self.stage else {
                 return Ok(Progress::Working);
             };
             let latents = denoising.final_latents();
+            if let Some(hires) = self.request.hires.clone() {
+                return self.begin_second(context, &model, &latents, &hires);
+            }
             let picture = self.finish(context, &model, &latents)?;
             return Ok(Progress::Finished(self.outcome(picture)));
         };
@@ -345,6 +393,7 @@ impl ImageJob {
             denoising.step_index() as u32,
             denoising.total_steps() as u32,
         );
+        let (index, total) = self.place_in_passes(&model, (index, total))?;
         if self.request.keep_latents {
             let [c, h, w] = self.latent_shape(&model)?;
             let Stage::Denoise(denoising) = &self.stage else {

@@ -28,6 +28,9 @@ const MOST_RATIO: u64 = 1032;
 struct Settings {
     request: ImageRequest,
     seconds: f32,
+    /// Whether the run is that of a second pass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    second: bool,
 }
 
 /// Whether bytes begin as a state does.
@@ -39,12 +42,14 @@ pub(crate) fn is_state(bytes: &[u8]) -> bool {
 pub(super) fn write(
     request: &ImageRequest,
     seconds: f32,
+    second: bool,
     denoising: &Denoising,
 ) -> Result<Vec<u8>, JobError> {
     let fault = |error: String| JobError::Checkpoint(error);
     let settings = serde_json::to_vec(&Settings {
         request: request.clone(),
         seconds,
+        second,
     })
     .map_err(|error| fault(error.to_string()))?;
     let mut content = (settings.len() as u64).to_le_bytes().to_vec();
@@ -109,6 +114,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ImageCheckpoint, JobError> {
         request: settings.request,
         denoising: Some(Denoising::from_bytes(run)?),
         seconds: settings.seconds,
+        second: settings.second,
     })
 }
 
@@ -134,7 +140,7 @@ mod tests {
         let beginning = Beginning::of_seed(NoiseSource::Philox, 3, 64);
         let run = Denoising::new(&spec, &training, beginning).unwrap();
         let request = ImageRequest::new(ModelRef::named("m"), "a fox", 64, 64);
-        write(&request, 1.5, &run).unwrap()
+        write(&request, 1.5, false, &run).unwrap()
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! encoder also repaired mojibake and HTML entities; no program people use does.)
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use fancy_regex::Regex;
 use serde_json::Value;
@@ -139,16 +141,18 @@ impl ClipModel {
 }
 
 /// CLIP's tokenizer with the sequence length and the padding of one model.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClipTokenizer {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     bos: u32,
     eos: u32,
     pad: u32,
     /// The padding token is spelled in prompts (`!`), not only put at the end.
-    pad_in_text: Option<SpecialFinder>,
+    pad_in_text: Option<Arc<SpecialFinder>>,
     comma: Option<u32>,
     max_length: usize,
+    /// Learnt words in lower case, the longest first, and the ids that they become.
+    words: Vec<(String, Range<u32>)>,
 }
 
 impl ClipTokenizer {
@@ -209,7 +213,7 @@ impl ClipTokenizer {
         let model = ClipModel::new(&vocab, raw.merges.iter().map(String::as_str))?;
         let finder = SpecialFinder::from_vocab(&vocab, false);
         let pad_in_text = (pad != eos && pad != bos).then(|| {
-            SpecialFinder::new(
+            Arc::new(SpecialFinder::new(
                 [
                     (raw.bos.as_str(), bos, false),
                     (raw.eos.as_str(), eos, false),
@@ -217,24 +221,25 @@ impl ClipTokenizer {
                 ]
                 .into_iter(),
                 false,
-            )
+            ))
         });
         let comma = vocab.id(",</w>");
         Ok(Self {
-            tokenizer: Tokenizer::assemble(
+            tokenizer: Arc::new(Tokenizer::assemble(
                 vocab,
                 finder,
                 Model::Clip(model),
                 true,
                 true,
                 Vec::new(),
-            )?,
+            )?),
             bos,
             eos,
             pad,
             pad_in_text,
             comma,
             max_length: raw.max_length,
+            words: Vec::new(),
         })
     }
 
@@ -334,13 +339,54 @@ impl ClipTokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_words(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        self.tokenizer.encode(
-            text,
-            EncodeOptions {
-                add_special: false,
-                parse_special: true,
-            },
-        )
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        self.with_learnt(text, |text| self.tokenizer.encode(text, options))
+    }
+
+    /// The same tokenizer with learnt words: each is found in texts where it stands by itself, in capitals or not, also as
+    /// `embedding:word` as ComfyUI has it, and becomes the ids given, which are beyond the vocabulary.
+    #[must_use]
+    pub fn with_words(&self, words: Vec<(String, Range<u32>)>) -> Self {
+        let lower = |(word, ids): (String, Range<u32>)| (word.to_lowercase(), ids);
+        let mut words: Vec<_> = words.into_iter().map(lower).collect();
+        words.retain(|(word, _)| !word.is_empty());
+        words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
+        Self {
+            words,
+            ..self.clone()
+        }
+    }
+
+    /// Encodes what stands between learnt words by `plain`.
+    fn with_learnt(
+        &self,
+        text: &str,
+        plain: impl Fn(&str) -> Result<Vec<u32>, TextError>,
+    ) -> Result<Vec<u32>, TextError> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((range, word)) = self.first_word(rest) {
+            ids.extend(plain(rest.get(..range.start).unwrap_or(""))?);
+            ids.extend(word);
+            rest = rest.get(range.end..).unwrap_or("");
+        }
+        if ids.is_empty() || !rest.is_empty() {
+            ids.extend(plain(rest)?);
+        }
+        Ok(ids)
+    }
+
+    /// The first learnt word of a text, the longest of several at one place.
+    fn first_word(&self, text: &str) -> Option<(Range<usize>, Range<u32>)> {
+        let found = self.words.iter().filter_map(|(word, ids)| {
+            let range = find_word(text, word)?;
+            Some((range, ids.clone()))
+        });
+        // Of equal places the first stays, and words are sorted by length.
+        found.min_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)))
     }
 
     /// Ids of `text` as `transformers` gives them, without beginning, end and padding. It differs from [`Self::encode_words`] where the
@@ -352,6 +398,10 @@ impl ClipTokenizer {
         let Some(finder) = &self.pad_in_text else {
             return self.encode_words(text);
         };
+        self.with_learnt(text, |text| self.encode_padded(finder, text))
+    }
+
+    fn encode_padded(&self, finder: &SpecialFinder, text: &str) -> Result<Vec<u32>, TextError> {
         let mut ids = Vec::new();
         for fragment in finder.split(text, true)? {
             match fragment {
@@ -411,6 +461,41 @@ impl ClipTokenizer {
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
+}
+
+/// Where a word, in lower case, stands by itself in a text; with `embedding:` before it, if that is there.
+#[must_use]
+pub fn find_word(text: &str, word: &str) -> Option<Range<usize>> {
+    const PREFIX: &str = "embedding:";
+    // Only ASCII is folded, so that places stay those of the text.
+    let same = |text: &str| text.eq_ignore_ascii_case(word) || text.to_lowercase() == word;
+    let letter = |c: char| c.is_alphanumeric();
+    for (start, _) in text.char_indices() {
+        let end = start + word.len();
+        let Some(found) = text.get(start..end) else {
+            continue;
+        };
+        let before = text.get(..start).unwrap_or("");
+        let after = text.get(end..).unwrap_or("");
+        let alone = !(before.chars().next_back().is_some_and(letter)
+            && word.chars().next().is_some_and(letter))
+            && !(after.chars().next().is_some_and(letter)
+                && word.chars().next_back().is_some_and(letter));
+        if alone && same(found) {
+            let prefix = before
+                .len()
+                .checked_sub(PREFIX.len())
+                .and_then(|at| before.get(at..));
+            let has_prefix = prefix.is_some_and(|text| text.eq_ignore_ascii_case(PREFIX));
+            let start = if has_prefix {
+                start - PREFIX.len()
+            } else {
+                start
+            };
+            return Some(start..end);
+        }
+    }
+    None
 }
 
 fn file_error(path: &Path, cause: impl std::fmt::Display) -> TextError {

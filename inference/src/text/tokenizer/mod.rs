@@ -14,7 +14,7 @@ mod vocab;
 #[cfg(test)]
 mod vocab_tests;
 
-pub use clip::{ClipTokenizer, ClipVocab};
+pub use clip::{ClipTokenizer, ClipVocab, find_word};
 pub use stream::StreamDecoder;
 pub use vocab::{GgufVocab, TokenKind};
 

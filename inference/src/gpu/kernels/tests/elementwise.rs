@@ -75,6 +75,7 @@ fn unary_functions() {
             low: -0.25,
             high: 0.5,
         },
+        UnaryKind::LeakyRelu { slope: 0.2 },
     ]);
     for kind in kinds {
         for spread in [0.01f32, 1.0, 6.0] {
@@ -121,6 +122,7 @@ fn unary(kind: UnaryKind, x: f64) -> f64 {
         UnaryKind::Tanh => x.tanh(),
         UnaryKind::Affine { factor, offset } => x * f64::from(factor) + f64::from(offset),
         UnaryKind::Clamp { low, high } => x.clamp(f64::from(low), f64::from(high)),
+        UnaryKind::LeakyRelu { slope } => x.max(0.0) + f64::from(slope) * x.min(0.0),
     }
 }
 
