@@ -9,6 +9,7 @@ pub mod export;
 pub mod folders;
 pub mod library;
 pub mod panels;
+pub mod presets;
 pub mod recall;
 pub mod report;
 pub mod studio;

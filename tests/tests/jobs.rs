@@ -11,12 +11,15 @@
 use std::sync::Arc;
 
 use diptych_inference::engine::{
-    BlobRef, Command, DeviceChoice, Event, ImageRequest, Outcome, Request, UpscaleRequest,
+    BlobRef, Command, DeviceChoice, Event, ImageRequest, LoraUse, Outcome, Request,
+    UpscaleRequest,
 };
 use diptych_inference::formats::diffusion_model::{
     Component, DiffusionModel, Family, open_diffusion_model,
 };
 use diptych_inference::formats::ldm::open_controlnet;
+use diptych_inference::formats::safetensors::{read_safetensors, write_tensors};
+use diptych_inference::formats::{StorageDtype, TensorData};
 use diptych_inference::graph::HostTensor;
 use diptych_inference::models::controlnet::ControlNetConfig;
 use diptych_inference::models::unet::UNetConfig;
@@ -535,5 +538,69 @@ fn an_sdxl_refiner_in_a_single_file_gives_the_networks_of_its_folder() {
     }
     for key in ["addition_time_embed_dim", "cross_attention_dim"] {
         assert_eq!(file.unet.config[key], folder.unet.config[key], "{key}");
+    }
+}
+
+/// A file of zeros in halves.
+fn zeros(name: &str, shape: &[usize]) -> TensorData {
+    let bytes = vec![0; 2 * shape.iter().product::<usize>()];
+    TensorData::new_owned(name, shape, StorageDtype::F16, bytes).unwrap()
+}
+
+/// A LoRA and an embedding for SDXL or SD 2.x with a model as wide as SD 1.5: told by name before anything runs.
+#[test]
+fn what_is_for_another_family_is_told_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = read_safetensors(&fixture("ldm/sd1.safetensors")).unwrap();
+    let table = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight";
+    let width = small.tensors.get(table).unwrap().shape()[1];
+    let wide: Vec<TensorData> = small
+        .tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let text = name.starts_with("cond_stage_model.");
+            let reads_text = name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight");
+            if !text && !reads_text || name.ends_with("position_ids") {
+                return tensor.clone();
+            }
+            let widened = |(place, side): (usize, &usize)| {
+                let is_text = *side == width && (text || place == 1);
+                if is_text { 768 } else { *side }
+            };
+            let shape: Vec<usize> = tensor.shape().iter().enumerate().map(widened).collect();
+            zeros(name, &shape)
+        })
+        .collect();
+    let model = folder.path().join("wide.safetensors");
+    write_tensors(&model, &wide, &small.metadata).unwrap();
+    let lora = folder.path().join("style.safetensors");
+    let layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k";
+    let factors = [
+        zeros(&format!("{layer}.lora_down.weight"), &[2, 2048]),
+        zeros(&format!("{layer}.lora_up.weight"), &[8, 2]),
+    ];
+    write_tensors(&lora, &factors, &small.metadata).unwrap();
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    let model = client.add_model(&model).unwrap();
+    let lora = client.add_model(&lora).unwrap();
+    let mut request = ImageRequest::new(model.clone(), "a fox", 64, 64);
+    request.loras = vec![LoraUse {
+        model: lora,
+        weight: 1.0,
+    }];
+    let reason = refusal(&mut client, Request::Image(request));
+    assert!(reason.contains("this LoRA is for SDXL; the loaded model is SD 1.5"), "{reason}");
+    for (shapes, words) in [
+        (&[("emb_params", 1024)][..], "this embedding is for SD 2.x (1024 wide); the loaded model is SD 1.5 (768 wide)"),
+        (&[("clip_l", 768), ("clip_g", 1280)], "this embedding is for SDXL (768 and 1280 wide)"),
+    ] {
+        let path = folder.path().join(format!("word{}.safetensors", shapes.len()));
+        let vectors: Vec<TensorData> = shapes.iter().map(|(name, width)| zeros(name, &[2, *width])).collect();
+        write_tensors(&path, &vectors, &small.metadata).unwrap();
+        let word = client.add_model(&path).unwrap();
+        let mut request = ImageRequest::new(model.clone(), format!("a {}", word.name), 64, 64);
+        request.embeddings = vec![word];
+        let reason = refusal(&mut client, Request::Image(request));
+        assert!(reason.contains(words), "{reason}");
     }
 }

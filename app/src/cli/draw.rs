@@ -24,6 +24,7 @@ use super::record::Recorder;
 use super::save::{self, Existing};
 use super::trace::Keeper;
 use crate::defaults::{self, Defaults};
+use crate::presets;
 
 /// Where nobody says anything: what AUTOMATIC1111 draws with, but the sampler that most people choose.
 pub(super) const STEPS: u32 = 20;
@@ -81,6 +82,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     progress.passing("starting");
     let client = Client::start(global.engine_options()?, interrupts)?;
     let (model, info) = client.add_model(&path)?;
+    let defaults = presets::with_preset(defaults, &info, args.additions.preset);
     if !info.is_text_to_image() {
         return Err(CliError::Failed(format!(
             "{}: it is {}; drawing needs a text-to-image model",

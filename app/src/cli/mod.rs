@@ -47,6 +47,7 @@ const ABOUT: &str = "\
   diptych draw \"a red fox, flat style\" --out fox.png    draw a picture
   diptych compare --prompt \"a fox\" --prompt \"a cat\" --out grid.png
                                                         prompts by seeds
+  diptych upscale fox.png large.png --model esrgan.pth  make a picture larger
   diptych chat \"how would you draw a storm?\"            talk with a model
   diptych complete \"Once upon a time\"                   continue a text
   diptych inspect fox.png                               how a picture was made

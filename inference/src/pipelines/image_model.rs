@@ -174,6 +174,25 @@ impl ImageModel {
         stop: &mut dyn FnMut() -> bool,
         warnings: &mut Vec<String>,
     ) -> Result<Self, JobError> {
+        let ours = family_of_width(self.unet.config().cross_attention_dim);
+        let foreign = |lora: &Lora| {
+            let what = lora
+                .family()
+                .map_or("made for another kind of model".to_owned(), |family| {
+                    format!("for {family}")
+                });
+            JobError::Request(format!(
+                "{}: this LoRA is {what}; the loaded model is {}",
+                lora.path().display(),
+                ours.unwrap_or("of another kind")
+            ))
+        };
+        for (_, lora, _) in files {
+            let theirs = lora.family();
+            if theirs.is_some() && ours.is_some() && theirs != ours {
+                return Err(foreign(lora));
+            }
+        }
         let unet = merge::merged(self.unet.weights(), merge::Network::UNet, files, stop)?;
         let text = merge::merged(
             self.text_encoder.weights(),
@@ -195,17 +214,8 @@ impl ImageModel {
             let of_second = second.as_ref().map_or(0, used);
             let used = used(&unet) + used(&text) + of_second;
             let all = lora.layers().len();
-            let width = self.unet.config().cross_attention_dim;
-            let (theirs, ours) = (lora.family(), family_of_width(width));
-            if used == 0 || theirs.is_some() && ours.is_some() && theirs != ours {
-                let what = theirs.map_or("made for another kind of model".to_owned(), |family| {
-                    format!("for {family}")
-                });
-                return Err(JobError::Request(format!(
-                    "{}: this LoRA is {what}; the loaded model is {}",
-                    lora.path().display(),
-                    ours.unwrap_or("of another kind")
-                )));
+            if used == 0 {
+                return Err(foreign(lora));
             }
             if used < all {
                 warnings.push(format!(

@@ -312,6 +312,12 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
         info.detail(&format!("{name} parameters"), part.weights.total_elements());
     }
     info.detail("autoencoder", &model.vae.class);
+    if model.unet.config.get("time_cond_proj_dim").is_some_and(Value::is_u64) {
+        info.detail("told the guidance", "yes");
+    }
+    if let Some(kind) = distillation(model) {
+        info.detail("distilled", kind);
+    }
     let class = |part: &Component, known: &[&str]| known.contains(&part.class.as_str());
     if !class(&model.unet, &["UNet2DConditionModel"])
         || !class(&model.vae, &["AutoencoderKL", "AutoencoderTiny"])
@@ -330,6 +336,48 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
         info.unusable = check_types(&all);
     }
     info
+}
+
+/// How a model was distilled to draw in a few steps, as far as its configs tell: by its scheduler, or a network that is told the guidance.
+fn distillation(model: &DiffusionModel) -> Option<&'static str> {
+    let scheduler = &model.scheduler;
+    let text = |key: &str| scheduler.get(key).and_then(Value::as_str);
+    let flag = |key: &str| scheduler.get(key).and_then(Value::as_bool) == Some(true);
+    let class = text("_class_name");
+    if class == Some("LCMScheduler")
+        || model.unet.config.get("time_cond_proj_dim").is_some_and(Value::is_u64)
+    {
+        return Some("LCM");
+    }
+    // Models with a schedule down to no signal at all also begin at the very end of it, and are not distilled.
+    let last = text("timestep_spacing") == Some("trailing") && !flag("rescale_betas_zero_snr");
+    let euler = matches!(
+        class,
+        Some("EulerAncestralDiscreteScheduler" | "EulerDiscreteScheduler")
+    );
+    (last && euler && model.layout == crate::formats::diffusion_model::Layout::Diffusers)
+        .then_some("Turbo")
+}
+
+/// The same, as the metadata of a single file tell it (Stability's model specification).
+fn stated_distillation(metadata: &BTreeMap<String, String>) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 5] = [
+        ("lightning", "Lightning"),
+        ("turbo", "Turbo"),
+        ("lcm", "LCM"),
+        ("latent consistency", "LCM"),
+        ("hyper-sd", "Hyper"),
+    ];
+    let keys = ["architecture", "title", "description", "tags", "usage_hint"];
+    let stated = keys.iter().filter_map(|key| {
+        let text = metadata.get(&format!("modelspec.{key}"))?;
+        Some(text.to_lowercase())
+    });
+    let stated: Vec<String> = stated.collect();
+    let (_, kind) = WORDS
+        .iter()
+        .find(|(word, _)| stated.iter().any(|text| text.contains(word)))?;
+    Some(kind)
 }
 
 /// Faults that make a known model unusable, in contrast to damage.
@@ -371,6 +419,9 @@ fn safetensors(path: &Path) -> Result<ModelInfo, FormatError> {
             Ok(model) => {
                 let mut info = describe_diffusion(&model);
                 info.name = file.metadata.get("modelspec.title").map(|t| brief(t));
+                if let Some(kind) = stated_distillation(&file.metadata) {
+                    info.detail("distilled", kind);
+                }
                 // All of the file, with what is not used.
                 info.set_files(weight_files(&file.tensors, path));
                 return Ok(info);
