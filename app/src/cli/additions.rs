@@ -10,7 +10,7 @@ use diptych_inference::formats::detect::ModelKind;
 
 use super::client::Client;
 use super::error::{CliError, Result};
-use super::pictures;
+use super::pictures::{self, Blob};
 
 /// Thresholds that ControlNet's own annotator has for edges.
 const CANNY: [f32; 2] = [100.0, 200.0];
@@ -148,11 +148,19 @@ fn preprocessor(text: &str) -> std::result::Result<(&str, Preprocessor), String>
     Ok((image, Preprocessor::Canny { low, high }))
 }
 
-/// Makes all that is named known to the engine, and adds it to the request.
+/// Makes all that is named known to the engine, and adds it to the request; gives the data that it refers to.
 ///
 /// # Errors
 /// Files that cannot be read or are something else.
-pub fn add(args: &AdditionArgs, client: &Client, request: &mut ImageRequest) -> Result<()> {
+pub fn add(
+    args: &AdditionArgs,
+    client: &Client,
+    request: &mut ImageRequest,
+) -> Result<Vec<Blob>> {
+    let mut blobs = Vec::new();
+    if !args.control.is_empty() {
+        request.controls.clear();
+    }
     for given in &args.control {
         let model = model(
             client,
@@ -169,7 +177,7 @@ pub fn add(args: &AdditionArgs, client: &Client, request: &mut ImageRequest) -> 
             end: given.range.1,
             preprocessor: given.preprocessor,
         });
-        client.send_blob(picture.name.0, picture.data)?;
+        blobs.push(picture);
     }
     for path in &args.embedding {
         let wanted = "--embedding takes a textual inversion embedding";
@@ -192,8 +200,10 @@ pub fn add(args: &AdditionArgs, client: &Client, request: &mut ImageRequest) -> 
             upscaler,
         });
     }
-    request.vae_tile = args.vae_tile;
-    Ok(())
+    if args.vae_tile.is_some() {
+        request.vae_tile = args.vae_tile;
+    }
+    Ok(blobs)
 }
 
 /// Makes the one model at a path known.

@@ -125,8 +125,8 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         }
         request.vae = Some(vae);
     }
-    additions::add(&args.additions, &client, &mut request)?;
     let mut blobs = base.as_ref().map(Base::blobs).unwrap_or_default();
+    blobs.extend(additions::add(&args.additions, &client, &mut request)?);
     if let Some(begin) = begin {
         blobs.extend(begin.blobs);
         request.init = Some(begin.init);

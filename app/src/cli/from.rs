@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
-use diptych_inference::engine::{ImageRequest, ModelRef, Request};
+use diptych_inference::engine::{HiresUpscaler, ImageRequest, ModelRef, Request};
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use diptych_inference::formats::metadata::PictureInfo;
 use diptych_inference::formats::trace::{Trace, is_trace};
@@ -89,7 +89,7 @@ fn of_trace(path: &Path, args: &DrawArgs, known: Vec<Entry>) -> Result<Base> {
         )));
     }
     (request.keep_latents, request.preview, request.trace) = (false, false, false);
-    let model = find(&known, &request.model.name, |kind| kind != ModelKind::Lora);
+    let model = find(&known, &request.model.name, draws);
     let blobs = blobs_in(&trace)?;
     Ok(Base {
         request,
@@ -115,7 +115,12 @@ fn of_picture(path: &Path, args: &DrawArgs, known: Vec<Entry>, info: &PictureInf
                 "note: it began with noise from a file, which is not kept with it; the seed's noise is used",
             );
         }
-        let model = find(&known, &request.model.name, |kind| kind != ModelKind::Lora);
+        if !std::mem::take(&mut request.controls).is_empty() && args.additions.control.is_empty() {
+            out::remark(
+                "note: it was guided by other pictures (ControlNet), which are not kept with it; name them with --control",
+            );
+        }
+        let model = find(&known, &request.model.name, draws);
         return Ok(Base {
             request,
             recalled: None,
@@ -182,6 +187,14 @@ fn require(args: &DrawArgs, found: Option<PathBuf>, path: &Path) -> Result<Optio
         )));
     }
     Ok(found)
+}
+
+/// Additions often have the name of the model that they were made for.
+fn draws(kind: ModelKind) -> bool {
+    !matches!(
+        kind,
+        ModelKind::Lora | ModelKind::ControlNet | ModelKind::Embedding | ModelKind::Upscaler
+    )
 }
 
 fn is(entry: &Entry, wanted: impl Fn(ModelKind) -> bool) -> bool {
@@ -312,6 +325,21 @@ pub(super) fn prepare(known: &[Entry], client: &Client, request: &mut ImageReque
     {
         client.add_model(&path)?;
     }
+    let mut others: Vec<(&str, ModelKind)> = Vec::new();
+    for control in &request.controls {
+        others.push((&control.model.name, ModelKind::ControlNet));
+    }
+    for word in &request.embeddings {
+        others.push((&word.name, ModelKind::Embedding));
+    }
+    if let Some(HiresUpscaler::Model(model)) = request.hires.as_ref().map(|h| &h.upscaler) {
+        others.push((&model.name, ModelKind::Upscaler));
+    }
+    for (name, wanted) in others {
+        if let Some(path) = find(known, name, |kind| kind == wanted) {
+            client.add_model(&path)?;
+        }
+    }
     if let Some(branched) = &mut request.branched {
         prepare(known, client, &mut branched.from)?;
     }
@@ -324,7 +352,7 @@ pub(super) fn prepare(known: &[Entry], client: &Client, request: &mut ImageReque
 /// If it is not among this machine's.
 pub(super) fn model_of(known: &[Entry], request: &ImageRequest, file: &Path) -> Result<PathBuf> {
     let name = &request.model.name;
-    find(known, name, |kind| kind != ModelKind::Lora).ok_or_else(|| {
+    find(known, name, draws).ok_or_else(|| {
         CliError::Failed(format!(
             "{}: it was made with '{name}', which is not among the models of this machine; name it with --model",
             file.display()

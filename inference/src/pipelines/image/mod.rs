@@ -153,7 +153,7 @@ impl ImageJob {
 
     /// The model with the changes that request and prompt ask for.
     fn changed(
-        &self,
+        &mut self,
         context: &mut Context<'_>,
         model: Arc<ImageModel>,
     ) -> Result<Arc<ImageModel>, JobError> {
@@ -173,6 +173,7 @@ impl ImageJob {
         }
         uses.retain(|lora| lora.weight != 0.0);
         let words = self.words(context, &model)?;
+        self.request.embeddings.clone_from(&words);
         let changes = (uses, self.request.vae.clone(), words);
         if changes.0.is_empty() && changes.1.is_none() && changes.2.is_empty() {
             return Ok(model);
