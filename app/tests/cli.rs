@@ -5,6 +5,8 @@
 #[path = "cli/support.rs"]
 mod support;
 
+#[path = "cli/additions.rs"]
+mod additions;
 #[path = "cli/bad_files.rs"]
 mod bad_files;
 #[path = "cli/compare.rs"]
