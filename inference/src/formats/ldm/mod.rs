@@ -78,6 +78,17 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
             });
         }
     }
+    // Weights that are to be multiplied by numbers beside them would be wrong without.
+    if let Some(name) = tensors
+        .names()
+        .find(|name| name.ends_with("scaled_fp8") || name.ends_with(".scale_weight"))
+    {
+        return Err(FormatError::UnsupportedModel {
+            path: path.into(),
+            what: format!("a model of scaled 8-bit floats (it has `{name}`)"),
+            remedy: "use one of plain 8-bit or of 16-bit floats".into(),
+        });
+    }
     let part = |prefixes: &[&str], name: &str| -> Result<WeightMap, FormatError> {
         let found = prefixes.iter().map(|p| tensors.filter_prefix(p));
         let found = found.into_iter().find(|map| !map.is_empty());

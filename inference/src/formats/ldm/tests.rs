@@ -155,6 +155,10 @@ fn other_models_are_refused_by_name() {
         &|f| put(f, "model.diffusion_model.label_emb.0.0.weight", &[4, 4]),
         "unCLIP",
     );
+    refused(
+        &|f| put(f, "model.diffusion_model.out.2.scale_weight", &[1]),
+        "scaled 8-bit floats",
+    );
     refused(&|f| put(f, "a.lora_down.weight", &[1, 1]), "a LoRA only");
     refused(
         &|f| f.tensors = f.tensors.filter_prefix("first_stage_model."),
