@@ -180,3 +180,23 @@ fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+
+    /// Zero, the smallest, one, the largest, a negative and what is no number, as torch reads them.
+    #[test]
+    fn floats_of_8_bits() {
+        let mut out = [0.0; 6];
+        let bytes = [0x00, 0x01, 0x38, 0x7e, 0xb9, 0xff];
+        assert!(dequantize_into(StorageDtype::F8E4m3, &bytes, &mut out));
+        assert_eq!(out[..5], [0.0, 0.001_953_125, 1.0, 448.0, -1.125]);
+        assert!(out[5].is_nan());
+        let bytes = [0x00, 0x01, 0x3c, 0x7b, 0xbd, 0x7f];
+        assert!(dequantize_into(StorageDtype::F8E5m2, &bytes, &mut out));
+        assert_eq!(out[..5], [0.0, 2f32.powi(-16), 1.0, 57344.0, -1.25]);
+        assert!(out[5].is_nan());
+    }
+}
