@@ -77,7 +77,7 @@ def embeddings():
 
 
 def learn(tokenizer, encoder, word, vectors):
-    """Gives a tokenizer and its text encoder a word; it is written as its parts."""
+    """Gives a tokenizer and its text encoder a word of several parts; diffusers finds the parts where the word is written."""
     vectors = vectors.reshape(-1, vectors.shape[-1])
     parts = [word] + [f"{word}_{n}" for n in range(1, len(vectors))]
     assert tokenizer.add_tokens(parts) == len(parts)
@@ -85,12 +85,10 @@ def learn(tokenizer, encoder, word, vectors):
     table = encoder.get_input_embeddings().weight
     for part, vector in zip(parts, vectors):
         table[tokenizer.convert_tokens_to_ids(part)] = vector
-    return " ".join(parts)
 
 
-def with_words(name, kind, model, words, prompt, negative, additions, **more):
+def with_words(name, kind, model, words, prompt, negative, additions):
     """`words`: for each a name and the vectors for each text encoder."""
-    texts = [prompt, negative]
 
     def prepare(pipe):
         for word, vectors in words:
@@ -98,36 +96,12 @@ def with_words(name, kind, model, words, prompt, negative, additions, **more):
             if hasattr(pipe, "text_encoder_2"):
                 encoders.append((pipe.tokenizer_2, pipe.text_encoder_2))
             for (tokenizer, encoder), vectors in zip(encoders, vectors):
-                written = learn(tokenizer, encoder, word, vectors)
-            for place, text in enumerate(texts):
-                texts[place] = text.replace(word, written)
+                learn(tokenizer, encoder, word, vectors)
 
-    # The texts are known once the words are learnt.
-    class Late:
-        def __init__(self, place):
-            self.place = place
-
-    saved = make_jobs.PROMPT, make_jobs.open_pipeline
-
-    def opened(*args, **options):
-        pipe = saved[1](*args, **options)
-        prepare(pipe)
-        make_jobs.PROMPT = texts[0]
-        return pipe
-
-    make_jobs.open_pipeline = opened
-    # Made before the call, so that both are known when it is.
-    probe = open_pipeline(kind, model, "Euler")
-    prepare_texts = [prompt, negative]
-    for word, vectors in words:
-        count = vectors[0].reshape(-1, vectors[0].shape[-1]).shape[0]
-        written = " ".join([word] + [f"{word}_{n}" for n in range(1, count)])
-        prepare_texts = [text.replace(word, written) for text in prepare_texts]
-    del probe
-    job(
-        name, kind, model, "Euler", request=dict(prompt=prompt, negative_prompt=negative, prompt_syntax="a1111"), negative=prepare_texts[1], **more,
-    )
-    make_jobs.PROMPT, make_jobs.open_pipeline = saved
+    usual, make_jobs.PROMPT = make_jobs.PROMPT, prompt
+    request = dict(prompt=prompt, negative_prompt=negative, prompt_syntax="a1111")
+    job(name, kind, model, "Euler", request=request, negative=negative, prepare=prepare)
+    make_jobs.PROMPT = usual
     make_jobs.JOBS[-1]["additions"] = additions
 
 

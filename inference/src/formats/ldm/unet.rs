@@ -329,10 +329,13 @@ fn infer_config(
 ) -> Result<Value, FormatError> {
     let shape = |name: &str, dims| shape_of(path, unet, UNET, name, dims);
     let first = shape("input_blocks.0.0.weight", 4)?;
-    // A ControlNet has no way up.
-    let last = match up {
-        Some(_) => shape("out.2.weight", 4)?,
-        None => first,
+    // A ControlNet has no way up; what its U-Net would give is what it takes.
+    let (outputs, last_kernel) = match up {
+        Some(_) => {
+            let last = shape("out.2.weight", 4)?;
+            (last[0], last[2])
+        }
+        None => (first[1], first[2]),
     };
     let time = shape("time_embed.0.weight", 2)?;
     let widths: Vec<usize> = down.levels.iter().map(|l| l.channels).collect();
@@ -394,9 +397,9 @@ fn infer_config(
     let mut config = json!({
         "_class_name": "UNet2DConditionModel",
         "in_channels": first[1],
-        "out_channels": last[0],
+        "out_channels": outputs,
         "conv_in_kernel": first[2],
-        "conv_out_kernel": last[2],
+        "conv_out_kernel": last_kernel,
         "block_out_channels": widths,
         "layers_per_block": one_or_list(&layers),
         "down_block_types": types(down, "DownBlock2D", "CrossAttnDownBlock2D"),
