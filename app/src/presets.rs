@@ -39,7 +39,12 @@ impl Preset {
     /// Steps, guidance, sampler and schedule as those who distilled it recommend.
     fn settings(self, guided: bool) -> (u32, f32, SamplerKind, ScheduleKind) {
         match self {
-            Self::Turbo => (4, 1.0, SamplerKind::EulerAncestral, ScheduleKind::SgmUniform),
+            Self::Turbo => (
+                4,
+                1.0,
+                SamplerKind::EulerAncestral,
+                ScheduleKind::SgmUniform,
+            ),
             Self::Lightning => (4, 1.0, SamplerKind::Euler, ScheduleKind::SgmUniform),
             // A network that is told the guidance was trained for much of it.
             Self::Lcm => (

@@ -11,8 +11,7 @@
 use std::sync::Arc;
 
 use diptych_inference::engine::{
-    BlobRef, Command, DeviceChoice, Event, ImageRequest, LoraUse, Outcome, Request,
-    UpscaleRequest,
+    BlobRef, Command, DeviceChoice, Event, ImageRequest, LoraUse, Outcome, Request, UpscaleRequest,
 };
 use diptych_inference::formats::diffusion_model::{
     Component, DiffusionModel, Family, open_diffusion_model,
@@ -559,7 +558,8 @@ fn what_is_for_another_family_is_told_before_anything_runs() {
         .iter()
         .map(|(name, tensor)| {
             let text = name.starts_with("cond_stage_model.");
-            let reads_text = name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight");
+            let reads_text =
+                name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight");
             if !text && !reads_text || name.ends_with("position_ids") {
                 return tensor.clone();
             }
@@ -589,13 +589,27 @@ fn what_is_for_another_family_is_told_before_anything_runs() {
         weight: 1.0,
     }];
     let reason = refusal(&mut client, Request::Image(request));
-    assert!(reason.contains("this LoRA is for SDXL; the loaded model is SD 1.5"), "{reason}");
+    assert!(
+        reason.contains("this LoRA is for SDXL; the loaded model is SD 1.5"),
+        "{reason}"
+    );
     for (shapes, words) in [
-        (&[("emb_params", 1024)][..], "this embedding is for SD 2.x (1024 wide); the loaded model is SD 1.5 (768 wide)"),
-        (&[("clip_l", 768), ("clip_g", 1280)], "this embedding is for SDXL (768 and 1280 wide)"),
+        (
+            &[("emb_params", 1024)][..],
+            "this embedding is for SD 2.x (1024 wide); the loaded model is SD 1.5 (768 wide)",
+        ),
+        (
+            &[("clip_l", 768), ("clip_g", 1280)],
+            "this embedding is for SDXL (768 and 1280 wide)",
+        ),
     ] {
-        let path = folder.path().join(format!("word{}.safetensors", shapes.len()));
-        let vectors: Vec<TensorData> = shapes.iter().map(|(name, width)| zeros(name, &[2, *width])).collect();
+        let path = folder
+            .path()
+            .join(format!("word{}.safetensors", shapes.len()));
+        let vectors: Vec<TensorData> = shapes
+            .iter()
+            .map(|(name, width)| zeros(name, &[2, *width]))
+            .collect();
         write_tensors(&path, &vectors, &small.metadata).unwrap();
         let word = client.add_model(&path).unwrap();
         let mut request = ImageRequest::new(model.clone(), format!("a {}", word.name), 64, 64);

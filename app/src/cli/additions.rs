@@ -152,11 +152,7 @@ fn preprocessor(text: &str) -> std::result::Result<(&str, Preprocessor), String>
 ///
 /// # Errors
 /// Files that cannot be read or are something else.
-pub fn add(
-    args: &AdditionArgs,
-    client: &Client,
-    request: &mut ImageRequest,
-) -> Result<Vec<Blob>> {
+pub fn add(args: &AdditionArgs, client: &Client, request: &mut ImageRequest) -> Result<Vec<Blob>> {
     let mut blobs = Vec::new();
     if !args.control.is_empty() {
         request.controls.clear();

@@ -204,7 +204,7 @@ fn json(request: &ImageRequest) -> Result<serde_json::Value> {
 pub(super) fn request_in(trace: &Trace, value: &serde_json::Value) -> Result<ImageRequest> {
     match serde_json::from_value(value.clone()) {
         Ok(Request::Image(request)) => Ok(request),
-        Ok(Request::Chat(_)) => Err(CliError::Failed(format!(
+        Ok(Request::Chat(_) | Request::Upscale(_)) => Err(CliError::Failed(format!(
             "{}: this is the trace of an answer, not of a picture",
             trace.path().display()
         ))),

@@ -147,9 +147,9 @@ impl Embedding {
 }
 
 fn vectors(path: &Path, tensor: &TensorData) -> Result<Vectors, FormatError> {
-    let (count, width) = match tensor.shape() {
-        &[width] => (1, width),
-        &[count, width] => (count, width),
+    let (count, width) = match *tensor.shape() {
+        [width] => (1, width),
+        [count, width] => (count, width),
         _ => (0, 0),
     };
     if count == 0 || width == 0 || count > MOST_VECTORS {

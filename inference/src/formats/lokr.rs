@@ -85,13 +85,16 @@ impl Half {
     }
 }
 
+/// A change's values, and the rank by which its `alpha` is divided, if there is one.
+pub(super) type Scaled = (Vec<f32>, Option<usize>);
+
 /// The Kronecker product of both as a matrix of `out` rows of `inner`, and the rank by which `alpha` is divided, if there is one; nothing if it
 /// has another shape.
 pub(super) fn kronecker(
     [one, two]: [&Half; 2],
     out: usize,
     inner: usize,
-) -> Result<Option<(Vec<f32>, Option<usize>)>, FormatError> {
+) -> Result<Option<Scaled>, FormatError> {
     let (Some((rows, columns, first)), Some((tall, wide, second))) = (one.matrix()?, two.matrix()?)
     else {
         return Ok(None);

@@ -185,7 +185,6 @@ fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
 mod tests {
     use super::*;
 
-
     /// Zero, the smallest, one, the largest, a negative and what is no number, as torch reads them.
     #[test]
     fn floats_of_8_bits() {

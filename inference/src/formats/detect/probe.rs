@@ -312,7 +312,12 @@ fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
         info.detail(&format!("{name} parameters"), part.weights.total_elements());
     }
     info.detail("autoencoder", &model.vae.class);
-    if model.unet.config.get("time_cond_proj_dim").is_some_and(Value::is_u64) {
+    if model
+        .unet
+        .config
+        .get("time_cond_proj_dim")
+        .is_some_and(Value::is_u64)
+    {
         info.detail("told the guidance", "yes");
     }
     if let Some(kind) = distillation(model) {
@@ -345,7 +350,11 @@ fn distillation(model: &DiffusionModel) -> Option<&'static str> {
     let flag = |key: &str| scheduler.get(key).and_then(Value::as_bool) == Some(true);
     let class = text("_class_name");
     if class == Some("LCMScheduler")
-        || model.unet.config.get("time_cond_proj_dim").is_some_and(Value::is_u64)
+        || model
+            .unet
+            .config
+            .get("time_cond_proj_dim")
+            .is_some_and(Value::is_u64)
     {
         return Some("LCM");
     }

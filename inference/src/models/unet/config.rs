@@ -261,6 +261,9 @@ const UP: &str = "UpBlock2D";
 const CROSS_DOWN: &str = "CrossAttnDownBlock2D";
 const CROSS_UP: &str = "CrossAttnUpBlock2D";
 
+/// Going down, going up, and in the middle.
+type Depths = (Vec<Vec<usize>>, Vec<Vec<usize>>, usize);
+
 /// Transformer blocks of each residual block: going down, going up (by level, in the order in which they run) and in the middle.
 ///
 /// diffusers writes a number, a list with one for each level, or for small networks distilled from Stable Diffusion XL a list of lists, and then another for the way up, whose levels
@@ -268,7 +271,7 @@ const CROSS_UP: &str = "CrossAttnUpBlock2D";
 fn depths(
     c: &ConfigReader<'_>,
     layers: &[usize],
-) -> Result<(Vec<Vec<usize>>, Vec<Vec<usize>>, usize)> {
+) -> Result<Depths> {
     const DOWN: &str = "transformer_layers_per_block";
     const UP: &str = "reverse_transformer_layers_per_block";
     const MOST: u64 = 1024;

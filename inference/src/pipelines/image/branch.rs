@@ -141,7 +141,8 @@ pub(super) fn branch(
 ) -> Result<ImageJob, JobError> {
     if state.second {
         return Err(JobError::Request(
-            "this is a step of the second pass (hires fix); branch from one of the first pass".into(),
+            "this is a step of the second pass (hires fix); branch from one of the first pass"
+                .into(),
         ));
     }
     let done = state.denoising.as_ref().map_or(0, Denoising::step_index);

@@ -333,7 +333,10 @@ impl ImageJob {
                 for value in denoising.latents() {
                     hash.update(value.to_le_bytes());
                 }
-                let place = (denoising.step_index() as u32, denoising.total_steps() as u32);
+                let place = (
+                    denoising.step_index() as u32,
+                    denoising.total_steps() as u32,
+                );
                 let model = self.model.as_ref();
                 let place = model.and_then(|model| self.place_in_passes(model, place).ok());
                 let (index, total) = place.unwrap_or((0, 0));

@@ -477,11 +477,10 @@ pub fn find_word(text: &str, word: &str) -> Option<Range<usize>> {
         };
         let before = text.get(..start).unwrap_or("");
         let after = text.get(end..).unwrap_or("");
-        let alone = !(before.chars().next_back().is_some_and(letter)
-            && word.chars().next().is_some_and(letter))
-            && !(after.chars().next().is_some_and(letter)
-                && word.chars().next_back().is_some_and(letter));
-        if alone && same(found) {
+        let ends = |text: &str| text.chars().next_back().is_some_and(letter);
+        let begins = |text: &str| text.chars().next().is_some_and(letter);
+        let joined = ends(before) && begins(word) || begins(after) && ends(word);
+        if !joined && same(found) {
             let prefix = before
                 .len()
                 .checked_sub(PREFIX.len())
