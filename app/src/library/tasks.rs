@@ -115,6 +115,10 @@ impl Library {
             keep_latents: false,
             preview: false,
             model: diptych_inference::engine::ModelRef::named(&request.model.name),
+            // Words are found while drawing, and hashes of what guides it.
+            embeddings: Vec::new(),
+            controls: Vec::new(),
+            hires: None,
             ..request.clone()
         };
         let wanted = bare(request);

@@ -268,10 +268,7 @@ type Depths = (Vec<Vec<usize>>, Vec<Vec<usize>>, usize);
 ///
 /// diffusers writes a number, a list with one for each level, or for small networks distilled from Stable Diffusion XL a list of lists, and then another for the way up, whose levels
 /// are counted from the middle.
-fn depths(
-    c: &ConfigReader<'_>,
-    layers: &[usize],
-) -> Result<Depths> {
+fn depths(c: &ConfigReader<'_>, layers: &[usize]) -> Result<Depths> {
     const DOWN: &str = "transformer_layers_per_block";
     const UP: &str = "reverse_transformer_layers_per_block";
     const MOST: u64 = 1024;
