@@ -227,6 +227,15 @@ pub enum Kernel {
     KvWrite,
     /// Rotary position embedding.
     Rope,
+    /// The experts of each row, and their weights.
+    RouteExperts,
+    /// Rows through the matrices of their experts.
+    ExpertMatVec {
+        /// Storage of the weights.
+        weight: WeightFormat,
+    },
+    /// What the experts of a row made, added up.
+    CombineExperts,
 }
 
 /// How a kernel uses a storage buffer.
@@ -279,6 +288,7 @@ impl Kernel {
                 Self::Gemm { weight },
                 Self::Embedding { weight },
                 Self::Dequantize { weight },
+                Self::ExpertMatVec { weight },
             ]);
         }
         all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2d { weight }));
@@ -300,6 +310,8 @@ impl Kernel {
             Self::PagedAttention,
             Self::KvWrite,
             Self::Rope,
+            Self::RouteExperts,
+            Self::CombineExperts,
         ]);
         all
     }
@@ -355,7 +367,8 @@ impl Kernel {
             | Self::Gemm { weight }
             | Self::Conv2d { weight }
             | Self::Embedding { weight }
-            | Self::Dequantize { weight } => Some(weight),
+            | Self::Dequantize { weight }
+            | Self::ExpertMatVec { weight } => Some(weight),
             _ => None,
         }
     }
@@ -452,6 +465,21 @@ impl Kernel {
                 [Read, Read, Read, ReadWrite, ReadWrite]
             ),
             Self::Rope => row!("rope", "rope", 256, 12, [Read, Read, Read, ReadWrite]),
+            Self::RouteExperts => row!("route_experts", "route_experts", 64, 8, [Read, ReadWrite]),
+            Self::ExpertMatVec { .. } => row!(
+                "expert_matvec",
+                "expert_matvec",
+                64,
+                16,
+                [Read, Read, Read, ReadWrite]
+            ),
+            Self::CombineExperts => row!(
+                "combine_experts",
+                "combine_experts",
+                256,
+                8,
+                [Read, Read, ReadWrite]
+            ),
         }
     }
 }

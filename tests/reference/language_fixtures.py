@@ -65,6 +65,8 @@ LAYER_NAMES = {
     "mlp.up_proj.weight": "ffn_up.weight",
     "mlp.gate_up_proj.weight": "ffn_up.weight",
     "mlp.down_proj.weight": "ffn_down.weight",
+    "mlp.gate.weight": "ffn_gate_inp.weight",
+    "mlp.experts.down_proj": "ffn_down_exps.weight",
     "pre_feedforward_layernorm.weight": "ffn_norm.weight",
     "post_feedforward_layernorm.weight": "post_ffw_norm.weight",
     **{f"self_attn.{x}_proj.{leaf}": f"attn_{x}.{leaf}" for x in "qkv" for leaf in ("weight", "bias")},
@@ -124,7 +126,13 @@ def write_gguf(model, path, arch, keys, factors, gemma):
             v = permute(v, c.num_attention_heads)
         if permuted and "k_proj" in name:
             v = permute(v, c.num_key_value_heads)
-        if v.ndim == 1:
+        if name.endswith("mlp.experts.gate_up_proj"):
+            # Gate and up of each expert lie one after the other.
+            gate, up = np.split(v, 2, axis=1)
+            layer = name.split(".")[2]
+            w.add_tensor(f"blk.{layer}.ffn_gate_exps.weight", np.ascontiguousarray(gate).astype(np.float16))
+            w.add_tensor(f"blk.{layer}.ffn_up_exps.weight", np.ascontiguousarray(up).astype(np.float16))
+        elif v.ndim == 1:
             v = v + 1.0 if gemma and name.endswith("norm.weight") else v
             w.add_tensor(gguf_name(name, arch), v.astype(np.float32))
         else:

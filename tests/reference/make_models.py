@@ -12,6 +12,7 @@ import sys
 
 from diffusion_fixtures import clips, unets, vaes
 from fixture_tools import HERE
+from folder_fixtures import folders
 from language_fixtures import languages
 from ldm_reference import checkpoints
 from llama_fixtures import llamas
@@ -20,7 +21,7 @@ from picture_fixtures import pipelines
 
 def main():
     wanted = sys.argv[1:]
-    for group in (clips, unets, vaes, llamas, languages, pipelines, checkpoints):
+    for group in (clips, unets, vaes, llamas, languages, folders, pipelines, checkpoints):
         for name, make in group():
             if not wanted or any(name.startswith(w) for w in wanted):
                 make(name)

@@ -113,7 +113,7 @@ fn request(bench: &Bench) -> Result<ChatRequest> {
         .context("no job")?;
     match &*task.head.request {
         Request::Chat(request) => Ok(request.clone()),
-        Request::Image(_) | Request::Upscale(_) => anyhow::bail!("a picture"),
+        Request::Image(_) | Request::Upscale(_) | Request::Score(_) => anyhow::bail!("no answer"),
     }
 }
 

@@ -8,6 +8,7 @@ use diptych_inference::engine::DeviceChoice;
 use diptych_inference::text::prompt::PromptSyntax;
 use diptych_inference::text::sampling::SamplingStage;
 
+use super::perplexity::PerplexityArgs;
 use super::resume::ResumeArgs;
 use super::trace::WayArgs;
 
@@ -77,6 +78,8 @@ pub enum Verb {
     Chat(ChatArgs),
     /// Continue a text as it stands
     Complete(CompleteArgs),
+    /// Measure how well a model foretells a text
+    Perplexity(PerplexityArgs),
     /// Show the tokens of a text
     Tokenize(TokenizeArgs),
     /// List models, or tell what one is
@@ -386,7 +389,7 @@ pub struct ChatArgs {
     /// What to say; may be left out with -i
     #[arg(required_unless_present = "interactive")]
     pub text: Option<String>,
-    /// GGUF file (default: the built-in 'muse')
+    /// GGUF file or Hugging Face folder (default: the built-in 'muse')
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Read more turns from standard input, a line each
@@ -404,6 +407,9 @@ pub struct ChatArgs {
     /// Print a line of JSON for each answer, rather than its text
     #[arg(long)]
     pub json: bool,
+    /// Answer nothing, but write the logits of the conversation to a safetensors file
+    #[arg(long, value_name = "FILE", conflicts_with = "interactive")]
+    pub logits: Option<PathBuf>,
 }
 
 /// `diptych complete`.
@@ -411,7 +417,7 @@ pub struct ChatArgs {
 pub struct CompleteArgs {
     /// The text to continue
     pub text: String,
-    /// GGUF file (default: the built-in 'muse')
+    /// GGUF file or Hugging Face folder (default: the built-in 'muse')
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// How tokens are chosen.
@@ -423,12 +429,15 @@ pub struct CompleteArgs {
     /// Print a line of JSON with ids, pieces and probabilities, rather than the text
     #[arg(long)]
     pub json: bool,
+    /// Write nothing more, but the logits of the text to a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub logits: Option<PathBuf>,
 }
 
 /// `diptych tokenize`.
 #[derive(Clone, Debug, Args)]
 pub struct TokenizeArgs {
-    /// GGUF file, or a folder with CLIP's vocab.json and merges.txt (also within 'tokenizer')
+    /// GGUF file, Hugging Face folder or tokenizer.json, or a folder with CLIP's vocab.json and merges.txt
     pub path: PathBuf,
     /// The text
     #[arg(required_unless_present = "stdin", allow_hyphen_values = true)]

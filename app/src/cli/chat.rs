@@ -11,6 +11,7 @@ use super::client::Client;
 use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
 use super::out;
+use super::perplexity::write_logits;
 use super::shape::ShapeArgs;
 use super::talk::{self, Manner};
 use crate::defaults::{self, Defaults};
@@ -41,7 +42,7 @@ fn open(
     let (model, info) = client.add_model(&path)?;
     if !info.is_chat() {
         return Err(CliError::Failed(format!(
-            "{}: it is {}; this needs a chat model (GGUF)",
+            "{}: it is {}; this needs a chat model (GGUF file or Hugging Face folder)",
             path.display(),
             info.describe()
         )));
@@ -82,6 +83,11 @@ pub fn run(global: &Global, args: &ChatArgs) -> Result<()> {
         .map(|text| ChatMessage::new("system", text))
         .into_iter()
         .collect();
+    if let (Some(path), Some(text)) = (&args.logits, &args.text) {
+        messages.push(ChatMessage::new("user", text.clone()));
+        let prompt = ChatPrompt::Messages(messages);
+        return write_logits(&client, manner.model, prompt, manner.time, path, args.json);
+    }
     let mut lines = Lines::new();
     let mut turn = 0;
     let mut next = args.text.clone();
@@ -136,6 +142,10 @@ pub fn complete(global: &Global, args: &CompleteArgs) -> Result<()> {
         &args.shape,
         CONTINUATION_TOKENS,
     )?;
+    if let Some(path) = &args.logits {
+        let prompt = ChatPrompt::Raw(args.text.clone());
+        return write_logits(&client, manner.model, prompt, manner.time, path, args.json);
+    }
     let answer = talk::write(
         &client,
         &manner,

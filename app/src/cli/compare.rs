@@ -305,6 +305,6 @@ fn of_image(outcome: Outcome) -> Result<(Arc<Picture>, ImageRequest, f32)> {
     };
     match *request {
         Request::Image(request) => Ok((picture, request, seconds)),
-        Request::Chat(_) | Request::Upscale(_) => Err(wrong()),
+        Request::Chat(_) | Request::Upscale(_) | Request::Score(_) => Err(wrong()),
     }
 }

@@ -17,6 +17,7 @@ pub mod interrupt;
 mod models;
 mod noise;
 mod out;
+mod perplexity;
 mod pictures;
 mod progress;
 mod queue;
@@ -103,6 +104,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Compare(args)) => compare::run(&global, &args),
         Some(Verb::Chat(args)) => chat::run(&global, &args),
         Some(Verb::Complete(args)) => chat::complete(&global, &args),
+        Some(Verb::Perplexity(args)) => perplexity::run(&global, &args),
         Some(Verb::Tokenize(args)) => tokenize::run(&args),
         Some(Verb::Models(args)) => models::run(&global, &args),
         Some(Verb::Doctor(args)) => doctor::run(&global, &args),

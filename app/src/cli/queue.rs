@@ -44,6 +44,7 @@ impl Entry {
                 Request::Image(_) => "image",
                 Request::Chat(_) => "chat",
                 Request::Upscale(_) => "upscale",
+                Request::Score(_) => "score",
             },
             state: task.state,
             alive,
@@ -73,14 +74,19 @@ impl Entry {
 fn prompt(request: &Request) -> String {
     match request {
         Request::Image(request) => request.prompt.clone(),
-        Request::Chat(request) => match &request.prompt {
-            ChatPrompt::Raw(text) => text.clone(),
-            ChatPrompt::Messages(messages) => messages
-                .last()
-                .map(|message| message.content.clone())
-                .unwrap_or_default(),
-        },
         Request::Upscale(request) => format!("larger by {}", request.model.name),
+        Request::Chat(request) => last_said(&request.prompt),
+        Request::Score(request) => last_said(&request.prompt),
+    }
+}
+
+fn last_said(prompt: &ChatPrompt) -> String {
+    match prompt {
+        ChatPrompt::Raw(text) => text.clone(),
+        ChatPrompt::Messages(messages) => messages
+            .last()
+            .map(|message| message.content.clone())
+            .unwrap_or_default(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use diptych_inference::formats::gguf::read_gguf;
-use diptych_inference::text::tokenizer::{ClipTokenizer, EncodeOptions, GgufVocab, Tokenizer};
+use diptych_inference::text::tokenizer::{
+    ClipTokenizer, EncodeOptions, FolderTokenizer, GgufVocab, Tokenizer,
+};
 use serde::Serialize;
 
 use super::args::TokenizeArgs;
@@ -77,13 +79,17 @@ fn visible(piece: &str) -> String {
 }
 
 enum Source {
-    Gguf(Box<Tokenizer>),
+    Plain(Box<Tokenizer>),
     Clip(Box<ClipTokenizer>),
 }
 
 impl Source {
     fn open(path: &Path) -> Result<Self> {
         if path.is_dir() {
+            if path.join("tokenizer.json").is_file() {
+                let folder = FolderTokenizer::open(path).map_err(CliError::failed)?;
+                return Ok(Self::Plain(Box::new(folder.tokenizer)));
+            }
             let inner = path.join("tokenizer");
             let folder = if inner.join("vocab.json").is_file() {
                 inner.as_path()
@@ -92,23 +98,27 @@ impl Source {
             };
             if !folder.join("vocab.json").is_file() {
                 return Err(CliError::Failed(format!(
-                    "{}: there is no tokenizer here (no vocab.json); name a GGUF file or a folder with CLIP's tokenizer",
+                    "{}: there is no tokenizer here (no tokenizer.json or vocab.json); name a GGUF file, a Hugging Face folder, or a folder with CLIP's tokenizer",
                     path.display()
                 )));
             }
             let tokenizer = ClipTokenizer::from_folder(folder).map_err(CliError::failed)?;
             return Ok(Self::Clip(Box::new(tokenizer)));
         }
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let tokenizer = Tokenizer::from_json(path).map_err(CliError::failed)?;
+            return Ok(Self::Plain(Box::new(tokenizer)));
+        }
         let file = read_gguf(path).map_err(CliError::failed)?;
         let vocabulary = GgufVocab::from_gguf(&file.metadata).map_err(CliError::failed)?;
         let tokenizer = Tokenizer::new(vocabulary)
             .map_err(|error| CliError::at(path, "read its tokenizer", error))?;
-        Ok(Self::Gguf(Box::new(tokenizer)))
+        Ok(Self::Plain(Box::new(tokenizer)))
     }
 
     fn tokenizer(&self) -> &Tokenizer {
         match self {
-            Self::Gguf(tokenizer) => tokenizer,
+            Self::Plain(tokenizer) => tokenizer,
             Self::Clip(tokenizer) => tokenizer.tokenizer(),
         }
     }

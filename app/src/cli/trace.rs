@@ -204,10 +204,12 @@ fn json(request: &ImageRequest) -> Result<serde_json::Value> {
 pub(super) fn request_in(trace: &Trace, value: &serde_json::Value) -> Result<ImageRequest> {
     match serde_json::from_value(value.clone()) {
         Ok(Request::Image(request)) => Ok(request),
-        Ok(Request::Chat(_) | Request::Upscale(_)) => Err(CliError::Failed(format!(
-            "{}: this is the trace of an answer, not of a picture",
-            trace.path().display()
-        ))),
+        Ok(Request::Chat(_) | Request::Upscale(_) | Request::Score(_)) => {
+            Err(CliError::Failed(format!(
+                "{}: this is the trace of an answer, not of a picture",
+                trace.path().display()
+            )))
+        }
         Err(error) => Err(CliError::Failed(format!(
             "{}: its settings are not understood by this version of the program: {error}",
             trace.path().display()

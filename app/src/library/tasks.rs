@@ -124,7 +124,7 @@ impl Library {
         let wanted = bare(request);
         let fits = |task: &TaskRecord| match &task.request {
             Request::Image(request) => bare(request) == wanted,
-            Request::Chat(_) | Request::Upscale(_) => false,
+            Request::Chat(_) | Request::Upscale(_) | Request::Score(_) => false,
         };
         let tasks = self.tasks()?;
         match tasks.iter().find(|(task, alive)| !alive && fits(task)) {

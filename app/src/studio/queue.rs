@@ -200,15 +200,17 @@ impl Task {
 /// What a request is about, in its own words.
 pub fn title(request: &Request) -> &str {
     use diptych_inference::engine::ChatPrompt;
-    match request {
-        Request::Image(request) => &request.prompt,
-        Request::Chat(request) => match &request.prompt {
-            ChatPrompt::Messages(messages) => messages
-                .last()
-                .map_or("", |message| message.content.as_str()),
-            ChatPrompt::Raw(text) => text,
-        },
-        Request::Upscale(request) => &request.model.name,
+    let prompt = match request {
+        Request::Image(request) => return &request.prompt,
+        Request::Upscale(request) => return &request.model.name,
+        Request::Chat(request) => &request.prompt,
+        Request::Score(request) => &request.prompt,
+    };
+    match prompt {
+        ChatPrompt::Messages(messages) => messages
+            .last()
+            .map_or("", |message| message.content.as_str()),
+        ChatPrompt::Raw(text) => text,
     }
 }
 

@@ -54,6 +54,7 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
                 Request::Image(_) => "The picture could not be drawn",
                 Request::Chat(_) => "The answer could not be written",
                 Request::Upscale(_) => "The picture could not be made larger",
+                Request::Score(_) => "The text could not be scored",
             };
             let about: String = title(&head.request).chars().take(TITLE).collect();
             let text = if failure.bug {

@@ -12,7 +12,7 @@ use super::math::{dot, dot_bf16, dot_f16};
 use super::matmul::{Into, Mat, MatMut, multiply};
 use super::parallel::{CHUNK, Poll, Shared, for_tasks, threads, with_scratch, zeros};
 use super::weights::{Kept, Loaded, Weight};
-use crate::formats::weights::StorageDtype;
+use crate::formats::weights::{StorageDtype, TensorData};
 use crate::graph::ExecError;
 
 /// Rows of `x` that one task takes.
@@ -88,6 +88,31 @@ pub(super) fn linear(
         }
     };
     operands.by_panels(label, Panels::Blocks(bytes.0, &bytes.1), poll)
+}
+
+/// `out = x * weight[first..first + n]^T`, the weight as it lies in its file.
+pub(super) fn rows_of(
+    label: &str,
+    out: &mut [f32],
+    x: &[f32],
+    weight: &TensorData,
+    first: usize,
+    sizes: Sizes,
+    poll: &mut Poll<'_>,
+) -> Result<(), ExecError> {
+    let part = weight.slice_rows(first, sizes.n)?;
+    let operands = Operands {
+        out,
+        x,
+        bias: None,
+        sizes,
+    };
+    operands.by_panels(label, Panels::Blocks(part.dtype(), part.bytes()), poll)
+}
+
+/// Bytes that all threads together hold while [`rows_of`] runs.
+pub(super) fn rows_scratch(sizes: Sizes) -> u64 {
+    scratch(Kept::File, StorageDtype::F32, sizes)
 }
 
 /// Whether a quantised weight is decoded for so many rows rather than given to candle.

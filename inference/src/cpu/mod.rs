@@ -16,6 +16,7 @@ mod conv;
 mod decode;
 mod elementwise;
 mod executor;
+mod experts;
 mod kv;
 mod linear;
 mod math;

@@ -6,7 +6,7 @@ use super::conv::Sizes as ConvSizes;
 use super::executor::CpuMode;
 use super::linear::Sizes as LinearSizes;
 use super::weights::kept;
-use super::{attention, conv, elementwise, kv, linear};
+use super::{attention, conv, elementwise, experts, kv, linear};
 use crate::graph::{BinaryKind, Dtype, Graph, Node, Op};
 
 /// Memory of a graph's values.
@@ -142,6 +142,11 @@ fn scratch_bytes(graph: &Graph, node: &Node, mode: CpuMode) -> u64 {
         Op::Rope { inv_freq, .. } => {
             elementwise::rope_scratch(dim(shape(0), 0), graph.weight(inv_freq).elements())
         }
+        Op::ExpertLinear { .. } => experts::scratch(
+            dim(&node.shape, 0),
+            last_dim(shape(0)),
+            last_dim(&node.shape),
+        ),
         Op::PagedAttention(spec) => match graph.states.get(spec.state) {
             Some(&cache) => kv::scratch(cache, dim(shape(0), 0), spec.heads),
             None => 0,

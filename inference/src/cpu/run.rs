@@ -5,7 +5,7 @@ use super::kv::{KvState, Tables};
 use super::parallel::{Poll, zeros};
 use super::plan::{attention_sizes, conv_sizes, dim, last_dim, linear_sizes};
 use super::weights::{Kept, Loaded, kept};
-use super::{attention, conv, elementwise, kv, linear, norm, shape};
+use super::{attention, conv, elementwise, experts, kv, linear, norm, shape};
 use crate::graph::{
     BinaryKind, ExecError, HostData, HostTensor, Node, Op, OpTime, ValueId, WeightId,
 };
@@ -377,6 +377,35 @@ fn compute(
             })?;
             let operands = [floats(0)?, floats(1)?, floats(2)?];
             kv::paged_attention(&graph.name, out, operands, &tables, state, *spec, poll)?;
+        }
+        Op::RouteExperts { normalised, .. } => {
+            experts::route(out, floats(0)?, dim(shape_of(0), 1), *normalised);
+        }
+        Op::ExpertLinear {
+            weights: list,
+            experts: count,
+        } => {
+            let mut files = Vec::with_capacity(list.len());
+            for &id in list {
+                let Loaded::File(tensor) = &heavy(id)?.loaded else {
+                    return Err(values.missing(ValueId(0)));
+                };
+                files.push(tensor);
+            }
+            let operands = experts::Operands {
+                x: floats(0)?,
+                routes: floats(1)?,
+                used: dim(shape_of(1), 1) / 2,
+                weights: &files,
+                experts: *count,
+                k: last_dim(shape_of(0)),
+                n: last_dim(&node.shape),
+            };
+            experts::linear(&node.label, out, &operands, poll)?;
+        }
+        Op::CombineExperts => {
+            let used = dim(shape_of(1), 1) / 2;
+            experts::combine(out, floats(0)?, floats(1)?, used, last_dim(&node.shape));
         }
     }
     Ok(())

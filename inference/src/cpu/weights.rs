@@ -142,7 +142,7 @@ const PACKED_FROM: usize = 1 << 20;
 pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> Kept {
     let dtype = graph.weight(weight).dtype();
     match *op {
-        Op::Embedding { .. } => Kept::File,
+        Op::Embedding { .. } | Op::ExpertLinear { .. } => Kept::File,
         Op::Linear { weight: matrix, .. } if matrix == weight => match (mode, dtype) {
             (CpuMode::Oracle, _) => Kept::Matrix,
             (CpuMode::Fast, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,

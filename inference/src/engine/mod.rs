@@ -20,13 +20,13 @@ pub use handle::{Engine, EngineHandle, EngineOptions};
 pub(crate) use outbox::Outbox;
 pub use protocol::{
     Alternative, Command, Event, Failure, FinishReason, FoundModel, JobId, Ledger, Outcome,
-    Picture, Place, TokenEvent,
+    Perplexity, Picture, Place, TokenEvent,
 };
 pub use registry::{Registry, RegistryError};
 pub use request::{
     BlobRef, Branched, ChatPrompt, ChatRequest, ControlUse, Hires, HiresUpscaler, ImageRequest,
-    InitPicture, LoraUse, Mask, ModelRef, Overflow, Preprocessor, Request, UpscaleRequest,
-    Variation,
+    InitPicture, LoraUse, Mask, Measure, ModelRef, Overflow, Preprocessor, Request, ScoreRequest,
+    UpscaleRequest, Variation,
 };
 
 use serde::{Deserialize, Serialize};

@@ -221,6 +221,36 @@ pub enum Outcome {
         /// Seconds of writing the rest.
         decode_seconds: f32,
     },
+    /// What the model thinks of each place in a text.
+    Logits {
+        /// Tokens of the text.
+        ids: Vec<u32>,
+        /// f32 `[tokens, vocabulary]`: row `i` foretells token `i + 1`.
+        logits: Arc<HostTensor>,
+    },
+    /// How well the model foretells a text.
+    Perplexity(Perplexity),
+}
+
+/// How well a model foretells a text.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Perplexity {
+    /// The exponential of the mean negative logarithm of the probability of a token.
+    pub perplexity: f64,
+    /// Its standard error.
+    pub error: f64,
+    /// Tokens of the text.
+    pub tokens: u64,
+    /// Tokens of a chunk.
+    pub context: u32,
+    /// Chunks that were scored.
+    pub chunks: u32,
+    /// Tokens that were scored: those of each chunk's second half.
+    pub scored: u64,
+    /// Whether each chunk begins with the beginning of text.
+    pub beginning: bool,
+    /// Seconds, loading not counted.
+    pub seconds: f32,
 }
 
 /// A failure in a person's words.

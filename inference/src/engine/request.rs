@@ -379,6 +379,33 @@ impl ChatRequest {
     }
 }
 
+/// What to find out about a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// The logits after each of its tokens.
+    Logits,
+    /// How well the model foretells it, as llama.cpp defines perplexity: in chunks of the context, of each of which the second half is scored.
+    Perplexity {
+        /// Tokens of a chunk.
+        context: u32,
+    },
+}
+
+/// A text to be looked at by a chat model, which writes nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRequest {
+    /// The model.
+    pub model: ModelRef,
+    /// What it is given.
+    pub prompt: ChatPrompt,
+    /// What is to be found out.
+    pub measure: Measure,
+    /// Seconds since 1970, for templates that tell the model the date.
+    #[serde(default)]
+    pub time: i64,
+}
+
 /// Any job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -389,6 +416,8 @@ pub enum Request {
     Chat(ChatRequest),
     /// Make a picture larger.
     Upscale(UpscaleRequest),
+    /// Look at a text.
+    Score(ScoreRequest),
 }
 
 impl Request {
@@ -398,6 +427,7 @@ impl Request {
             Self::Image(request) => &request.model,
             Self::Chat(request) => &request.model,
             Self::Upscale(request) => &request.model,
+            Self::Score(request) => &request.model,
         }
     }
 }

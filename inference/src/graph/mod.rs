@@ -10,6 +10,7 @@
 
 mod builder;
 mod builder_attention;
+mod builder_experts;
 mod error;
 mod exec;
 mod kv;

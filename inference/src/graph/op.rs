@@ -240,6 +240,25 @@ pub enum Op {
     /// written). Then row `r` attends to positions `0..=positions[r]` of sequence `sequences[r]`, where position `p` lies in
     /// slot `block_tables[sequence][p / 64] * 64 + p % 64`; with a window of `w` only to the last `w` of these positions. A row whose position is [`super::NO_SLOT`] gives zeros.
     PagedAttention(PagedAttentionSpec),
+    /// `logits [rows, experts] -> [rows, 2 * used]`: the routes of a mixture of experts (Shazeer et al. 2017). The first half of a row holds the numbers of the
+    /// experts with the largest logits, largest first and the lower number first of equals (whole numbers as floats, always below `experts`); the second half
+    /// their weights: the softmax over all experts, or, `normalised`, over those chosen.
+    RouteExperts {
+        /// Experts that a row uses.
+        used: usize,
+        /// Whether the weights of a row add up to 1.
+        normalised: bool,
+    },
+    /// `x [rows, K] or [rows * used, K], routes [rows, 2 * used] -> [rows * used, N]`: each row through the matrices of its experts. Row `r * used + j` is
+    /// that of the `j`-th expert of row `r`.
+    ExpertLinear {
+        /// `[experts * N, K]`, one expert after the other, any storage type; or as many `[N, K]` as there are experts.
+        weights: Vec<WeightId>,
+        /// Number of experts.
+        experts: usize,
+    },
+    /// `y [rows * used, N], routes [rows, 2 * used] -> [rows, N]`: what the experts of a row made, added up by their weights.
+    CombineExperts,
 }
 
 impl Op {
@@ -268,6 +287,9 @@ impl Op {
             Self::Attention { .. } => "attention",
             Self::Rope { .. } => "rope",
             Self::PagedAttention(_) => "paged_attention",
+            Self::RouteExperts { .. } => "route_experts",
+            Self::ExpertLinear { .. } => "expert_linear",
+            Self::CombineExperts => "combine_experts",
         }
     }
 
@@ -305,7 +327,10 @@ impl Op {
             | Self::SplitGated { .. }
             | Self::UpsampleNearest
             | Self::Attention { .. }
-            | Self::PagedAttention(_) => Vec::new(),
+            | Self::PagedAttention(_)
+            | Self::RouteExperts { .. }
+            | Self::CombineExperts => Vec::new(),
+            Self::ExpertLinear { weights, .. } => weights.iter_mut().collect(),
         }
     }
 }

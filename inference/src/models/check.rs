@@ -8,6 +8,7 @@ use crate::formats::diffusion_model::{Component, open_diffusion_model};
 use crate::formats::gguf::read_gguf;
 use crate::formats::ldm::open_controlnet;
 use crate::formats::upscaler::{UpscalerConfig, open_upscaler};
+use crate::text::tokenizer::FolderTokenizer;
 
 use super::autoencoder_kl::AutoencoderKlConfig;
 use super::autoencoder_tiny::AutoencoderTinyConfig;
@@ -37,19 +38,30 @@ pub fn check(path: &Path, info: &mut ModelInfo) {
     }
     let made = match info.kind() {
         ModelKind::Chat => chat(path),
-        ModelKind::TextToImage => text_to_image(path),
-        ModelKind::ControlNet => controlnet(path),
-        ModelKind::Upscaler => upscaler(path),
+        ModelKind::TextToImage => text_to_image(path).map_err(|fault| fault.to_string()),
+        ModelKind::ControlNet => controlnet(path).map_err(|fault| fault.to_string()),
+        ModelKind::Upscaler => upscaler(path).map_err(|fault| fault.to_string()),
         _ => return,
     };
     if let Err(fault) = made {
-        info.refuse_because(fault.to_string());
+        info.refuse_because(fault);
     }
 }
 
-fn chat(path: &Path) -> Result<()> {
-    Llama::from_gguf(&read_gguf(path)?)?;
-    Ok(())
+fn chat(path: &Path) -> std::result::Result<(), String> {
+    if path.is_dir() {
+        Llama::from_folder(path).map_err(|fault| fault.to_string())?;
+        // A tokenizer that is not known makes the model of no use.
+        return match FolderTokenizer::open(path) {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
+        };
+    }
+    let file = read_gguf(path).map_err(|fault| fault.to_string())?;
+    match Llama::from_gguf(&file) {
+        Ok(_) => Ok(()),
+        Err(fault) => Err(fault.to_string()),
+    }
 }
 
 fn text_to_image(path: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A chat model: decoder, tokenizer and template, as one file holds them.
+//! A chat model: decoder, tokenizer and template, as one file or folder holds them.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use crate::models::llama::LlamaShape;
 use crate::text::TextError;
 use crate::text::grammar::Guide;
 use crate::text::template::{ChatMessage, RenderOptions, Rendered, render};
-use crate::text::tokenizer::{EncodeOptions, GgufVocab, Tokenizer};
+use crate::text::tokenizer::{EncodeOptions, FolderTokenizer, GgufVocab, Tokenizer};
 
 /// Longest context that a cache is made for; longer ones cost more memory than they are used for.
 const LONGEST_CONTEXT: usize = 8192;
@@ -48,11 +48,14 @@ impl ChatState {
 }
 
 impl ChatModel {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file or a Hugging Face folder.
     ///
     /// # Errors
-    /// If the file is faulty or its architecture is not known.
+    /// If a file is faulty or its architecture or tokenizer is not known.
     pub fn load(path: &Path, _info: &ModelInfo) -> Result<Self, JobError> {
+        if path.is_dir() {
+            return Self::load_folder(path);
+        }
         let file = read_gguf(path)?;
         let llama = Llama::from_gguf(&file)?;
         let vocabulary = GgufVocab::from_gguf(&file.metadata)?;
@@ -69,14 +72,40 @@ impl ChatModel {
             .metadata
             .opt_str("tokenizer.chat_template")?
             .map(str::to_owned);
+        Ok(Self::new(llama, tokenizer, template))
+    }
+
+    fn load_folder(folder: &Path) -> Result<Self, JobError> {
+        let llama = Llama::from_folder(folder)?;
+        // Some folders have tokens that the model does not: what they are for (pictures) is no part of it.
+        let FolderTokenizer {
+            tokenizer,
+            template,
+        } = FolderTokenizer::open(folder)?;
+        Ok(Self::new(llama, tokenizer, template))
+    }
+
+    fn new(llama: Llama, tokenizer: Tokenizer, template: Option<String>) -> Self {
         let context_length = llama.config().context_length.clamp(1, LONGEST_CONTEXT);
-        Ok(Self {
+        Self {
             llama,
             tokenizer,
             template,
             context_length,
             guide: OnceLock::new(),
-        })
+        }
+    }
+
+    /// Refuses tokens that the model has no embedding for.
+    fn check_ids(&self, ids: Vec<u32>) -> Result<Vec<u32>, JobError> {
+        let most = self.llama.vocab_size();
+        match ids.iter().find(|id| **id as usize >= most) {
+            None => Ok(ids),
+            Some(id) => Err(JobError::Request(format!(
+                "the text holds the token {:?} ({id}), which the model does not know: it has {most} tokens",
+                self.tokenizer.piece_text(*id).unwrap_or_default()
+            ))),
+        }
     }
 
     /// The decoder.
@@ -170,9 +199,11 @@ impl ChatModel {
         };
         let Rendered { mut text, warning } = render(self.template.as_deref(), messages, &options)?;
         text.push_str(begun);
-        // Templates that write the beginning themselves must not get a second one.
-        let add_special =
-            self.tokenizer.add_bos_default() && (bos.is_empty() || !text.starts_with(&bos));
+        // Templates that write the beginning themselves must not get a second one; those of Hugging Face folders write all of it.
+        let own_template = self.tokenizer.is_json() && self.template.is_some();
+        let add_special = self.tokenizer.add_bos_default()
+            && !own_template
+            && (bos.is_empty() || !text.starts_with(&bos));
         let ids = self.tokenizer.encode(
             &text,
             EncodeOptions {
@@ -180,7 +211,7 @@ impl ChatModel {
                 parse_special: true,
             },
         )?;
-        Ok((ids, warning))
+        Ok((self.check_ids(ids)?, warning))
     }
 
     /// The tokens of a text to be continued.
@@ -192,6 +223,6 @@ impl ChatModel {
             add_special: self.tokenizer.add_bos_default(),
             parse_special: true,
         };
-        Ok(self.tokenizer.encode(text, options)?)
+        self.check_ids(self.tokenizer.encode(text, options)?)
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs as serialisable state machines: text to image, chat.
+//! Jobs as serialisable state machines: text to image, chat, what a model thinks of a text.
 //!
 //! The engine calls [`Pipeline::step`] again and again; each call does a bounded piece of work (one network evaluation,
 //! one token). So pausing, interleaving and resuming need nothing of their own.
@@ -13,6 +13,7 @@ pub mod kv;
 mod merge;
 mod prompt;
 mod raster;
+mod score;
 mod store;
 mod tiles;
 mod upscale;
@@ -98,6 +99,7 @@ pub fn start(request: Request) -> Box<dyn Pipeline> {
         Request::Image(request) => Box::new(image::ImageJob::new(request)),
         Request::Chat(request) => Box::new(chat::ChatJob::new(request)),
         Request::Upscale(request) => Box::new(upscale::UpscaleJob::new(request)),
+        Request::Score(request) => Box::new(score::ScoreJob::new(request)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::formats::embedding::Embedding;
 use crate::formats::ldm::open_controlnet;
 use crate::formats::lora::Lora;
 use crate::graph::{
-    ExecError, Executor, Graph, HostTensor, Interrupt, MemoryUse, PlanId, Run, StateId,
+    ExecError, Executor, Graph, HostTensor, Interrupt, KvShape, MemoryUse, PlanId, Run, StateId,
 };
 use crate::models::ControlNet;
 use crate::models::controlnet::ControlNetConfig;
@@ -49,6 +49,8 @@ pub enum PlanKey {
     Control(usize, usize, usize, usize),
     /// Upscaler: height, width of the part of a picture.
     Upscale(usize, usize),
+    /// Decoder of a chat model that scores a text: outputs, pages.
+    Score(usize, usize),
 }
 
 impl PlanKey {
@@ -506,6 +508,14 @@ impl ModelStore {
             .chat
             .as_mut()
             .ok_or_else(|| JobError::Request(format!("'{name}' has no KV cache")))
+    }
+
+    /// A KV cache for a job of its own, which gives it back.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn create_state(&mut self, name: &str, shape: KvShape) -> Result<StateId, JobError> {
+        self.with_room(name, |executor| executor.create_kv(shape))
     }
 
     /// The KV cache of a chat model, if there is one.

@@ -71,7 +71,7 @@ pub enum TextError {
     },
     /// A kind of tokenizer that is not built in.
     #[error(
-        "tokenizers of kind {model:?} are not supported (supported: \"llama\" SentencePiece, \"gpt2\" byte-level BPE)"
+        "tokenizers of kind {model:?} are not supported (supported: \"llama\" SentencePiece, \"gpt2\" byte-level BPE, \"bert\" WordPiece, \"t5\" Unigram)"
     )]
     UnknownModel {
         /// The kind as the file names it.
@@ -109,6 +109,20 @@ pub enum TextError {
     ClipToken {
         /// The token.
         token: String,
+    },
+    /// A `tokenizer.json` or a file beside it cannot be used.
+    #[error("{}: {cause}", path.display())]
+    TokenizerFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or what in it is not known.
+        cause: String,
+    },
+    /// The compiled normalization rules of a vocabulary cannot be read.
+    #[error("`tokenizer.ggml.precompiled_charsmap` {reason}: the file is damaged")]
+    BadCharsmap {
+        /// What is wrong with them.
+        reason: String,
     },
     /// The chat template is not valid, raised an error, or exceeded its limits.
     #[error("the model's chat template failed: {cause}")]

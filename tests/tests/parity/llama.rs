@@ -109,6 +109,15 @@ fn greedy(logits: &[f32]) -> (usize, f32) {
     (best, logits[best] - second)
 }
 
+/// Logits of every row of a prompt that is prefilled whole.
+pub fn all_logits(subject: &mut Subject, model: &Llama, ids: &[u32]) -> Vec<f32> {
+    let cache = subject.executor.create_kv(model.kv_shape(PAGES)).unwrap();
+    let all: Vec<u32> = (0..ids.len() as u32).collect();
+    let logits = run(subject, model, cache, &rows_of(0, ids, 0), 0, &all);
+    subject.executor.drop_state(cache);
+    logits
+}
+
 /// Whole prefill of the reference's prompt. Gives the logits of every row.
 pub fn prefill(
     subject: &mut Subject,
@@ -119,11 +128,7 @@ pub fn prefill(
 ) -> Vec<f32> {
     let ids = reference.ids("ids");
     let vocab = model.vocab_size();
-    let cache = subject.executor.create_kv(model.kv_shape(PAGES)).unwrap();
-    let all: Vec<u32> = (0..ids.len() as u32).collect();
-    let logits = run(subject, model, cache, &rows_of(0, &ids, 0), 0, &all);
-    subject.executor.drop_state(cache);
-
+    let logits = all_logits(subject, model, &ids);
     let rows = reference.ids("rows");
     let chosen: Vec<f32> = rows
         .iter()

@@ -14,9 +14,12 @@
 mod autoencoders;
 mod clip;
 mod common;
+mod folders;
 mod language;
 mod llama;
+mod moe;
 mod refusals;
+mod scores;
 mod single_files;
 mod unet;
 mod upscalers;

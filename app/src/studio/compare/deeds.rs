@@ -363,7 +363,7 @@ impl Compare {
             };
             let alike = match &*task.head.request {
                 Request::Image(request) => super::grid::alike(request, &wanted),
-                Request::Chat(_) | Request::Upscale(_) => false,
+                Request::Chat(_) | Request::Upscale(_) | Request::Score(_) => false,
             };
             match &task.stage {
                 stage if stage.is_live() && alike => same = true,

@@ -160,7 +160,7 @@ impl Create {
             Current::Nothing => None,
             Current::Job(task) => match &*task.head.request {
                 Request::Image(request) => Some(recall::recall_request(request, part, &against)),
-                Request::Chat(_) | Request::Upscale(_) => None,
+                Request::Chat(_) | Request::Upscale(_) | Request::Score(_) => None,
             },
             Current::Picture(item) => {
                 Some(recall::recall_request(&item.record.request, part, &against))

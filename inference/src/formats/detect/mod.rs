@@ -13,9 +13,9 @@ use sha2::Digest as _;
 use super::error::FormatError;
 use super::weights::DtypeCount;
 
-#[cfg(test)]
-pub(crate) use probe::CHAT_ARCHITECTURES;
 pub use probe::probe;
+#[cfg(test)]
+pub(crate) use probe::{CHAT_ARCHITECTURES, CHAT_MODEL_TYPES};
 pub use scan::{scan, visit};
 
 /// What a model is for.

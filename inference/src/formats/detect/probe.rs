@@ -21,8 +21,23 @@ use crate::formats::torch::looks_like_torch;
 use crate::formats::weights::WeightMap;
 
 /// Architectures of GGUF files that are run here, by the name that the file gives.
-pub(crate) const CHAT_ARCHITECTURES: [&str; 9] = [
+pub(crate) const CHAT_ARCHITECTURES: [&str; 10] = [
     "llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "smollm3", "olmo2", "granite",
+    "qwen3moe",
+];
+/// `model_type` of the Hugging Face folders that are run here.
+pub(crate) const CHAT_MODEL_TYPES: [&str; 11] = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3_text",
+    "phi3",
+    "smollm3",
+    "olmo2",
+    "granite",
+    "qwen3_moe",
 ];
 /// Architectures of GGUF files that draw pictures or films.
 const PICTURE_ARCHITECTURES: [&str; 14] = [
@@ -177,16 +192,57 @@ pub(super) fn probe_folder(folder: &Path) -> Result<Option<ModelInfo>, FormatErr
         }
         return Ok(Some(info));
     }
-    info.unusable = Some(if kind == ModelKind::Chat {
-        "chat models are read from GGUF files; convert the folder with llama.cpp's convert_hf_to_gguf.py"
-            .into()
-    } else {
-        format!(
-            "this is a single network ({}) and not a whole model; give the folder that has model_index.json",
-            brief(architecture)
-        )
-    });
+    if kind == ModelKind::Chat {
+        chat_folder(&mut info, folder, &config, &file.tensors);
+        return Ok(Some(info));
+    }
+    info.unusable = Some(format!(
+        "this is a single network ({}) and not a whole model; give the folder that has model_index.json",
+        brief(architecture)
+    ));
     Ok(Some(info))
+}
+
+/// A language model in Hugging Face's layout.
+fn chat_folder(info: &mut ModelInfo, folder: &Path, config: &Value, tensors: &WeightMap) {
+    let model_type = config.get("model_type").and_then(Value::as_str);
+    for (key, label) in [
+        ("max_position_embeddings", "context length"),
+        ("num_hidden_layers", "layers"),
+        ("hidden_size", "width"),
+        ("num_attention_heads", "heads"),
+        ("num_key_value_heads", "key and value heads"),
+        ("num_experts", "experts"),
+        ("num_experts_per_tok", "experts a token"),
+        ("vocab_size", "vocabulary"),
+    ] {
+        if let Some(number) = config.get(key).and_then(Value::as_u64) {
+            info.detail(label, number);
+        }
+    }
+    info.abilities.push("text completion".into());
+    let config_text = folder.join("tokenizer_config.json");
+    let has_template = folder.join("chat_template.jinja").is_file()
+        || folder.join("chat_template.json").is_file()
+        || read_json_as::<Value>(&config_text, "tokenizer_config.json", MAX_CONFIG)
+            .is_ok_and(|config| config.get("chat_template").is_some());
+    if has_template {
+        info.abilities.push("chat".into());
+    }
+    if !model_type.is_some_and(|name| CHAT_MODEL_TYPES.contains(&name)) {
+        let shown = brief(model_type.unwrap_or("(none)"));
+        info.refuse(
+            &format!("a model of the type `{shown}`"),
+            &format!("use one of {}", CHAT_MODEL_TYPES.join(", ")),
+        );
+    } else if !folder.join("tokenizer.json").is_file() {
+        info.unusable = Some(
+            "the folder has no tokenizer.json; load its tokenizer with transformers and save it here (save_pretrained), or convert the model to GGUF"
+                .into(),
+        );
+    } else {
+        info.unusable = check_types(tensors);
+    }
 }
 
 /// What can be told of any set of tensors.
@@ -547,7 +603,7 @@ fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
         ),
         w if w.contains("language model") => (
             ModelKind::Chat,
-            "chat models are read from GGUF files; convert it with llama.cpp's convert_hf_to_gguf.py",
+            "name its folder, which must have config.json and tokenizer.json, or use a GGUF file",
         ),
         _ => (ModelKind::Other, "a whole model is needed"),
     };
@@ -616,6 +672,8 @@ fn gguf_details(info: &mut ModelInfo, meta: &GgufMetadata, architecture: &str) {
         ("embedding_length", "width"),
         ("attention.head_count", "heads"),
         ("attention.head_count_kv", "key and value heads"),
+        ("expert_count", "experts"),
+        ("expert_used_count", "experts a token"),
     ] {
         if let Some(value) = meta.get(&format!("{architecture}.{key}")) {
             info.detail(label, value.summary());

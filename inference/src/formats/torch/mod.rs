@@ -45,7 +45,19 @@ pub fn looks_like_torch(start: &[u8]) -> bool {
 /// # Errors
 /// Damaged files; pickles that hold anything but weights, by name; tensors that do not lie within the file.
 pub fn read_torch(path: &Path) -> Result<Safetensors, FormatError> {
-    let storage = Storage::map(path)?;
+    read_storage(&Storage::map(path)?)
+}
+
+/// The same of the bytes of a file; `source` is named in errors.
+///
+/// # Errors
+/// As [`read_torch`].
+pub fn read_torch_bytes(source: &Path, bytes: Vec<u8>) -> Result<Safetensors, FormatError> {
+    read_storage(&Storage::owned(source, bytes))
+}
+
+fn read_storage(storage: &Arc<Storage>) -> Result<Safetensors, FormatError> {
+    let path = storage.source();
     let fault = |reason: String| FormatError::InvalidPickle {
         path: path.into(),
         reason,
@@ -58,7 +70,7 @@ pub fn read_torch(path: &Path) -> Result<Safetensors, FormatError> {
     };
     let mut reader = Reader {
         path,
-        storage: &storage,
+        storage,
         values: &values,
         places,
         tensors: WeightMap::new(path),

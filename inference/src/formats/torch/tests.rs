@@ -118,3 +118,29 @@ fn damage_is_told_and_costs_nothing() {
     refused("marks.ckpt", &old_with(&[b'('; 4096]));
     refused("popped.ckpt", &old_with(b"\x80\x020000."));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn mutations_never_panic(
+        which in 0usize..3,
+        changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 1..8),
+        cut in proptest::option::weighted(0.2, proptest::prelude::any::<proptest::sample::Index>()),
+    ) {
+        let name = ["new.ckpt", "old.ckpt", "flat.pth"][which];
+        let mut bytes = std::fs::read(fixture(name)).unwrap();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(file) = super::read_torch_bytes(std::path::Path::new("x.ckpt"), bytes) {
+            for (_, tensor) in file.tensors.iter() {
+                let _ = tensor.to_f32();
+            }
+        }
+    }
+}

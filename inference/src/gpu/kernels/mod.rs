@@ -18,6 +18,7 @@
 mod attention;
 mod conv;
 mod elementwise;
+mod experts;
 mod linear;
 mod norm;
 mod pack;
@@ -202,6 +203,9 @@ pub fn lower(op: &Op, context: &LowerContext<'_>) -> Result<Lowered, ExecError> 
             magnitude,
         } => lowering.rope(*heads, *inv_freq, *style, *magnitude),
         Op::PagedAttention(spec) => lowering.paged_attention(*spec),
+        Op::RouteExperts { used, normalised } => lowering.route_experts(*used, *normalised),
+        Op::ExpertLinear { weights, experts } => lowering.expert_linear(weights, *experts),
+        Op::CombineExperts => lowering.combine_experts(),
     }?;
     Ok(lowering.lowered)
 }

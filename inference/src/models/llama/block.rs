@@ -100,7 +100,7 @@ impl Block<'_> {
     }
 
     /// The norm of that name, where the family has it.
-    fn norm(&self, w: &Scope<'_>, name: Option<&str>, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn norm(&self, w: &Scope<'_>, name: Option<&str>, x: &Tensor) -> Result<Tensor> {
         match name {
             Some(name) => rms_norm(self.g, &w.scope(name), x, self.config.eps),
             None => Ok(x.clone()),

@@ -10,16 +10,25 @@
 //! | `names` | the keys of weights |
 //! | `rope` | rotation frequencies and their scalings |
 //! | `block` | attention and MLP of one layer |
+//! | `experts` | a mixture of experts in place of the MLP |
 
 mod block;
 mod config;
+mod experts;
+#[cfg(test)]
+mod hostile_tests;
 mod names;
 mod rope;
 
-pub use config::{Family, LayerKind, LlamaConfig, LlamaLayout};
+pub use config::{Experts, Family, LayerKind, LlamaConfig, LlamaLayout};
 pub use rope::{Rope, RopeScaling};
 
+use std::path::Path;
+
+use crate::formats::diffusers::find_weights;
 use crate::formats::gguf::Gguf;
+use crate::formats::json::{MAX_CONFIG, read_json_as};
+use crate::formats::safetensors::read_any;
 use crate::formats::{TensorData, WeightMap};
 use crate::graph::{Graph, GraphBuilder, KV_PAGE, KvShape, Tensor, UnaryKind};
 
@@ -109,6 +118,18 @@ impl Llama {
         )
     }
 
+    /// Reads configuration and weights (whole or sharded) of a Hugging Face folder.
+    ///
+    /// # Errors
+    /// As [`LlamaConfig::from_json`] and [`Self::new`]; missing files and shards by name.
+    pub fn from_folder(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        let value = read_json_as(&path, "config.json", MAX_CONFIG)?;
+        let config = LlamaConfig::from_json(&path, &value)?;
+        let weights = find_weights(folder, "the language model")?;
+        Self::new(config, read_any(&weights)?.tensors)
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {
@@ -180,7 +201,10 @@ impl Llama {
             };
             let y = block.attention(&w, &x, &inputs, (state, layer))?;
             x = g.add(&x, &scaled(&g, y, c.residual_scale)?)?;
-            let y = block.mlp(&w, &x)?;
+            let y = match c.experts.filter(|_| kind.sparse) {
+                Some(experts) => block.experts(&w, &x, experts)?,
+                None => block.mlp(&w, &x)?,
+            };
             x = g.add(&x, &scaled(&g, y, c.residual_scale)?)?;
         }
         if outputs > 0 {

@@ -22,6 +22,19 @@ pub(super) struct Names {
     pub mlp_post_norm: Option<&'static str>,
     pub gate: Gate,
     pub down: &'static str,
+    /// Of sparse layers.
+    pub router: &'static str,
+    pub experts: ExpertNames,
+}
+
+/// How the matrices of experts are stored.
+pub(super) struct ExpertNames {
+    /// All experts of a layer in one tensor `[experts, out, in]`: gate, up, down.
+    pub stacked: [&'static str; 3],
+    /// Gate and up of each expert together, `[experts, 2 * width, in]`, and down.
+    pub fused: Option<[&'static str; 2]>,
+    /// The scope of the experts, where each has matrices of its own, and their names there.
+    pub apart: Option<(&'static str, [&'static str; 3])>,
 }
 
 /// How queries, keys and values are made.
@@ -54,6 +67,16 @@ const HUGGING_FACE: Names = Names {
     mlp_post_norm: None,
     gate: Gate::Apart(["mlp.gate_proj", "mlp.up_proj"]),
     down: "mlp.down_proj",
+    router: "mlp.gate",
+    experts: ExpertNames {
+        stacked: [
+            "mlp.experts.gate_proj",
+            "mlp.experts.up_proj",
+            "mlp.experts.down_proj",
+        ],
+        fused: Some(["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]),
+        apart: Some(("mlp.experts", ["gate_proj", "up_proj", "down_proj"])),
+    },
 };
 
 const GGUF: Names = Names {
@@ -70,6 +93,16 @@ const GGUF: Names = Names {
     mlp_post_norm: None,
     gate: Gate::Apart(["ffn_gate", "ffn_up"]),
     down: "ffn_down",
+    router: "ffn_gate_inp",
+    experts: ExpertNames {
+        stacked: [
+            "ffn_gate_exps.weight",
+            "ffn_up_exps.weight",
+            "ffn_down_exps.weight",
+        ],
+        fused: None,
+        apart: None,
+    },
 };
 
 impl Names {
@@ -96,7 +129,7 @@ impl Names {
             Family::Llama | Family::Mistral | Family::Qwen2 | Family::SmolLm3 | Family::Granite => {
                 base
             }
-            Family::Qwen3 => Self {
+            Family::Qwen3 | Family::Qwen3Moe => Self {
                 query_key_norms,
                 ..base
             },

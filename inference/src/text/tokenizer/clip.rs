@@ -224,13 +224,15 @@ impl ClipTokenizer {
             ))
         });
         let comma = vocab.id(",</w>");
+        let (prefix, suffix) = (vec![bos], vec![eos]);
+        let model = Model::Clip(model);
         Ok(Self {
             tokenizer: Arc::new(Tokenizer::assemble(
                 vocab,
                 finder,
-                Model::Clip(model),
-                true,
-                true,
+                model,
+                prefix,
+                suffix,
                 Vec::new(),
             )?),
             bos,

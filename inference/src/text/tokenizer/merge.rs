@@ -35,19 +35,7 @@ impl Merges {
         vocab: &Vocab,
         lines: impl ExactSizeIterator<Item = &'a str>,
     ) -> Result<Self, TextError> {
-        let count = lines.len();
-        if count > MAX_MERGES {
-            return Err(TextError::TooLarge {
-                what: format!("{count} merges (at most {MAX_MERGES})"),
-            });
-        }
-        let mut merges = Self {
-            pairs: HashMap::with_capacity(count),
-            extra: HashMap::new(),
-            extra_texts: Vec::new(),
-            vocab_len: vocab.len() as u32, // below MAX_TOKENS
-        };
-        let mut joined = String::new();
+        let mut merges = Self::empty(vocab, lines.len())?;
         for (index, line) in lines.enumerate() {
             let bad = || TextError::BadMerge {
                 index,
@@ -57,20 +45,61 @@ impl Merges {
             if left.is_empty() || right.is_empty() || right.contains(' ') {
                 return Err(bad());
             }
-            joined.clear();
-            joined.push_str(left);
-            joined.push_str(right);
-            let pair = (merges.intern(vocab, left), merges.intern(vocab, right));
-            let whole = merges.intern(vocab, &joined);
-            if merges.extra_texts.len() > MAX_EXTRA {
-                return Err(TextError::TooLarge {
-                    what: format!("merges of more than {MAX_EXTRA} strings that are no tokens"),
-                });
-            }
-            // A pair listed twice keeps its better rank.
-            merges.pairs.entry(pair).or_insert((index as u32, whole));
+            merges.add(vocab, index as u32, left, right, right)?;
         }
         Ok(merges)
+    }
+
+    /// Takes pairs, best first; the right one of a pair loses `prefix` when they join.
+    pub(crate) fn from_pairs<'a>(
+        vocab: &Vocab,
+        pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+        prefix: &str,
+    ) -> Result<Self, TextError> {
+        let mut merges = Self::empty(vocab, pairs.len())?;
+        for (index, (left, right)) in pairs.enumerate() {
+            if left.is_empty() || right.is_empty() {
+                let text = excerpt(&format!("{left} {right}"));
+                return Err(TextError::BadMerge { index, text });
+            }
+            let bare = right.strip_prefix(prefix).unwrap_or(right);
+            merges.add(vocab, index as u32, left, right, bare)?;
+        }
+        Ok(merges)
+    }
+
+    fn empty(vocab: &Vocab, count: usize) -> Result<Self, TextError> {
+        if count > MAX_MERGES {
+            return Err(TextError::TooLarge {
+                what: format!("{count} merges (at most {MAX_MERGES})"),
+            });
+        }
+        Ok(Self {
+            pairs: HashMap::with_capacity(count),
+            extra: HashMap::new(),
+            extra_texts: Vec::new(),
+            vocab_len: vocab.len() as u32, // below MAX_TOKENS
+        })
+    }
+
+    fn add(
+        &mut self,
+        vocab: &Vocab,
+        rank: u32,
+        left: &str,
+        right: &str,
+        bare: &str,
+    ) -> Result<(), TextError> {
+        let pair = (self.intern(vocab, left), self.intern(vocab, right));
+        let whole = self.intern(vocab, &format!("{left}{bare}"));
+        if self.extra_texts.len() > MAX_EXTRA {
+            return Err(TextError::TooLarge {
+                what: format!("merges of more than {MAX_EXTRA} strings that are no tokens"),
+            });
+        }
+        // A pair listed twice keeps its better rank.
+        self.pairs.entry(pair).or_insert((rank, whole));
+        Ok(())
     }
 
     fn intern(&mut self, vocab: &Vocab, text: &str) -> u32 {

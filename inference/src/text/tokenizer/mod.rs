@@ -1,8 +1,12 @@
-//! Tokenizers: SentencePiece and byte-level BPE from GGUF files, CLIP's from diffusers folders and single-file checkpoints.
+//! Tokenizers: SentencePiece, byte-level BPE, WordPiece and Unigram from GGUF files, `tokenizer.json` from Hugging Face folders, CLIP's from diffusers folders and
+//! single-file checkpoints.
 
 mod bpe;
 mod bytes;
 mod clip;
+mod json;
+#[cfg(test)]
+mod json_tests;
 mod merge;
 mod pre;
 mod special;
@@ -10,11 +14,14 @@ mod spm;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unigram;
 mod vocab;
 #[cfg(test)]
 mod vocab_tests;
+mod wordpiece;
 
 pub use clip::{ClipTokenizer, ClipVocab, find_word};
+pub use json::FolderTokenizer;
 pub use stream::StreamDecoder;
 pub use vocab::{GgufVocab, TokenKind};
 
@@ -42,8 +49,9 @@ pub struct Tokenizer {
     vocab: Vocab,
     finder: SpecialFinder,
     model: Model,
-    add_bos: bool,
-    add_eos: bool,
+    /// Tokens that the model expects before and after a text.
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
     /// All pieces one after the other; piece `id` ends at `piece_ends[id]`.
     pieces: Vec<u8>,
     piece_ends: Vec<u32>,
@@ -55,6 +63,9 @@ enum Model {
     Spm(spm::Spm),
     Bpe(bpe::Bpe),
     Clip(clip::ClipModel),
+    WordPiece(wordpiece::GgufWordPiece),
+    Unigram(unigram::GgufUnigram),
+    Json(Box<json::JsonModel>),
 }
 
 impl Tokenizer {
@@ -68,6 +79,9 @@ impl Tokenizer {
             // SentencePiece's own order, which old files rely on.
             "llama" => (Some(1), Some(2), Some(0)),
             "gpt2" => (None, None, None),
+            // BERT's own order, and T5's.
+            "bert" => (raw.cls.or(Some(101)), raw.sep.or(Some(102)), Some(100)),
+            "t5" => (None, Some(1), Some(2)),
             other => {
                 return Err(TextError::UnknownModel {
                     model: super::error::excerpt(other),
@@ -75,34 +89,39 @@ impl Tokenizer {
             }
         };
         let vocab = Vocab::new(&mut raw, default_ids)?;
-        let (model, add_bos) = if raw.model == "llama" {
-            (Model::Spm(spm::Spm::new(&raw, &vocab)?), true)
-        } else {
-            let bpe = bpe::Bpe::new(&raw, &vocab, &mut warnings)?;
-            let add_bos = bpe.add_bos;
-            (Model::Bpe(bpe), add_bos)
+        let (model, add_bos, add_eos) = match raw.model.as_str() {
+            "llama" => (Model::Spm(spm::Spm::new(&raw, &vocab)?), true, false),
+            "bert" => {
+                let model = wordpiece::GgufWordPiece::new(&raw, &vocab)?;
+                (Model::WordPiece(model), true, true)
+            }
+            "t5" => {
+                let model = unigram::GgufUnigram::new(&raw, &vocab)?;
+                (Model::Unigram(model), false, true)
+            }
+            _ => {
+                let bpe = bpe::Bpe::new(&raw, &vocab, &mut warnings)?;
+                let add_bos = bpe.add_bos;
+                (Model::Bpe(bpe), add_bos, false)
+            }
         };
         let swallow_after = raw.name.as_deref().is_some_and(|name| {
             let name = name.to_lowercase();
             name.contains("phi-3") || name.contains("phi3")
         });
         let finder = SpecialFinder::from_vocab(&vocab, swallow_after);
-        Self::assemble(
-            vocab,
-            finder,
-            model,
-            raw.add_bos.unwrap_or(add_bos),
-            raw.add_eos.unwrap_or(false),
-            warnings,
-        )
+        let around = |wanted: bool, id: Option<u32>| id.filter(|_| wanted).into_iter().collect();
+        let prefix = around(raw.add_bos.unwrap_or(add_bos), vocab.bos);
+        let suffix = around(raw.add_eos.unwrap_or(add_eos), vocab.eos);
+        Self::assemble(vocab, finder, model, prefix, suffix, warnings)
     }
 
     fn assemble(
         vocab: Vocab,
         finder: SpecialFinder,
         model: Model,
-        add_bos: bool,
-        add_eos: bool,
+        prefix: Vec<u32>,
+        suffix: Vec<u32>,
         warnings: Vec<String>,
     ) -> Result<Self, TextError> {
         let mut pieces = Vec::new();
@@ -112,6 +131,9 @@ impl Tokenizer {
                 Model::Spm(_) => spm::Spm::piece(&vocab, id),
                 Model::Bpe(_) => bpe::Bpe::piece(&vocab, id),
                 Model::Clip(_) => clip::ClipModel::piece(&vocab, id),
+                // Both write spaces as SentencePiece does.
+                Model::WordPiece(_) | Model::Unigram(_) => spm::Spm::piece(&vocab, id),
+                Model::Json(json) => json.piece(&vocab, id, false),
             };
             pieces.extend_from_slice(&piece);
             piece_ends.push(
@@ -124,8 +146,8 @@ impl Tokenizer {
             vocab,
             finder,
             model,
-            add_bos,
-            add_eos,
+            prefix,
+            suffix,
             pieces,
             piece_ends,
             warnings,
@@ -144,8 +166,15 @@ impl Tokenizer {
             });
         }
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
-        if options.add_special && self.add_bos {
-            ids.extend(self.vocab.bos);
+        if options.add_special {
+            ids.extend(&self.prefix);
+        }
+        if let Model::Json(json) = &self.model {
+            json.encode(&self.vocab, text, options.parse_special, &mut ids)?;
+            if options.add_special {
+                ids.extend(&self.suffix);
+            }
+            return Ok(ids);
         }
         // A special token, and the beginning of the text, are followed by the first word of something.
         let mut first = true;
@@ -161,13 +190,17 @@ impl Tokenizer {
                         Model::Spm(spm) => spm.encode(&self.vocab, text, first, &mut ids),
                         Model::Bpe(bpe) => bpe.encode(&self.vocab, text, &mut ids)?,
                         Model::Clip(clip) => clip.encode(&self.vocab, text, &mut ids)?,
+                        Model::WordPiece(model) => model.encode(&self.vocab, text, &mut ids),
+                        Model::Unigram(model) => model.encode(&self.vocab, text, &mut ids),
+                        // Was done with above.
+                        Model::Json(_) => {}
                     }
                     first = false;
                 }
             }
         }
-        if options.add_special && self.add_eos {
-            ids.extend(self.vocab.eos);
+        if options.add_special {
+            ids.extend(&self.suffix);
         }
         Ok(ids)
     }
@@ -194,8 +227,15 @@ impl Tokenizer {
 
     /// The text of `ids`, special tokens included as text; broken characters are U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.piece(id)).copied().collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let (json, mut bytes, rest) = match (&self.model, ids) {
+            (Model::Json(json), [first, rest @ ..]) => {
+                (Some(json), json.piece(&self.vocab, *first, true), rest)
+            }
+            _ => (None, Vec::new(), ids),
+        };
+        bytes.extend(rest.iter().flat_map(|&id| self.piece(id)));
+        let shown = json.map_or(bytes.as_slice(), |json| json.trim(&bytes));
+        String::from_utf8_lossy(shown).into_owned()
     }
 
     /// The id of a token with exactly this vocabulary text.
@@ -253,12 +293,17 @@ impl Tokenizer {
 
     /// Whether [`EncodeOptions::add_special`] begins texts by [`Self::bos`].
     pub fn add_bos_default(&self) -> bool {
-        self.add_bos && self.vocab.bos.is_some()
+        self.vocab.bos.is_some_and(|id| self.prefix.contains(&id))
     }
 
     /// Whether [`EncodeOptions::add_special`] ends texts by [`Self::eos`].
     pub fn add_eos_default(&self) -> bool {
-        self.add_eos && self.vocab.eos.is_some()
+        self.vocab.eos.is_some_and(|id| self.suffix.contains(&id))
+    }
+
+    /// Whether this is a `tokenizer.json`, whose templates write the tokens around a text themselves.
+    pub fn is_json(&self) -> bool {
+        matches!(self.model, Model::Json(_))
     }
 
     /// What is odd about the vocabulary, in words for the person.

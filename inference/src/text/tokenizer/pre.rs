@@ -216,7 +216,7 @@ impl Stage {
 
 /// How many bytes a match must give back to be what `\s+(?!\S)|\s+` would have matched before a character which is not white space:
 /// the last character of a run of at least two. (The run was matched greedily, so what follows it is not white space.)
-fn give_back(run: &str) -> usize {
+pub(super) fn give_back(run: &str) -> usize {
     let mut chars = run.chars();
     let Some(last) = chars.next_back() else {
         return 0;

@@ -241,7 +241,7 @@ fn word_end(text: &str) -> Option<usize> {
 }
 
 /// Reads `<0xXX>`.
-fn byte_value(text: &str) -> Option<u8> {
+pub(super) fn byte_value(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() != 2 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;

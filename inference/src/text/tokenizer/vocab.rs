@@ -1,6 +1,6 @@
 //! The plain vocabulary: texts, kinds and special ids, checked once when it is built.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub(crate) const MAX_MERGES: usize = 1 << 20;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GgufVocab {
-    /// `tokenizer.ggml.model`: `llama` (SentencePiece BPE) or `gpt2` (byte-level BPE).
+    /// `tokenizer.ggml.model`: `llama` (SentencePiece BPE), `gpt2` (byte-level BPE), `bert` (WordPiece) or `t5` (Unigram).
     pub model: String,
     /// `tokenizer.ggml.pre`: the pre-tokenizer of a byte-level vocabulary.
     pub pre: Option<String>,
@@ -50,6 +50,14 @@ pub struct GgufVocab {
     pub add_eos: Option<bool>,
     /// `tokenizer.ggml.add_space_prefix`.
     pub add_space_prefix: Option<bool>,
+    /// `tokenizer.ggml.cls_token_id`: what stands before a text (BERT).
+    pub cls: Option<u32>,
+    /// `tokenizer.ggml.seperator_token_id`, spelled so: what stands after it.
+    pub sep: Option<u32>,
+    /// `tokenizer.ggml.precompiled_charsmap`: normalization rules (Unigram).
+    pub charsmap: Option<Vec<u8>>,
+    /// `tokenizer.ggml.remove_extra_whitespaces`: runs of spaces are one (Unigram).
+    pub remove_extra_whitespaces: Option<bool>,
     /// `tokenizer.ggml.eog_token_ids` and the like: further ids that end a generation.
     pub eog: Vec<u32>,
 }
@@ -99,6 +107,8 @@ pub(crate) struct Vocab {
     pub(crate) pad: Option<u32>,
     /// Ids that end a generation, sorted.
     pub(crate) ends: Vec<u32>,
+    /// Tokens that were added to the model's own, and are found before the model sees the text.
+    pub(crate) foreign: HashSet<u32>,
 }
 
 /// Texts that end a turn in one model family or another. A token with such a text is control and ends a generation, whatever
@@ -250,6 +260,7 @@ impl Vocab {
             unk,
             pad,
             ends,
+            foreign: HashSet::new(),
         })
     }
 
@@ -264,6 +275,11 @@ impl Vocab {
 
     pub(crate) fn id(&self, text: &str) -> Option<u32> {
         self.by_text.get(text).copied()
+    }
+
+    /// As [`Self::id`], of the model's own tokens.
+    pub(crate) fn own_id(&self, text: &str) -> Option<u32> {
+        self.id(text).filter(|id| !self.foreign.contains(id))
     }
 
     pub(crate) fn text(&self, id: u32) -> Option<&str> {
@@ -314,6 +330,14 @@ impl GgufVocab {
             pad: metadata.opt_u32("tokenizer.ggml.padding_token_id")?,
             add_bos: metadata.opt_bool("tokenizer.ggml.add_bos_token")?,
             add_eos: metadata.opt_bool("tokenizer.ggml.add_eos_token")?,
+            cls: metadata.opt_u32("tokenizer.ggml.cls_token_id")?,
+            sep: metadata.opt_u32("tokenizer.ggml.seperator_token_id")?,
+            // Old converters write signed bytes.
+            charsmap: metadata
+                .opt_ints("tokenizer.ggml.precompiled_charsmap")?
+                .map(|bytes| bytes.into_iter().map(|byte| byte as u8).collect()),
+            remove_extra_whitespaces: metadata
+                .opt_bool("tokenizer.ggml.remove_extra_whitespaces")?,
             add_space_prefix: metadata.opt_bool("tokenizer.ggml.add_space_prefix")?,
             eog,
         })

@@ -12,7 +12,7 @@ use crate::formats::gguf::read_gguf;
 fn llama_cpps_vocabularies_pass_line_by_line() {
     let folder = std::env::var("DIPTYCH_VOCABULARIES").expect("DIPTYCH_VOCABULARIES is not set");
     let mut wrong = Vec::new();
-    for name in ["gpt-2", "llama-spm", "phi-3"] {
+    for name in ["gpt-2", "llama-spm", "phi-3", "bert-bge"] {
         let path = PathBuf::from(&folder).join(format!("ggml-vocab-{name}.gguf"));
         let file = read_gguf(&path).unwrap();
         let vocabulary = GgufVocab::from_gguf(&file.metadata).unwrap();

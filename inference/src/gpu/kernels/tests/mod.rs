@@ -8,6 +8,7 @@
 mod attention;
 mod bench;
 mod elementwise;
+mod experts;
 mod products;
 mod random;
 

@@ -7,7 +7,7 @@ use crate::graph::{Conv2dSpec, HostTensor, Op, WeightId};
 
 const PLAIN: [StorageDtype; 3] = [StorageDtype::F32, StorageDtype::F16, StorageDtype::Bf16];
 /// Types with the length of their blocks.
-const PACKED: [(StorageDtype, usize); 12] = [
+pub(super) const PACKED: [(StorageDtype, usize); 12] = [
     (StorageDtype::Q4_1, 32),
     (StorageDtype::Q5_0, 32),
     (StorageDtype::Q5_1, 32),

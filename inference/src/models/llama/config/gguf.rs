@@ -7,7 +7,7 @@ use crate::models::config::LARGEST;
 use crate::models::error::Result;
 use crate::models::llama::rope::{Rope, RopeScaling};
 
-use super::{FAMILIES, Family, LayerKind, LlamaConfig, LlamaLayout, layers};
+use super::{Experts, FAMILIES, Family, LayerKind, LlamaConfig, LlamaLayout, layers};
 
 /// The keys of one architecture.
 struct Keys<'a> {
@@ -97,9 +97,10 @@ impl LlamaConfig {
             let what = format!("a GGUF of architecture `{shown}`");
             return Err(keys.unsupported(what, FAMILIES).into());
         };
+        let sparse = family == Family::Qwen3Moe;
         if let Some(experts) = metadata
             .opt_u32(&keys.key("expert_count"))?
-            .filter(|n| *n > 0)
+            .filter(|n| *n > 0 && !sparse)
         {
             let key = keys.key("expert_count");
             let what = format!("a mixture of {experts} experts ({key})");
@@ -126,7 +127,18 @@ impl LlamaConfig {
             let wanted = "a number from 0 to 1";
             return Err(metadata.wrong(&eps_key, &eps.to_string(), wanted).into());
         }
-        let (window, kinds) = layer_kinds(&keys, family, count)?;
+        let (window, mut kinds) = layer_kinds(&keys, family, count)?;
+        let experts = match sparse {
+            false => None,
+            true => Some(Experts {
+                count: keys.size("expert_count")?,
+                used: keys.size("expert_used_count")?,
+                width: keys.size("expert_feed_forward_length")?,
+                // The files do not say; llama.cpp does so for the family.
+                normalised: true,
+            }),
+        };
+        kinds.iter_mut().for_each(|kind| kind.sparse = sparse);
         let default_theta = if family == Family::Gemma3 { 1e6 } else { 1e4 };
         let rope = Rope {
             theta: keys.positive("rope.freq_base", default_theta)?,
@@ -162,9 +174,16 @@ impl LlamaConfig {
             // Told by the table of embeddings, which some files pad.
             vocab_size: None,
             hidden_size,
-            intermediate_size: keys.size("feed_forward_length")?,
+            // Files of mixtures may leave out what no layer of them has.
+            intermediate_size: match experts {
+                Some(experts) => keys
+                    .opt_size("feed_forward_length")?
+                    .unwrap_or(experts.width),
+                None => keys.size("feed_forward_length")?,
+            },
             layers: kinds,
             window,
+            experts,
             heads,
             kv_heads: keys.opt_size("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
@@ -195,6 +214,7 @@ impl LlamaConfig {
             keys.key("attention.head_count_kv"),
             keys.key("attention.key_length"),
             keys.key("rope.dimension_count"),
+            keys.key("expert_used_count"),
         ];
         config.check(checked.each_ref().map(String::as_str), |key, reason| {
             FormatError::InvalidConfig {
@@ -268,6 +288,7 @@ fn layer_kinds(
                 None => period == 1 || layer % period < period - 1,
             },
         rotated: family != Family::SmolLm3 || !(layer + 1).is_multiple_of(4),
+        sparse: false,
     });
     Ok((window, kinds))
 }

@@ -1,5 +1,6 @@
 //! `config.json` of transformers.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::models::config::ConfigReader;
 use crate::models::error::Result;
 use crate::models::llama::rope::{Rope, RopeScaling};
 
-use super::{FAMILIES, Family, LayerKind, LlamaConfig, LlamaLayout, layers};
+use super::{Experts, FAMILIES, Family, LayerKind, LlamaConfig, LlamaLayout, layers};
 
 type Read<T> = std::result::Result<T, crate::formats::FormatError>;
 
@@ -78,6 +79,16 @@ impl Defaults {
                 head_dim: Some(128),
                 ..base
             },
+            Family::Qwen3Moe => Self {
+                heads: 32,
+                kv_heads: Some(4),
+                hidden_size: 2048,
+                intermediate_size: 6144,
+                layers: 24,
+                vocab_size: 151_936,
+                context_length: 32768,
+                ..base
+            },
             Family::Llama | Family::Qwen2 | Family::Granite => base,
         }
     }
@@ -111,7 +122,11 @@ impl LlamaConfig {
         let head_dim = c.size("head_dim", Some(head_dim))?;
         let context_length = c.size("max_position_embeddings", Some(d.context_length))?;
         let count = c.size("num_hidden_layers", Some(d.layers))?;
-        let (window, kinds) = layer_kinds(&c, family, count)?;
+        let (window, mut kinds) = layer_kinds(&c, family, count)?;
+        let experts = experts(&c, family)?;
+        if experts.is_some() {
+            mark_sparse(&c, &mut kinds)?;
+        }
         let Rotation {
             rope,
             local,
@@ -164,6 +179,7 @@ impl LlamaConfig {
             intermediate_size: c.size("intermediate_size", Some(d.intermediate_size))?,
             layers: kinds,
             window,
+            experts,
             heads,
             kv_heads: c.size("num_key_value_heads", Some(d.kv_heads.unwrap_or(heads)))?,
             head_dim,
@@ -188,7 +204,12 @@ impl LlamaConfig {
             logit_scale: granite("logits_scaling")?.recip(),
         };
         config.check(
-            ["num_key_value_heads", "head_dim", "head_dim"],
+            [
+                "num_key_value_heads",
+                "head_dim",
+                "head_dim",
+                "num_experts_per_tok",
+            ],
             |key, reason| c.invalid(key, reason),
         )?;
         if let RopeScaling::LongRope {
@@ -207,6 +228,41 @@ impl LlamaConfig {
     }
 }
 
+/// The mixture of experts of sparse layers.
+fn experts(c: &ConfigReader<'_>, family: Family) -> Result<Option<Experts>> {
+    if family != Family::Qwen3Moe {
+        return Ok(None);
+    }
+    // transformers 5 calls them local.
+    let key = match c.get("num_experts") {
+        Some(_) => "num_experts",
+        None => "num_local_experts",
+    };
+    Ok(Some(Experts {
+        count: c.size(key, Some(128))?,
+        used: c.size("num_experts_per_tok", Some(8))?,
+        width: c.size("moe_intermediate_size", Some(768))?,
+        normalised: c.flag("norm_topk_prob", false)?,
+    }))
+}
+
+/// Which layers have a mixture of experts: every `decoder_sparse_step`-th, but for those that are listed.
+fn mark_sparse(c: &ConfigReader<'_>, kinds: &mut [LayerKind]) -> Result<()> {
+    let step = c.size("decoder_sparse_step", Some(1))?;
+    let listed: HashSet<usize> = match c.get("mlp_only_layers") {
+        None => HashSet::new(),
+        Some(Value::Array(list)) if list.is_empty() => HashSet::new(),
+        Some(_) => {
+            let numbers = c.numbers("mlp_only_layers")?;
+            numbers.iter().map(|number| *number as usize).collect()
+        }
+    };
+    for (layer, kind) in kinds.iter_mut().enumerate() {
+        kind.sparse = (layer + 1).is_multiple_of(step) && !listed.contains(&layer);
+    }
+    Ok(())
+}
+
 fn has_key(value: &Value, key: &str) -> bool {
     value.get(key).is_some()
 }
@@ -220,13 +276,13 @@ fn layer_kinds(
     let window = match family {
         Family::Mistral | Family::Phi3 => window(c)?,
         Family::Gemma2 | Family::Gemma3 => Some(c.size("sliding_window", Some(4096))?),
-        Family::Qwen2 | Family::Qwen3 | Family::SmolLm3
+        Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::SmolLm3
             if c.flag("use_sliding_window", false)? =>
         {
             window(c)?
         }
         // These write a number even where it means nothing.
-        Family::Qwen2 | Family::Qwen3 | Family::SmolLm3 => None,
+        Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::SmolLm3 => None,
         Family::Llama | Family::Olmo2 | Family::Granite => {
             c.refuse("sliding_window", &[], FAMILIES)?;
             None
@@ -280,6 +336,7 @@ fn layer_kinds(
         LayerKind {
             windowed: windowed && window.is_some(),
             rotated,
+            sparse: false,
         }
     });
     Ok((window, kinds))

@@ -42,11 +42,13 @@ pub enum Family {
     Olmo2,
     /// IBM 2024, "Granite 3.0": four multipliers.
     Granite,
+    /// Yang et al. 2025, "Qwen3": as [`Self::Qwen3`], with mixtures of experts in place of MLPs.
+    Qwen3Moe,
 }
 
 impl Family {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Llama,
         Self::Mistral,
         Self::Qwen2,
@@ -57,6 +59,7 @@ impl Family {
         Self::SmolLm3,
         Self::Olmo2,
         Self::Granite,
+        Self::Qwen3Moe,
     ];
 
     /// `model_type` in a `config.json`.
@@ -73,6 +76,7 @@ impl Family {
             Self::SmolLm3 => "smollm3",
             Self::Olmo2 => "olmo2",
             Self::Granite => "granite",
+            Self::Qwen3Moe => "qwen3_moe",
         }
     }
 
@@ -82,12 +86,16 @@ impl Family {
         match self {
             Self::Llama | Self::Mistral => "llama",
             Self::Gemma3 => "gemma3",
+            Self::Qwen3Moe => "qwen3moe",
             other => other.model_type(),
         }
     }
 
     pub(super) const fn has_query_key_norms(self) -> bool {
-        matches!(self, Self::Qwen3 | Self::Gemma3 | Self::Olmo2)
+        matches!(
+            self,
+            Self::Qwen3 | Self::Qwen3Moe | Self::Gemma3 | Self::Olmo2
+        )
     }
 
     /// Whether GGUF files hold the rows of queries and keys in the order of [`RopeStyle::Interleaved`](crate::graph::RopeStyle::Interleaved).
@@ -105,7 +113,7 @@ impl Family {
 }
 
 /// What a remedy says about models that are not among them.
-pub(super) const FAMILIES: &str = "use a model of one of these architectures: Llama, Mistral, Qwen2, Qwen2.5, Qwen3, Gemma 2, Gemma 3, Phi-3, Phi-4, SmolLM, OLMo 2, Granite 3";
+pub(super) const FAMILIES: &str = "use a model of one of these architectures: Llama, Mistral, Qwen2, Qwen2.5, Qwen3 (also its mixtures of experts), Gemma 2, Gemma 3, Phi-3, Phi-4, SmolLM, OLMo 2, Granite 3";
 
 /// What is particular about one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +122,21 @@ pub struct LayerKind {
     pub windowed: bool,
     /// Queries and keys are rotated by position.
     pub rotated: bool,
+    /// Has a mixture of experts in place of an MLP.
+    pub sparse: bool,
+}
+
+/// The mixture of experts of a sparse layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Experts {
+    /// Experts of a layer.
+    pub count: usize,
+    /// Experts that a token uses.
+    pub used: usize,
+    /// Width of an expert's MLP.
+    pub width: usize,
+    /// Whether the weights of the experts used add up to 1.
+    pub normalised: bool,
 }
 
 /// What a decoder of the Llama kind is.
@@ -133,6 +156,8 @@ pub struct LlamaConfig {
     pub layers: Vec<LayerKind>,
     /// Positions that layers with a window see.
     pub window: Option<usize>,
+    /// What sparse layers have in place of MLPs.
+    pub experts: Option<Experts>,
     /// Query heads.
     pub heads: usize,
     /// Key/value heads; divides the query heads.
@@ -177,7 +202,7 @@ impl LlamaConfig {
     /// What must hold between values, wherever they come from.
     fn check(
         &self,
-        [kv_key, head_key, rope_key]: [&str; 3],
+        [kv_key, head_key, rope_key, expert_key]: [&str; 4],
         invalid: impl Fn(&str, String) -> FormatError,
     ) -> std::result::Result<(), FormatError> {
         if !self.heads.is_multiple_of(self.kv_heads) {
@@ -198,9 +223,21 @@ impl LlamaConfig {
             );
             return Err(invalid(rope_key, reason));
         }
+        if let Some(experts) = self.experts
+            && (experts.used > experts.count || experts.count > MOST_EXPERTS)
+        {
+            let reason = format!(
+                "asks for {} of {} experts; at most {MOST_EXPERTS} are known",
+                experts.used, experts.count
+            );
+            return Err(invalid(expert_key, reason));
+        }
         Ok(())
     }
 }
+
+/// Most experts of a layer.
+const MOST_EXPERTS: usize = 1 << 14;
 
 /// Most layers; what is told of each of them must not fill the memory.
 const MOST_LAYERS: usize = 1 << 16;

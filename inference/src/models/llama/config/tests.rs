@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::formats::detect::CHAT_ARCHITECTURES;
+use crate::formats::detect::{CHAT_ARCHITECTURES, CHAT_MODEL_TYPES};
 use crate::models::llama::RopeScaling;
 
 fn parse(value: Value) -> std::result::Result<LlamaConfig, String> {
@@ -110,7 +110,9 @@ fn every_family_is_known_by_both_its_names() {
         let config = parse(json!({"model_type": family.model_type(), "num_hidden_layers": 12}));
         assert_eq!(config.unwrap().family, family);
         assert!(CHAT_ARCHITECTURES.contains(&family.gguf_name()));
+        assert!(CHAT_MODEL_TYPES.contains(&family.model_type()));
     }
+    assert_eq!(CHAT_MODEL_TYPES.len(), Family::ALL.len());
 }
 
 /// `w`: with a window; `-`: without rotation.
