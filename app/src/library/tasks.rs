@@ -1,6 +1,6 @@
 //! The queue: jobs that are not done.
 
-use diptych_inference::engine::{ImageRequest, Request};
+use diptych_inference::engine::{Hires, HiresUpscaler, ImageRequest, ModelRef, Request};
 use rusqlite::{OptionalExtension as _, params};
 
 use super::error::Result;
@@ -111,15 +111,24 @@ impl Library {
     /// Removes one job of a dead session that asks for exactly this picture.
     pub(super) fn forget_task_of(&mut self, request: &ImageRequest) -> Result<()> {
         // What is sent along with a job is no part of what makes its picture.
-        let bare = |request: &ImageRequest| ImageRequest {
-            keep_latents: false,
-            preview: false,
-            model: diptych_inference::engine::ModelRef::named(&request.model.name),
-            // Words are found while drawing, and hashes of what guides it.
-            embeddings: Vec::new(),
-            controls: Vec::new(),
-            hires: None,
-            ..request.clone()
+        let named = |model: &ModelRef| ModelRef::named(&model.name);
+        let bare = |request: &ImageRequest| {
+            let mut bare = request.clone();
+            (bare.keep_latents, bare.preview) = (false, false);
+            // Hashes are found while drawing, and so are learnt words.
+            bare.model = named(&bare.model);
+            bare.embeddings.clear();
+            for control in &mut bare.controls {
+                control.model = named(&control.model);
+            }
+            if let Some(Hires {
+                upscaler: HiresUpscaler::Model(model),
+                ..
+            }) = &mut bare.hires
+            {
+                *model = named(model);
+            }
+            bare
         };
         let wanted = bare(request);
         let fits = |task: &TaskRecord| match &task.request {
