@@ -1,5 +1,7 @@
 //! Chat, driven as a person would, with the built-in model.
 
+#[path = "chat/asks.rs"]
+mod asks;
 #[path = "chat/confidence.rs"]
 mod confidence;
 #[path = "chat/pictures.rs"]

@@ -319,3 +319,62 @@ fn lanes_answer_side_by_side() {
         studio.compare.lanes.lanes[0].answer.trim()
     );
 }
+
+#[test]
+fn a_chat_model_proposes_variants_as_rows() {
+    let mut bench = bench(Setup::default());
+    quick(&mut bench, &["a red fox, flat style"], &[1]);
+    bench.click("More about prompt 1");
+    bench.click("Ask for variants");
+    bench
+        .wait("variants", |bench| {
+            let studio = bench.harness.state().studio();
+            !studio.compare.is_proposing() && studio.is_idle()
+        })
+        .unwrap();
+    settle(&mut bench);
+    let prompts = |bench: &Bench| -> Vec<String> {
+        let setup = &bench.harness.state().studio().compare.grid.setup;
+        setup
+            .variants
+            .iter()
+            .map(|variant| variant.prompt.clone())
+            .collect()
+    };
+    let found = prompts(&bench);
+    assert!(found.len() >= 3, "{found:?}, {:?}", bench.labels());
+    assert_eq!(found[0], "a red fox, flat style");
+    let mut different = found.clone();
+    different.sort();
+    different.dedup();
+    assert_eq!(different.len(), found.len());
+    assert!(
+        found[1..].iter().all(|prompt| prompt.contains("fox")),
+        "{found:?}"
+    );
+    assert!(bench.has("are rows of the grid now"));
+
+    // From Create, by the palette; the prompt itself becomes a row too.
+    let studio = bench.harness.state_mut().studio_mut();
+    studio.apply(CompareCommand::New.into());
+    studio.create.form.prompt = "a blue boat".into();
+    studio.apply(AppCommand::Show(Workspace::Create).into());
+    bench.step();
+    bench.press(Modifiers::COMMAND, Key::K);
+    bench.wait_label("Find a command").unwrap();
+    bench
+        .harness
+        .event(egui::Event::Text("Ask for variants".into()));
+    bench.harness.run_steps(3);
+    bench.press(Modifiers::NONE, Key::Enter);
+    bench
+        .wait("variants", |bench| {
+            let studio = bench.harness.state().studio();
+            studio.view.workspace == Workspace::Compare
+                && !studio.compare.is_proposing()
+                && studio.is_idle()
+        })
+        .unwrap();
+    let found = prompts(&bench);
+    assert!(found[0] == "a blue boat" && found.len() >= 2, "{found:?}");
+}

@@ -98,6 +98,7 @@ fn describe(target: &Target) -> String {
         }
         Target::Answer { .. } => "a conversation".into(),
         Target::Lane { lane, .. } => format!("a comparison of answers, {}", lane + 1),
+        Target::Variants { .. } => "variants of a prompt".into(),
         Target::File { path } => path.display().to_string(),
     }
 }

@@ -186,6 +186,9 @@ pub struct AnswerInfo {
     /// Bytes at the beginning of the text that it was begun with: another answer went another way there.
     #[serde(default)]
     pub given: u32,
+    /// Tokens of old messages that dropped out, because the context was full.
+    #[serde(default)]
+    pub dropped_tokens: u32,
 }
 
 /// A text that was given along with a message.
@@ -281,6 +284,11 @@ pub enum Target {
         grid: GridId,
         /// Which of its lanes.
         lane: u32,
+    },
+    /// Variants of a prompt, to become rows of a compare grid.
+    Variants {
+        /// The grid.
+        grid: GridId,
     },
     /// Into a file that the command line was given.
     File {

@@ -340,7 +340,7 @@ fn row(ui: &mut Ui, task: &Task, index: usize, count: usize, gui: &mut Gui<'_>) 
 fn detail(task: &Task) -> String {
     let progress = &task.progress;
     let place = match task.head.target {
-        Target::Cell { .. } | Target::Lane { .. } => "Compare · ",
+        Target::Cell { .. } | Target::Lane { .. } | Target::Variants { .. } => "Compare · ",
         _ => "",
     };
     match &task.stage {

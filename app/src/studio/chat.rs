@@ -4,6 +4,7 @@
 //! into being with its first message: until then only its settings exist.
 
 pub mod answers;
+pub mod asks;
 pub mod attach;
 mod changes;
 mod commands;
@@ -37,6 +38,7 @@ use crate::library::trace::Word;
 use crate::library::{Found, Restored};
 use crate::theme::Icon;
 use answers::{Writing, keep_conversation};
+use asks::{Asks, Spot};
 use attach::{AllAttached, Attached};
 use changes::{Change, Changes};
 use presets::Naming;
@@ -115,6 +117,11 @@ pub struct Chat {
     /// The preset that is being named.
     pub naming: Option<Naming>,
     traces: Traces,
+    asks: Asks,
+    /// Whether the next word is looked at.
+    pub sandbox_open: bool,
+    /// Where; `None` is the beginning of an answer.
+    pub spot: Option<Spot>,
     /// Whether answers are shown with what the model thought of their tokens.
     pub confidence: bool,
     /// What the list is searched for.
@@ -152,6 +159,9 @@ impl Default for Chat {
             chosen_preset: None,
             naming: None,
             traces: Traces::default(),
+            asks: Asks::default(),
+            sandbox_open: false,
+            spot: None,
             confidence: false,
             search: String::new(),
             looked_up: String::new(),
@@ -192,6 +202,8 @@ pub enum ChatCommand {
     Continue(MessageId),
     /// Let an answer go another way at a token, by another word; the old one is kept.
     Fork(MessageId, usize, Word),
+    /// Look at the next word at a place of an answer, or at the beginning of one.
+    TryAt(Option<Spot>),
     /// Show what the model thought of the tokens of its answers, or the answers as they are meant.
     ToggleConfidence,
     /// Ask where to write a conversation.
@@ -436,6 +448,7 @@ impl Chat {
     pub(super) fn tick(&mut self, house: &mut House) {
         self.look_up(house);
         self.look_up_traces(house);
+        self.ask_engine(house);
         self.keep_writing(false, house);
         let now = Instant::now();
         if self.kept_at.is_none_or(|at| now >= at + KEEP) {

@@ -26,12 +26,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use diptych_inference::engine::DeviceChoice;
+use diptych_inference::engine::{DeviceChoice, ModelRef};
 
 use crate::library::keeper::LibraryEvent;
 use chat::Chat;
 use command::{AppCommand, UiCommand};
-use compare::Compare;
+use compare::{Compare, CompareCommand};
 use create::Create;
 use drafts::Drafts;
 use gallery::Gallery;
@@ -126,6 +126,10 @@ impl Studio {
             }
             UiCommand::Gallery(command) => self.gallery.apply(command, &mut self.house),
             UiCommand::Chat(command) => self.chat.apply(command, &mut self.house),
+            UiCommand::Compare(CompareCommand::VariantsOfCreate) => {
+                let command = self.variants_of_create();
+                self.compare.apply(command, &mut self.house);
+            }
             UiCommand::Compare(command) => self.compare.apply(command, &mut self.house),
             UiCommand::Queue(command) => {
                 if let Some(ended) = self.house.run_queue(command) {
@@ -135,6 +139,18 @@ impl Studio {
             UiCommand::Models(command) => self.house.run_models(command),
             UiCommand::Settings(command) => self.house.run_settings(command),
         }
+    }
+
+    /// Asks for variants of the prompt in Create.
+    fn variants_of_create(&self) -> CompareCommand {
+        CompareCommand::AskVariants(self.create.form.prompt.clone(), self.chat_model())
+    }
+
+    /// The model that one talks with in Chat.
+    pub fn chat_model(&self) -> Option<ModelRef> {
+        let settings = self.chat.settings(&self.house);
+        let model = self.chat.model_of(&settings, &self.house)?;
+        model.model.clone()
     }
 
     fn run_app(&mut self, command: AppCommand) {
@@ -187,6 +203,10 @@ impl Studio {
             }
             UiCommand::Gallery(command) => self.gallery.available(command, &self.house),
             UiCommand::Chat(command) => self.chat.available(command, &self.house),
+            UiCommand::Compare(CompareCommand::VariantsOfCreate) => {
+                let command = self.variants_of_create();
+                self.compare.available(&command, &self.house)
+            }
             UiCommand::Compare(command) => self.compare.available(command, &self.house),
             UiCommand::Queue(command) => self.house.queue_available(command),
             UiCommand::App(_) | UiCommand::Models(_) | UiCommand::Settings(_) => Ok(()),

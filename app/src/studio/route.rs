@@ -34,6 +34,7 @@ const TITLE: usize = 60;
 /// Takes in one event.
 pub fn engine_event(studio: &mut Studio, event: Event) {
     if event.job().is_none() {
+        studio.chat.answered(&event);
         studio.house.on_engine(event);
         return;
     }

@@ -81,6 +81,40 @@ fn pictures_to_look_at() -> Result<()> {
             begun(&mut bench).ok();
             shot(&mut bench, "writing")?;
             bench.wait_idle()?;
+            bench.click("How sure the model was");
+            bench.wait_label("90% and more")?;
+            bench.harness.run_steps(6);
+            shot(&mut bench, "sure")?;
+            let is_token = |label: &String| label.starts_with('“') && label.ends_with('%');
+            let token = bench.labels().into_iter().rev().filter(is_token).nth(4);
+            if let Some(token) = token {
+                let node = bench.harness.get_all_by_label(&token).next();
+                node.context("no token")?.click();
+                bench.harness.run_steps(4);
+                shot(&mut bench, "alternatives")?;
+                bench.press(Modifiers::NONE, Key::Escape);
+            }
+            let notes = folder.path().join("notes.md");
+            std::fs::write(&notes, "# Notes\n\nFoxes are red.\n")?;
+            bench.dialogs.answer(&notes);
+            bench.click("Attach a text file");
+            bench.wait_label("Remove notes.md")?;
+            bench.harness.run_steps(4);
+            bench.type_into("Message", "What colour are they?");
+            bench.wait_label(" new; ")?;
+            bench.get("Next word").scroll_to_me();
+            bench.harness.run_steps(4);
+            bench.click("Next word");
+            bench.wait_label("left to choose")?;
+            bench.get("Order of the steps").scroll_to_me();
+            bench.harness.run_steps(6);
+            shot(&mut bench, "next word")?;
+            bench.click("Order of the steps");
+            bench.harness.run_steps(10);
+            shot(&mut bench, "order")?;
+            bench.press(Modifiers::NONE, Key::Enter);
+            bench.wait_idle()?;
+            shot(&mut bench, "sent")?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use egui::{
 };
 
 use super::super::Gui;
-use super::{COLUMN, files};
+use super::{COLUMN, files, ledger};
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
 use crate::studio::effects::focus;
@@ -51,6 +51,7 @@ fn field(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .show(ui, |ui| {
             ui.set_width(ui.available_width());
             let send = ui.memory(|memory| memory.has_focus(id)) && enter(ui);
+            ledger::show(ui, studio, gui);
             files::attached(ui, studio, gui);
             text(ui, studio, gui, id);
             ui.add_space(t.size.gap_xs);

@@ -6,7 +6,9 @@ use super::super::Gui;
 use super::message::{Row, Shapes};
 use crate::library::trace::{Trace, Word, WordKind};
 use crate::studio::chat::ChatCommand;
-use crate::theme;
+use crate::studio::chat::asks::Spot;
+use crate::theme::{self, Icon};
+use crate::widgets::menu::MenuItem;
 use crate::widgets::token_view::{TokenText, percent};
 use crate::widgets::{menu, text, tip};
 
@@ -78,6 +80,16 @@ fn alternatives(ui: &mut Ui, gui: &mut Gui<'_>, row: &Row<'_>, trace: &Trace, to
         if alternative(ui, gui, word, probability, is_it, reason) {
             gui.send(ChatCommand::Fork(row.message.id, token, word.clone()));
         }
+    }
+    menu::separator(ui);
+    let spot = Spot {
+        message: row.message.id,
+        bytes: trace.range(token).start,
+    };
+    let reason = (!trace.can_fork(token)).then_some("A part of a character cannot be tried alone");
+    let item = MenuItem::new("Try the settings here").icon(Icon::Filter);
+    if ui.add(item.unless(reason)).clicked() {
+        gui.send(ChatCommand::TryAt(Some(spot)));
     }
     if !any {
         ui.horizontal(|ui| {

@@ -3,6 +3,7 @@
 use egui::{Align, Layout, Ui};
 
 use super::super::Gui;
+use super::ledger::number;
 use crate::library::records::Attachment;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
@@ -13,8 +14,13 @@ use crate::widgets::chip::Chip;
 /// Most characters of a file's beginning that are shown.
 const BEGINNING: usize = 240;
 
-fn size(file: &Attachment) -> String {
-    in_bytes(file.text.len() as u64)
+/// In tokens, once they are counted.
+fn size(file: &Attachment, studio: Option<&Studio>) -> String {
+    let tokens = studio.and_then(|studio| studio.chat.tokens_of(&file.text, &studio.house));
+    match tokens {
+        Some(tokens) => format!("{} tokens", number(tokens)),
+        None => in_bytes(file.text.len() as u64),
+    }
 }
 
 /// The first words of a file.
@@ -34,7 +40,7 @@ pub fn attached(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = egui::vec2(6.0, 6.0);
         for (index, file) in studio.chat.attached().iter().enumerate() {
-            let words = format!("{} · {}", file.name, size(file));
+            let words = format!("{} · {}", file.name, size(file, Some(studio)));
             let beginning = beginning(file);
             let chip = Chip::new(&words)
                 .icon(Icon::Text)
@@ -58,7 +64,7 @@ pub fn given(ui: &mut Ui, files: &[Attachment]) {
         |ui| {
             ui.spacing_mut().item_spacing = egui::vec2(6.0, 6.0);
             for (index, file) in files.iter().enumerate() {
-                let words = format!("{} · {}", file.name, size(file));
+                let words = format!("{} · {}", file.name, size(file, None));
                 let beginning = beginning(file);
                 let chip = Chip::new(&words).icon(Icon::Text).tooltip(&beginning);
                 ui.push_id(index, |ui| ui.add(chip));

@@ -66,6 +66,7 @@ pub fn marks(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>) {
     let t = gui.tokens.clone();
     let message = row.message;
     let reason = message.info.as_ref().and_then(|info| info.reason);
+    let dropped = message.info.as_ref().map_or(0, |info| info.dropped_tokens);
     let failure = message
         .info
         .as_ref()
@@ -114,6 +115,12 @@ pub fn marks(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>) {
                 words,
                 new,
             );
+        }
+        (MessageState::Done, _) if dropped > 0 => {
+            let words = format!(
+                "The context was full: {dropped} tokens of the oldest messages dropped out."
+            );
+            mark(ui, gui, Icon::Info, t.text_muted, t.bg_hover, &words, None);
         }
         (MessageState::Done, _) if message.text.trim().is_empty() => {
             let again = (!row.busy).then_some(again);

@@ -5,11 +5,13 @@ mod confidence;
 mod empty;
 mod files;
 mod footer;
+mod ledger;
 mod list;
 mod message;
 mod messages;
 mod presets;
 mod sampler;
+mod sandbox;
 mod settings;
 
 use std::collections::HashMap;

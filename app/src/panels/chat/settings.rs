@@ -3,7 +3,7 @@
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
 
 use super::super::Gui;
-use super::{presets, sampler};
+use super::{presets, sampler, sandbox};
 use crate::library::records::Conversation;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
@@ -15,6 +15,7 @@ use crate::widgets::input::TextArea;
 use crate::widgets::menu::{self, MenuItem};
 use crate::widgets::number::NumberField;
 use crate::widgets::segmented::Segmented;
+use crate::widgets::toggle::Switch;
 use crate::widgets::{text, tip};
 
 /// Most tokens that can be asked for.
@@ -52,12 +53,19 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             ui.add_space(t.size.gap_s);
             sampling(ui, &mut now, &own);
             sampler::show(ui, gui, &mut now.sampling, &own.sampling);
+            sandbox::show(ui, studio, gui, &now.sampling);
             ui.add_space(t.size.gap_s);
             seed(ui, &mut now);
+            ui.add_space(t.size.gap_s);
+            ui.add(
+                Switch::new(&mut now.drop_old, "Let old messages drop out")
+                    .note("When the context is full, the oldest messages are left out, and the conversation goes on."),
+            );
             ui.add_space(t.size.gap_m);
             let same = now.system == own.system
                 && now.sampling == own.sampling
                 && now.max_tokens == own.max_tokens
+                && !now.drop_old
                 && now.seed.is_none();
             let reset = Button::secondary("Reset to the model's own")
                 .icon(Icon::Undo)

@@ -12,6 +12,7 @@ use crate::widgets::button::{Button, IconButton};
 use crate::widgets::empty::EmptyState;
 use crate::widgets::input::TextField;
 use crate::widgets::menu::{self, MenuItem};
+use crate::widgets::text;
 
 /// Width of the prompts, in points.
 const HEAD: f32 = 236.0;
@@ -91,6 +92,9 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             let add = Button::quiet("Add a prompt").icon(Icon::Plus);
             if ui.add(add.unless(reason.as_deref())).clicked() {
                 gui.send(command);
+            }
+            if studio.compare.is_proposing() {
+                text::caption(ui, "Variants are being thought of");
             }
         });
         let right = column_at(columns) + add_width;

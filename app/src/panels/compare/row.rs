@@ -178,6 +178,13 @@ fn tools_ui(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, index: usize) {
 
 fn more_menu(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, index: usize, variant: &Variant) {
     let last = studio.compare.grid.setup.variants.len().saturating_sub(1);
+    let command = CompareCommand::AskVariants(variant.prompt.clone(), studio.chat_model());
+    let reason = studio.available(&command.clone().into()).err();
+    let ask = MenuItem::new("Ask for variants").icon(Icon::Sparkle);
+    if ui.add(ask.unless(reason.as_deref())).clicked() {
+        gui.send(command);
+    }
+    menu::separator(ui);
     let no_up = (index == 0).then_some("It is the first");
     let up = MenuItem::new("Move up").icon(Icon::ArrowUp).unless(no_up);
     if ui.add(up).clicked() {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use diptych_inference::engine::{ChatPrompt, ChatRequest, Event, FinishReason, Outcome, Request};
+use diptych_inference::engine::{
+    ChatPrompt, ChatRequest, Event, FinishReason, Outcome, Overflow, Request,
+};
 use diptych_inference::text::template::ChatMessage;
 
 use super::Chat;
@@ -184,6 +186,11 @@ impl Chat {
             seed: info.seed,
             max_tokens: settings.max_tokens,
             time: now() / 1000,
+            overflow: if settings.drop_old {
+                Overflow::Shift
+            } else {
+                Overflow::Stop
+            },
             ..ChatRequest::new(model, ChatPrompt::Messages(turns))
         })
     }
@@ -503,6 +510,7 @@ fn end_of(outcome: &Outcome, whole: MessageState) -> Option<End> {
         prompt_tokens,
         cached_tokens,
         tokens,
+        dropped_tokens,
         context_length,
         first_token_seconds,
         decode_seconds,
@@ -522,6 +530,7 @@ fn end_of(outcome: &Outcome, whole: MessageState) -> Option<End> {
             prompt_tokens: *prompt_tokens,
             cached_tokens: *cached_tokens,
             tokens: *tokens,
+            dropped_tokens: *dropped_tokens,
             context_length: *context_length,
             first_token_seconds: *first_token_seconds,
             decode_seconds: *decode_seconds,

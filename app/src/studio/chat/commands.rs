@@ -62,6 +62,10 @@ impl Chat {
             }
             ChatCommand::Continue(message) => self.go_on(message, house),
             ChatCommand::Fork(message, token, word) => self.fork(message, token, &word, house),
+            ChatCommand::TryAt(spot) => {
+                self.spot = spot;
+                self.settings_open = true;
+            }
             ChatCommand::ToggleConfidence => self.confidence = !self.confidence,
             ChatCommand::Step(message, step) => self.step(message, step, house),
             ChatCommand::StepLast(step) => {
@@ -163,6 +167,7 @@ impl Chat {
                     sampling: own.sampling,
                     max_tokens: own.max_tokens,
                     seed: None,
+                    drop_old: false,
                     ..now
                 });
             }
@@ -234,6 +239,7 @@ impl Chat {
         self.current = id.filter(|&id| self.talk(id).is_some());
         self.editing = None;
         self.reveal = None;
+        self.spot = None;
         self.to_end += 1;
         if let Some(id) = self.current {
             self.load(id, house);

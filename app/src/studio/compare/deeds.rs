@@ -42,6 +42,11 @@ impl Compare {
                     None => self.grid.setup.add_variant(String::new()),
                 };
             }
+            CompareCommand::AskVariants(prompt, model) => {
+                self.propose(&prompt, model.as_ref(), house);
+            }
+            // The studio puts the prompt in.
+            CompareCommand::VariantsOfCreate => {}
             CompareCommand::AddPrompt(prompt) => {
                 let setup = &mut self.grid.setup;
                 let blank = setup
@@ -190,6 +195,7 @@ impl Compare {
         let no = |reason: &str| Err(reason.to_owned());
         let setup = &self.grid.setup;
         match command {
+            CompareCommand::AskVariants(prompt, _) => self.can_propose(prompt, house),
             CompareCommand::AddVariant | CompareCommand::DuplicateVariant(_)
                 if setup.variants.len() >= MOST =>
             {
@@ -301,7 +307,9 @@ impl Compare {
 
     fn delete(&mut self, id: GridId, house: &mut House) {
         let jobs = jobs_of(house, |target| match target {
-            Target::Cell { grid, .. } | Target::Lane { grid, .. } => *grid == id,
+            Target::Cell { grid, .. } | Target::Lane { grid, .. } | Target::Variants { grid } => {
+                *grid == id
+            }
             _ => false,
         });
         for job in jobs {
@@ -384,6 +392,7 @@ impl Compare {
         let jobs = jobs_of(house, |target| match target {
             Target::Cell { grid: id, .. } => kind == Kind::Pictures && *id == grid,
             Target::Lane { grid: id, .. } => kind == Kind::Answers && *id == lanes,
+            Target::Variants { grid: id } => kind == Kind::Pictures && *id == grid,
             _ => false,
         });
         // From the last, so that none is begun meanwhile.

@@ -3,6 +3,7 @@
 mod deeds;
 pub mod grid;
 pub mod lanes;
+pub mod variants;
 pub mod words;
 
 use std::collections::HashMap;
@@ -24,8 +25,10 @@ use crate::library::keeper::LibraryEvent;
 use crate::library::records::{GridId, GridRecord, Target};
 use crate::theme::Icon;
 use crate::widgets::compare_view::CompareState;
+use diptych_inference::engine::ModelRef;
 pub use grid::{CellAt, CellPicture, Grid, MOST, SeedColumn, Setup, Variant};
 pub use lanes::{Lane, LaneInfo, LaneState, Lanes, Leaves, MOST_LANES};
+use variants::Proposing;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,6 +81,8 @@ pub struct Compare {
     /// What a person sees.
     pub look: Look,
     undoer: Undoer<Setup>,
+    /// The question for variants that is under way.
+    proposing: Option<Proposing>,
     began: Option<Instant>,
     /// What the library has of each grid.
     saved: HashMap<GridId, String>,
@@ -99,6 +104,10 @@ pub enum CompareCommand {
     Example,
     /// Add a prompt.
     AddVariant,
+    /// Ask a chat model for variants of a prompt; `None` is the studio's own choice of the model.
+    AskVariants(String, Option<ModelRef>),
+    /// The same for the prompt in Create.
+    VariantsOfCreate,
     /// Add a prompt with this text.
     AddPrompt(String),
     /// Put a copy of a prompt below it.
@@ -249,7 +258,8 @@ impl Compare {
         }
     }
 
-    pub(super) fn on_event(&mut self, head: &TaskHead, event: &Event, _house: &mut House) {
+    pub(super) fn on_event(&mut self, head: &TaskHead, event: &Event, house: &mut House) {
+        self.hear_variants(head, event, house);
         if let Target::Lane { grid, lane } = head.target {
             let lanes = std::iter::once(&mut self.lanes).chain(&mut self.earlier_lanes);
             for lanes in lanes.filter(|lanes| lanes.id == grid) {
@@ -261,6 +271,7 @@ impl Compare {
     }
 
     pub(super) fn on_discarded(&mut self, head: &TaskHead, _house: &mut House) {
+        self.forget_variants(head);
         if let Target::Lane { grid, lane } = head.target
             && self.lanes.id == grid
             && let Some(lane) = self.lanes.lane_mut(lane)
@@ -348,8 +359,14 @@ impl Compare {
         house.queue.live().any(|task| match task.head.target {
             Target::Cell { grid: id, .. } => kind == Kind::Pictures && id == grid,
             Target::Lane { grid: id, .. } => kind == Kind::Answers && id == lanes,
+            Target::Variants { grid: id } => kind == Kind::Pictures && id == grid,
             _ => false,
         })
+    }
+
+    /// Whether a chat model thinks of variants.
+    pub fn is_proposing(&self) -> bool {
+        self.proposing.is_some()
     }
 
     /// The two cells to compare: those chosen, else those that lie nearest.
@@ -435,6 +452,11 @@ pub fn entries() -> Vec<Entry> {
         .key(at, Chord::plain(Key::C)),
         Entry::new(CompareCommand::Swap, "Swap the two", Icon::Swap).key(at, Chord::plain(Key::Z)),
         Entry::new(CompareCommand::New, "New comparison", Icon::Plus),
+        Entry::new(
+            CompareCommand::VariantsOfCreate,
+            "Ask for variants of the prompt in Create",
+            Icon::Sparkle,
+        ),
         Entry::new(
             CompareCommand::AddVariant,
             "Add a prompt to the grid",

@@ -75,6 +75,11 @@ impl House {
         taken
     }
 
+    /// Asks the engine something that is no job; tells whether the question was taken.
+    pub(in crate::studio) fn ask_engine(&mut self, command: Command) -> bool {
+        self.send(command)
+    }
+
     /// Takes in what the engine says that is about no job.
     pub(in crate::studio) fn on_engine(&mut self, event: Event) {
         match event {
