@@ -2,6 +2,7 @@
 
 use super::*;
 use diptych_inference::engine::Overflow;
+use egui_kittest::kittest::NodeT as _;
 
 fn settings(bench: &mut Bench, change: impl FnOnce(&mut Conversation)) {
     let studio = bench.harness.state_mut().studio_mut();
@@ -18,10 +19,10 @@ fn the_cost_of_a_message_is_told_before_it_is_sent() -> Result<()> {
     bench.type_into("Message", QUESTION);
     bench.wait_label(" new; ")?;
     let told = |bench: &Bench| {
-        bench
-            .labels()
-            .into_iter()
-            .find(|label| label.contains(" tokens: ") && label.ends_with(" fit"))
+        let found = bench.harness.query_all_by_label_contains(" new; ");
+        let node = found.into_iter().next()?;
+        let node = node.accesskit_node();
+        node.label().or_else(|| node.value())
     };
     let first = told(&bench).context("no ledger")?;
     ensure!(first.contains(": 0 cached, "), "{first}");

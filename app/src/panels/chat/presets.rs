@@ -27,7 +27,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let changed = chosen
         .as_ref()
         .is_some_and(|preset| !is_of(preset, &settings));
-    text::label(ui, "Preset");
+    text::label(ui, "Settings under a name");
     ui.add_space(-t.size.gap_xs);
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
