@@ -126,6 +126,11 @@ fn frame_times_of_the_window() -> Result<()> {
                 bench.harness.event(wheel);
             });
             endless(&mut bench, 2000);
+            let studio = bench.harness.state_mut().studio_mut();
+            let mut settings = studio.chat.settings(&studio.house);
+            // The small model holds few of so many messages.
+            settings.drop_old = true;
+            studio.chat.set_settings(settings);
             say(&mut bench, QUESTION);
             begun(&mut bench)?;
             let streamed = frames(&mut bench, |_| {});
