@@ -11,4 +11,6 @@
 mod registry;
 mod template;
 
-pub use registry::{Binding, Function, HeadWidth, Kernel, KernelSource, MatVecRows, WeightFormat};
+pub use registry::{
+    Binding, Function, HeadWidth, Kernel, KernelSource, KvFormat, MatVecRows, WeightFormat,
+};

@@ -217,14 +217,24 @@ pub enum Kernel {
         width: HeadWidth,
     },
     /// Attention of few rows over a paged cache.
-    PagedAttention,
+    PagedAttention {
+        /// How the cache is kept.
+        kv: KvFormat,
+    },
     /// Attention of many rows over a paged cache, by tiles.
     PagedAttentionTiles {
         /// Largest head size.
         width: HeadWidth,
+        /// How the cache is kept.
+        kv: KvFormat,
     },
-    /// Rows into the slots of a paged cache.
+    /// Rows into the slots of a paged cache, as they are.
     KvWrite,
+    /// Rows into the slots of a paged cache, packed.
+    KvPack {
+        /// How the cache is kept; not [`KvFormat::F32`].
+        kv: KvFormat,
+    },
     /// Rotary position embedding.
     Rope,
     /// The experts of each row, and their weights.
@@ -236,6 +246,30 @@ pub enum Kernel {
     },
     /// What the experts of a row made, added up.
     CombineExperts,
+}
+
+/// How keys and values are kept in a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KvFormat {
+    /// 32-bit floats.
+    F32,
+    /// Pairs of 16-bit floats.
+    F16,
+    /// Four 8-bit integers a word, and behind those of a head a 16-bit scale for each 32.
+    Q8,
+}
+
+impl KvFormat {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8];
+
+    fn parameters(self) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::F32 => vec![("KV_F32", 1)],
+            Self::F16 => vec![("KV_F16", 1), ("KV_PACKED", 1)],
+            Self::Q8 => vec![("KV_Q8", 1), ("KV_PACKED", 1)],
+        }
+    }
 }
 
 /// How a kernel uses a storage buffer.
@@ -293,7 +327,11 @@ impl Kernel {
         }
         all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2d { weight }));
         all.extend(HeadWidth::ALL.map(|width| Self::Attention { width }));
-        all.extend(HeadWidth::ALL.map(|width| Self::PagedAttentionTiles { width }));
+        for kv in KvFormat::ALL {
+            all.extend(HeadWidth::ALL.map(|width| Self::PagedAttentionTiles { width, kv }));
+            all.push(Self::PagedAttention { kv });
+        }
+        all.extend([KvFormat::F16, KvFormat::Q8].map(|kv| Self::KvPack { kv }));
         all.extend([
             Self::GatherRows,
             Self::Copy,
@@ -307,7 +345,6 @@ impl Kernel {
             Self::GroupFinish,
             Self::GroupApply,
             Self::UpsampleNearest,
-            Self::PagedAttention,
             Self::KvWrite,
             Self::Rope,
             Self::RouteExperts,
@@ -340,12 +377,13 @@ impl Kernel {
         if let Some(weight) = self.weight() {
             name.push_str(&format!(" {weight:?}").to_lowercase());
         }
-        for (_, value) in self
-            .parameters()
-            .iter()
-            .filter(|(parameter, _)| !["IDS", "PAGED"].contains(parameter))
-        {
+        for (_, value) in self.parameters().iter().filter(|(parameter, _)| {
+            !["IDS", "PAGED"].contains(parameter) && !parameter.starts_with("KV_")
+        }) {
             name.push_str(&format!(" x{value}"));
+        }
+        if let Some(kv) = self.kv().filter(|kv| *kv != KvFormat::F32) {
+            name.push_str(&format!(" {kv:?}").to_lowercase());
         }
         name
     }
@@ -373,14 +411,26 @@ impl Kernel {
         }
     }
 
+    /// How the cache is kept, for kernels that read or write one.
+    fn kv(self) -> Option<KvFormat> {
+        match self {
+            Self::PagedAttention { kv }
+            | Self::PagedAttentionTiles { kv, .. }
+            | Self::KvPack { kv } => Some(kv),
+            _ => None,
+        }
+    }
+
     fn parameters(self) -> Vec<(&'static str, u32)> {
         match self {
             Self::MatVec { rows, .. } => vec![("ROWS", rows.count())],
             // Each lane holds four elements of every 64.
-            Self::Attention { width } => vec![("WIDTH", width.elements() / 64)],
-            Self::PagedAttentionTiles { width } => {
-                vec![("WIDTH", width.elements() / 64), ("PAGED", 1)]
+            Self::Attention { width } => vec![("WIDTH", width.elements() / 64), ("KV_F32", 1)],
+            Self::PagedAttentionTiles { width, kv } => {
+                let tiles = vec![("WIDTH", width.elements() / 64), ("PAGED", 1)];
+                [tiles, kv.parameters()].concat()
             }
+            Self::PagedAttention { kv } | Self::KvPack { kv } => kv.parameters(),
             Self::Embedding { .. } => vec![("IDS", 1)],
             _ => Vec::new(),
         }
@@ -443,7 +493,7 @@ impl Kernel {
                     [Read, Read, Read, ReadWrite, ReadWrite]
                 )
             }
-            Self::PagedAttention => row!(
+            Self::PagedAttention { .. } => row!(
                 "paged_attention",
                 "paged_attention",
                 64,
@@ -462,6 +512,13 @@ impl Kernel {
                 "kv_write",
                 256,
                 11,
+                [Read, Read, Read, ReadWrite, ReadWrite]
+            ),
+            Self::KvPack { .. } => row!(
+                "kv_pack",
+                "kv_pack",
+                256,
+                12,
                 [Read, Read, Read, ReadWrite, ReadWrite]
             ),
             Self::Rope => row!("rope", "rope", 256, 12, [Read, Read, Read, ReadWrite]),

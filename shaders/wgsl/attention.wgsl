@@ -16,7 +16,7 @@ struct Params {
     q_stride: u32, // elements from one query (and result) to the next
     k_base: u32,
     v_base: u32,
-    kv_stride: u32, // elements from one key to the next
+    kv_stride: u32, // words from one key to the next
     y_base: u32,
     state_base: u32, // in pairs
     first_window: u32,
@@ -44,8 +44,14 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
+//#if KV_F32
 @group(0) @binding(2) var<storage, read> k: array<f32>;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
+//#endif
+//#if KV_PACKED
+@group(0) @binding(2) var<storage, read> k: array<u32>;
+@group(0) @binding(3) var<storage, read> v: array<u32>;
+//#endif
 //#if PAGED
 @group(0) @binding(4) var<storage, read> positions: array<u32>;
 @group(0) @binding(5) var<storage, read> sequences: array<u32>;
@@ -78,6 +84,12 @@ fn q_at(query: u32, base: u32, element: u32) -> f32 {
     return 0.0;
 }
 
+// Words of one head of a key, an element of a key, and four of a value that begins at a word; see kv_pack.wgsl for the packed ones.
+//#if KV_F32
+fn head_words() -> u32 {
+    return p.head_dim;
+}
+
 fn k_at(key: u32, count: u32, base: u32, element: u32) -> f32 {
     if (key < count && element < p.head_dim) {
         return k[base + key * p.kv_stride + element];
@@ -85,7 +97,8 @@ fn k_at(key: u32, count: u32, base: u32, element: u32) -> f32 {
     return 0.0;
 }
 
-fn v4_at(at: u32, element: u32) -> vec4<f32> {
+fn v4_at(row: u32, element: u32) -> vec4<f32> {
+    let at = row + element;
     if (element + 4u <= p.head_dim) {
         return vec4<f32>(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
     }
@@ -95,6 +108,54 @@ fn v4_at(at: u32, element: u32) -> vec4<f32> {
     if (element + 2u < p.head_dim) { value.z = v[at + 2u]; }
     return value;
 }
+//#endif
+//#if KV_F16
+fn head_words() -> u32 {
+    return (p.head_dim + 1u) / 2u;
+}
+
+fn k_at(key: u32, count: u32, base: u32, element: u32) -> f32 {
+    if (key < count && element < p.head_dim) {
+        let pair = unpack2x16float(k[base + key * p.kv_stride + element / 2u]);
+        return select(pair.x, pair.y, (element & 1u) == 1u);
+    }
+    return 0.0;
+}
+
+fn v4_at(row: u32, element: u32) -> vec4<f32> {
+    var value = vec4<f32>(0.0);
+    if (element < p.head_dim) {
+        value = vec4<f32>(unpack2x16float(v[row + element / 2u]), 0.0, 0.0);
+    }
+    if (element + 2u < p.head_dim) {
+        value = vec4<f32>(value.xy, unpack2x16float(v[row + element / 2u + 1u]));
+    }
+    return value;
+}
+//#endif
+//#if KV_Q8
+fn head_words() -> u32 {
+    return (p.head_dim + 3u) / 4u + (p.head_dim + 63u) / 64u;
+}
+
+fn k_at(key: u32, count: u32, base: u32, element: u32) -> f32 {
+    if (key < count && element < p.head_dim) {
+        let row = base + key * p.kv_stride;
+        let pair = unpack2x16float(k[row + (p.head_dim + 3u) / 4u + element / 64u]);
+        let byte = i32(k[row + element / 4u] << (24u - 8u * (element & 3u))) >> 24u;
+        return f32(byte) / 127.0 * select(pair.x, pair.y, (element & 32u) != 0u);
+    }
+    return 0.0;
+}
+
+fn v4_at(row: u32, element: u32) -> vec4<f32> {
+    if (element >= p.head_dim) {
+        return vec4<f32>(0.0);
+    }
+    let pair = unpack2x16float(v[row + (p.head_dim + 3u) / 4u + element / 64u]);
+    return unpack4x8snorm(v[row + element / 4u]) * select(pair.x, pair.y, (element & 32u) != 0u);
+}
+//#endif
 
 fn store_result(query: u32, element: u32, base: u32, value: vec4<f32>) {
     if (query >= p.queries) {
@@ -133,8 +194,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let q_base = p.q_base + head * p.head_dim;
     let y_base = p.y_base + head * p.head_dim;
-    let k_base = p.k_base + (head / p.heads_per_kv) * p.head_dim;
-    let v_base = p.v_base + (head / p.heads_per_kv) * p.head_dim;
+    let k_base = p.k_base + (head / p.heads_per_kv) * head_words();
+    let v_base = p.v_base + (head / p.heads_per_kv) * head_words();
     //#else
     if (batch >= p.batches) {
         return;

@@ -19,7 +19,7 @@ struct Params {
     pages: u32, // of the window
     keys_base: u32,
     values_base: u32,
-    kv_stride: u32, // elements from one slot to the next
+    kv_stride: u32, // words from one slot to the next
     first_window: u32,
     last_window: u32,
     scale: f32,
@@ -29,8 +29,14 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
+//#if KV_F32
 @group(0) @binding(2) var<storage, read> keys: array<f32>;
 @group(0) @binding(3) var<storage, read> values: array<f32>;
+//#endif
+//#if KV_PACKED
+@group(0) @binding(2) var<storage, read> keys: array<u32>;
+@group(0) @binding(3) var<storage, read> values: array<u32>;
+//#endif
 @group(0) @binding(4) var<storage, read> positions: array<u32>;
 @group(0) @binding(5) var<storage, read> sequences: array<u32>;
 @group(0) @binding(6) var<storage, read> tables: array<u32>;
@@ -43,6 +49,71 @@ struct Params {
 const NO_SLOT = 0xffffffffu;
 const LOWEST = -3.0e38;
 
+// Words of one head of a slot, and the product of the query with the key that lies at a word.
+//#if KV_F32
+fn head_words() -> u32 {
+    return p.head_dim;
+}
+
+fn product(at: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = 0u; i < p.head_dim; i += 1u) {
+        sum += query[i] * keys[at + i];
+    }
+    return sum;
+}
+
+fn value_at(at: u32, element: u32) -> f32 {
+    return values[at + element];
+}
+//#endif
+//#if KV_F16
+fn head_words() -> u32 {
+    return (p.head_dim + 1u) / 2u;
+}
+
+fn product(at: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = 0u; i < p.head_dim; i += 2u) {
+        let pair = unpack2x16float(keys[at + i / 2u]);
+        sum += query[i] * pair.x + query[i + 1u] * pair.y;
+    }
+    return sum;
+}
+
+fn value_at(at: u32, element: u32) -> f32 {
+    let pair = unpack2x16float(values[at + element / 2u]);
+    return select(pair.x, pair.y, (element & 1u) == 1u);
+}
+//#endif
+//#if KV_Q8
+fn head_words() -> u32 {
+    return (p.head_dim + 3u) / 4u + (p.head_dim + 63u) / 64u;
+}
+
+fn product(at: u32) -> f32 {
+    let scales = at + (p.head_dim + 3u) / 4u;
+    var sum = 0.0;
+    for (var block = 0u; block < p.head_dim; block += 32u) {
+        let pair = unpack2x16float(keys[scales + block / 64u]);
+        var part = 0.0;
+        for (var i = block; i < min(block + 32u, p.head_dim); i += 4u) {
+            let four = vec4<f32>(query[i], query[i + 1u], query[i + 2u], query[i + 3u]);
+            part += dot(four, unpack4x8snorm(keys[at + i / 4u]));
+        }
+        sum += part * select(pair.x, pair.y, (block & 32u) != 0u);
+    }
+    return sum;
+}
+
+fn value_at(at: u32, element: u32) -> f32 {
+    let pair = unpack2x16float(values[at + (p.head_dim + 3u) / 4u + element / 64u]);
+    let byte = i32(values[at + element / 4u] << (24u - 8u * (element & 3u))) >> 24u;
+    return f32(byte) / 127.0 * select(pair.x, pair.y, (element & 32u) != 0u);
+}
+//#endif
+
+// Up to three elements beyond the head are 0, for words that are filled up.
 var<workgroup> query: array<f32, 512>;
 var<workgroup> scores: array<f32, 64>;
 var<workgroup> parts: array<f32, 64>;
@@ -63,11 +134,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let hidden = max(seen, p.window) - p.window;
     let q_base = p.q_base + index * p.head_dim;
     let y_base = p.y_base + index * p.head_dim;
-    let head_base = (head / p.heads_per_kv) * p.head_dim;
+    let head_base = (head / p.heads_per_kv) * head_words();
     let table = p.tables_base + sequence * p.max_pages;
 
-    for (var i = lane; i < p.head_dim; i += 64u) {
-        query[i] = q[q_base + i] * p.scale;
+    for (var i = lane; i < ((p.head_dim + 3u) & ~3u); i += 64u) {
+        query[i] = 0.0;
+        if (i < p.head_dim) {
+            query[i] = q[q_base + i] * p.scale;
+        }
     }
     workgroupBarrier();
     var highest = LOWEST;
@@ -95,10 +169,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let visible = lane < count && start + lane >= hidden;
             if (visible) {
                 let at = p.keys_base + (slot + lane) * p.kv_stride + head_base;
-                score = 0.0;
-                for (var i = 0u; i < p.head_dim; i += 1u) {
-                    score += query[i] * keys[at + i];
-                }
+                score = product(at);
                 if (p.softcap > 0.0) {
                     score = p.softcap * tanh_safe(score / p.softcap);
                 }
@@ -120,10 +191,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             for (var i = 0u; i < count; i += 1u) {
                 let part = parts[i];
                 total += part;
-                let at = p.values_base + (slot + i) * p.kv_stride + head_base + lane;
+                let at = p.values_base + (slot + i) * p.kv_stride + head_base;
                 //#repeat j 8
                 if (lane + {j}u * 64u < p.head_dim) {
-                    sum{j} += part * values[at + {j}u * 64u];
+                    sum{j} += part * value_at(at, lane + {j}u * 64u);
                 }
                 //#end
             }

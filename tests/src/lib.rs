@@ -10,6 +10,7 @@ use diptych_inference::engine::{
     Command, DeviceChoice, Engine, EngineHandle, EngineOptions, Event, Failure, FoundModel, JobId,
     ModelRef, Outcome, Place, Request,
 };
+use diptych_inference::graph::KvType;
 
 /// Longer than any step of a test takes on a slow machine; a hang must end all the same.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -53,10 +54,19 @@ impl Client {
     /// # Errors
     /// If it does not start.
     pub fn start(device: DeviceChoice) -> anyhow::Result<Self> {
+        Self::start_with(device, KvType::F32)
+    }
+
+    /// Starts an engine on a device that keeps keys and values in a type.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_with(device: DeviceChoice, kv_type: KvType) -> anyhow::Result<Self> {
         let options = EngineOptions {
             device,
             memory_budget: Some(2 << 30),
             assets: repository("assets"),
+            kv_type,
         };
         let handle = Engine::start(options)?;
         let mut client = Self {

@@ -6,6 +6,7 @@ use diptych_inference::engine::{
     ChatPrompt, ChatRequest, Command, DeviceChoice, Event, FinishReason, Ledger, ModelRef, Outcome,
     Overflow, Request, TokenEvent,
 };
+use diptych_inference::graph::KvType;
 use diptych_inference::text::grammar::Grammar;
 use diptych_inference::text::sampling::{Distribution, Filter, SamplingParams, preview};
 use diptych_inference::text::template::ChatMessage;
@@ -494,6 +495,44 @@ fn one_of_several_can_be_stopped_and_one_that_fails_stops_no_other() {
     assert!(matches!(client.end(jobs[1]).unwrap(), End::Failed(_)));
     for &job in &jobs[2..] {
         assert_eq!(finish(&mut client, job).written, 150);
+    }
+}
+
+#[test]
+fn a_conversation_goes_on_in_a_narrower_cache_as_in_a_fresh_one() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut bytes = Vec::new();
+        for kv_type in KvType::ALL {
+            let mut client = Client::start_with(device, kv_type).unwrap();
+            let model = muse(&mut client);
+            let mut messages = vec![ChatMessage::new("user", "hello, who are you?")];
+            let first = answer(&mut client, say(&model, "hello, who are you?"));
+            messages.push(ChatMessage::new("assistant", first.text));
+            messages.push(ChatMessage::new("user", "what can you draw?"));
+            let request = ChatRequest {
+                prompt: ChatPrompt::Messages(messages),
+                ..say(&model, "")
+            };
+            let second = answer(&mut client, request.clone());
+            assert!(second.cached >= first.prompt);
+            client.send(Command::ReportMemory).unwrap();
+            client
+                .wait(|event| matches!(event, Event::Memory(_)))
+                .unwrap();
+            if let Some(Event::Memory(memory)) = client.events.last() {
+                bytes.push(memory.states as f64);
+            }
+            let mut fresh = Client::start_with(device, kv_type).unwrap();
+            muse(&mut fresh);
+            let again = answer(&mut fresh, request);
+            assert_eq!(again.text, second.text, "{device:?} {kv_type:?}");
+        }
+        println!("{device:?}: {bytes:?} bytes");
+        assert!((bytes[1] / bytes[0] - 0.5).abs() < 0.01, "{bytes:?}");
+        assert!(
+            (bytes[2] / bytes[0] - 34.0 / 128.0).abs() < 0.01,
+            "{bytes:?}"
+        );
     }
 }
 

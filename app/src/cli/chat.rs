@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
-use diptych_inference::engine::{ChatPrompt, FinishReason};
+use diptych_inference::engine::{ChatPrompt, EngineOptions, FinishReason};
 use diptych_inference::text::template::ChatMessage;
 
 use super::args::{ChatArgs, CompleteArgs, Global, SamplingArgs};
@@ -38,7 +38,11 @@ fn open(
         .check()
         .map_err(|error| CliError::Usage(error.to_string()))?;
     let grammar = shape.grammar()?;
-    let client = Client::start(global.engine_options()?, Interrupts::install()?)?;
+    let options = EngineOptions {
+        kv_type: shape.kv_type,
+        ..global.engine_options()?
+    };
+    let client = Client::start(options, Interrupts::install()?)?;
     let (model, info) = client.add_model(&path)?;
     if !info.is_chat() {
         return Err(CliError::Failed(format!(

@@ -164,6 +164,7 @@ impl Global {
             device: self.device.into(),
             memory_budget: None,
             assets,
+            ..EngineOptions::default()
         })
     }
 

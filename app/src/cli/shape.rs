@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use diptych_inference::engine::Overflow;
+use diptych_inference::graph::KvType;
 use diptych_inference::text::grammar::Grammar;
 
 use super::error::{CliError, Result};
@@ -26,6 +27,17 @@ pub struct ShapeArgs {
     /// When the context is full, leave out what is oldest after the system message, rather than to stop
     #[arg(long)]
     pub shift: bool,
+    /// How keys and values of the context are kept: f16 takes half the memory of f32, q8_0 about a quarter
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = kv_type)]
+    pub kv_type: KvType,
+}
+
+fn kv_type(name: &str) -> std::result::Result<KvType, String> {
+    let known = KvType::ALL.into_iter().find(|known| known.name() == name);
+    known.ok_or_else(|| {
+        let names = KvType::ALL.map(KvType::name).join(", ");
+        format!("it is one of: {names}")
+    })
 }
 
 impl ShapeArgs {

@@ -52,6 +52,7 @@ impl Session {
             device,
             memory_budget,
             assets,
+            ..EngineOptions::default()
         })?;
         let heard = handle.events().clone();
         let (sender, events) = bounded(EVENTS);

@@ -86,7 +86,7 @@ impl CpuExecutor {
     }
 
     fn state_bytes(&self) -> u64 {
-        self.states.values().map(|state| state.shape.bytes(4)).sum()
+        self.states.values().map(|state| state.shape.bytes()).sum()
     }
 
     /// Whether `needed` bytes go on top of `held` ones.
@@ -158,7 +158,7 @@ impl Executor for CpuExecutor {
             new_weights,
             shared_weights,
             activations: Lifetimes::new(graph, self.mode).peak,
-            states: graph.states.iter().map(|state| state.bytes(4)).sum(),
+            states: graph.states.iter().map(|state| state.bytes()).sum(),
         }
     }
 
@@ -210,7 +210,7 @@ impl Executor for CpuExecutor {
     }
 
     fn create_kv(&mut self, shape: KvShape) -> Result<StateId, ExecError> {
-        let bytes = shape.bytes(4);
+        let bytes = shape.bytes();
         self.check_budget(
             "a KV cache",
             self.weights.bytes() + self.state_bytes(),

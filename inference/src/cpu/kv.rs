@@ -1,9 +1,12 @@
-//! The paged KV cache, in f32, and attention over it.
+//! The paged KV cache, in floats of 32 or 16 bits or in 8-bit blocks, and attention over it.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use super::attention::Online;
 use super::matmul::{Into, Mat, MatMut, multiply};
 use super::parallel::{Poll, Shared, for_tasks, threads, with_scratch, zeros};
-use crate::graph::{ExecError, KV_PAGE, KvShape, NO_SLOT, PagedAttentionSpec};
+use crate::graph::{ExecError, KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT, PagedAttentionSpec};
 
 /// Rows of one sequence that are attended together.
 const ROWS: usize = 32;
@@ -13,17 +16,108 @@ const PAGES: usize = 4;
 /// Keys and values, each `[layer][page][kv_head][KV_PAGE][head_dim]`, so that a head's part of a page is one matrix.
 pub(super) struct KvState {
     pub(super) shape: KvShape,
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    keys: Store,
+    values: Store,
+}
+
+/// Vectors of a head one after the other, as they are kept.
+enum Store {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    /// Elements, 127 for the largest magnitude of their block, and those magnitudes.
+    Q8(Vec<i8>, Vec<f16>),
+}
+
+impl Store {
+    fn new(shape: KvShape) -> Result<Self, ExecError> {
+        let elements = shape.layers * shape.layer_elements();
+        let blocks = elements / shape.head_dim.max(1) * shape.head_dim.div_ceil(KV_BLOCK);
+        Ok(match shape.kv_type {
+            KvType::F32 => Self::F32(zeros("the KV cache", elements)?),
+            KvType::F16 => Self::F16(zeros("the KV cache", elements)?),
+            KvType::Q8 => Self::Q8(
+                zeros("the KV cache", elements)?,
+                zeros("the KV cache", blocks)?,
+            ),
+        })
+    }
+
+    /// Writes the vector of a head of `x.len()` elements at its place, a multiple of that.
+    fn write(&mut self, at: usize, x: &[f32]) {
+        let d = x.len();
+        match self {
+            Self::F32(values) => values[at..at + d].copy_from_slice(x),
+            Self::F16(values) => {
+                for (value, x) in values[at..at + d].iter_mut().zip(x) {
+                    *value = f16::from_f32(x.clamp(-65504.0, 65504.0));
+                }
+            }
+            Self::Q8(values, scales) => {
+                let scales = &mut scales[at / d * d.div_ceil(KV_BLOCK)..];
+                let blocks = values[at..at + d].chunks_mut(KV_BLOCK);
+                for ((block, x), scale) in blocks.zip(x.chunks(KV_BLOCK)).zip(scales) {
+                    let top = x.iter().fold(0f32, |top, x| top.max(x.abs()));
+                    *scale = f16::from_f32(top.min(65504.0));
+                    // What is read back is what the elements are measured by.
+                    let by = scale.to_f32();
+                    for (value, x) in block.iter_mut().zip(x) {
+                        let share = if by > 0.0 {
+                            (x / by).clamp(-1.0, 1.0)
+                        } else {
+                            0.0
+                        };
+                        *value = (0.5 + 127.0 * share).floor() as i8;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Vectors of `d` elements, as many as `scratch` takes, from a place on; in `scratch` where they are not kept as they are.
+    fn read<'a>(&'a self, at: usize, d: usize, scratch: &'a mut [f32]) -> &'a [f32] {
+        let len = scratch.len();
+        match self {
+            Self::F32(values) => return &values[at..at + len],
+            Self::F16(values) => values[at..at + len].convert_to_f32_slice(scratch),
+            Self::Q8(values, scales) => {
+                let each = d.div_ceil(KV_BLOCK);
+                let rows = values[at..at + len].chunks(d);
+                let scales = scales[at / d * each..].chunks(each);
+                for ((out, row), scales) in scratch.chunks_mut(d).zip(rows).zip(scales) {
+                    let blocks = out.chunks_mut(KV_BLOCK).zip(row.chunks(KV_BLOCK));
+                    for ((out, block), scale) in blocks.zip(scales) {
+                        let by = scale.to_f32() / 127.0;
+                        for (out, value) in out.iter_mut().zip(block) {
+                            *out = f32::from(*value) * by;
+                        }
+                    }
+                }
+            }
+        }
+        scratch
+    }
+
+    /// Copies vectors of `d` elements, `len` elements in all.
+    fn copy(&mut self, from: usize, to: usize, len: usize, d: usize) {
+        match self {
+            Self::F32(values) => values.copy_within(from..from + len, to),
+            Self::F16(values) => values.copy_within(from..from + len, to),
+            Self::Q8(values, scales) => {
+                values.copy_within(from..from + len, to);
+                let each = d.div_ceil(KV_BLOCK);
+                let [from, to, len] = [from, to, len].map(|at| at / d * each);
+                scales.copy_within(from..from + len, to);
+            }
+        }
+    }
 }
 
 impl KvState {
     pub(super) fn new(shape: KvShape) -> Result<Self, ExecError> {
-        let elements = shape.layers * shape.layer_elements();
         Ok(Self {
             shape,
-            keys: zeros("the KV cache", elements)?,
-            values: zeros("the KV cache", elements)?,
+            keys: Store::new(shape)?,
+            values: Store::new(shape)?,
         })
     }
 
@@ -39,11 +133,11 @@ impl KvState {
 
     /// Copies a page of all layers. Both pages exist, which the caller checks.
     pub(super) fn copy_page(&mut self, from: usize, to: usize) {
-        let len = self.page_elements();
+        let (len, d) = (self.page_elements(), self.shape.head_dim);
         for layer in 0..self.shape.layers {
             let (from, to) = (self.page_at(layer, from, 0), self.page_at(layer, to, 0));
-            self.keys.copy_within(from..from + len, to);
-            self.values.copy_within(from..from + len, to);
+            self.keys.copy(from, to, len, d);
+            self.values.copy(from, to, len, d);
         }
     }
 
@@ -52,8 +146,8 @@ impl KvState {
         let d = self.shape.head_dim;
         for head in 0..self.shape.kv_heads {
             let at = self.page_at(layer, slot / KV_PAGE, head) + slot % KV_PAGE * d;
-            self.keys[at..at + d].copy_from_slice(&k[head * d..][..d]);
-            self.values[at..at + d].copy_from_slice(&v[head * d..][..d]);
+            self.keys.write(at, &k[head * d..][..d]);
+            self.values.write(at, &v[head * d..][..d]);
         }
     }
 }
@@ -191,9 +285,10 @@ pub(super) fn paged_attention(
         };
         let from = positions.iter().map(|&p| unseen(p)).min().unwrap_or(0) / KV_PAGE * KV_PAGE;
         with_scratch(
-            rows * (d + PAGES * KV_PAGE) + Online::len(rows, d),
+            KV_PAGE * d + rows * (d + PAGES * KV_PAGE) + Online::len(rows, d),
             |scratch| {
-                let (queries, rest) = scratch.split_at_mut(rows * d);
+                let (decoded, rest) = scratch.split_at_mut(KV_PAGE * d);
+                let (queries, rest) = rest.split_at_mut(rows * d);
                 let (scores, online) = rest.split_at_mut(rows * PAGES * KV_PAGE);
                 for (i, query) in queries.chunks_mut(d).enumerate() {
                     let at = (first + i / group) * width + (kv_head * group + i % group) * d;
@@ -217,7 +312,8 @@ pub(super) fn paged_attention(
                             )
                         });
                     for (column, count, at) in pages.clone() {
-                        let block = Mat::rows(&state.keys[at..], count, d, d);
+                        let block = state.keys.read(at, d, &mut decoded[..count * d]);
+                        let block = Mat::rows(block, count, d, d);
                         let queries = Mat::rows(queries, rows, d, d);
                         let mut product = MatMut::rows(&mut scores[column..], rows, count, keys);
                         multiply(
@@ -244,7 +340,8 @@ pub(super) fn paged_attention(
                     online.weigh(scores, keys);
                     for (column, count, at) in pages {
                         let weights = Mat::rows(&scores[column..], rows, count, keys);
-                        online.gather(weights, Mat::rows(&state.values[at..], count, d, d));
+                        let block = state.values.read(at, d, &mut decoded[..count * d]);
+                        online.gather(weights, Mat::rows(block, count, d, d));
                     }
                 }
                 for i in 0..rows {
@@ -261,6 +358,6 @@ pub(super) fn paged_attention(
 pub(super) fn scratch(shape: KvShape, rows: usize, heads: usize) -> u64 {
     let (d, kv_heads) = (shape.head_dim, shape.kv_heads.max(1));
     let tile = ROWS.min(rows) * heads / kv_heads;
-    let each = tile * (d + PAGES * KV_PAGE) + Online::len(tile, d);
+    let each = KV_PAGE * d + tile * (d + PAGES * KV_PAGE) + Online::len(tile, d);
     4 * each as u64 * threads().min(rows * kv_heads) as u64
 }

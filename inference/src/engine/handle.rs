@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::outbox::Outbox;
 use super::protocol::{Command, Event, JobId};
 use super::{DeviceChoice, worker};
+use crate::graph::KvType;
 use std::path::PathBuf;
 
 /// Commands that may wait before a client is told that the engine is busy.
@@ -24,6 +25,8 @@ pub struct EngineOptions {
     pub memory_budget: Option<u64>,
     /// Where the program's own data lie (tokenizer of single-file checkpoints).
     pub assets: PathBuf,
+    /// How keys and values of chat models are kept.
+    pub kv_type: KvType,
 }
 
 /// The engine; see [`Engine::start`].

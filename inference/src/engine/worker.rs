@@ -110,7 +110,8 @@ pub fn run(options: &EngineOptions, commands: Receiver<Command>, mut outbox: Out
         executor: executor.kind(),
         device: executor.device_name(),
     });
-    let store = ModelStore::new(executor, Registry::default(), options.assets.clone());
+    let mut store = ModelStore::new(executor, Registry::default(), options.assets.clone());
+    store.set_kv_type(options.kv_type);
     let inbox = Inbox {
         receiver: commands,
         waiting: VecDeque::new(),

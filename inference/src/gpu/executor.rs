@@ -122,7 +122,7 @@ impl Executor for GpuExecutor {
     }
 
     fn forecast(&self, graph: &Graph) -> MemoryForecast {
-        let states = graph.states.iter().map(|state| state.bytes(4)).sum();
+        let states = graph.states.iter().map(|state| state.bytes()).sum();
         match self.compile(graph) {
             Ok(compiled) => {
                 let (new_weights, shared_weights) = self.weight_forecast(graph, &compiled);

@@ -8,7 +8,7 @@ use crate::graph::{ExecError, KV_PAGE, KvShape};
 pub struct KvBuffers {
     /// Its size.
     pub shape: KvShape,
-    /// Keys by layer, `[slots, kv_heads * head_dim]` f32.
+    /// Keys by layer, `[slots, slot_words]`; see [`KvShape::head_words`].
     pub keys: Vec<Tracked>,
     /// Values by layer, laid out as the keys.
     pub values: Vec<Tracked>,
@@ -22,7 +22,7 @@ impl KvBuffers {
     /// # Errors
     /// If memory runs out, or one layer exceeds a binding of the device.
     pub fn new(device: &GpuDevice, memory: &Memory, shape: KvShape) -> Result<Self, ExecError> {
-        let bytes = shape.layer_elements() as u64 * 4;
+        let bytes = (shape.layer_words() as u64).saturating_mul(4);
         let limit = device.limits.max_storage_buffer_binding_size;
         if bytes > limit {
             return Err(ExecError::Unsupported {
@@ -36,7 +36,7 @@ impl KvBuffers {
                 ),
             });
         }
-        let total = shape.bytes(4);
+        let total = shape.bytes();
         if total > memory.available() {
             return Err(memory.out_of_memory("the KV cache", total));
         }
@@ -62,7 +62,7 @@ impl KvBuffers {
     }
 
     fn page_bytes(shape: &KvShape) -> u64 {
-        (KV_PAGE * shape.kv_heads * shape.head_dim) as u64 * 4
+        (KV_PAGE * shape.slot_words()) as u64 * 4
     }
 
     /// Copies one page of all layers.

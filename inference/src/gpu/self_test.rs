@@ -9,7 +9,7 @@ use crate::cpu::{CpuExecutor, CpuMode};
 use crate::formats::{FormatError, StorageDtype, TensorData};
 use crate::graph::{
     Activation, Conv2dSpec, ExecError, Executor, Graph, GraphBuilder, GraphError, HostTensor,
-    KvShape, NeverInterrupt, PagedAttentionSpec, RopeStyle, Run,
+    KvShape, KvType, NeverInterrupt, PagedAttentionSpec, RopeStyle, Run,
 };
 
 /// Largest difference, relative to the largest magnitude, that is put down to rounding.
@@ -292,6 +292,7 @@ fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
             kv_heads: 2,
             head_dim: 16,
             pages: 3,
+            kv_type: KvType::F32,
         },
     );
     let state = g.kv_state(shape);

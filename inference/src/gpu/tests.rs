@@ -11,7 +11,7 @@ use crate::cpu::{CpuExecutor, CpuMode};
 use crate::formats::TensorData;
 use crate::graph::{
     Activation, Conv2dSpec, ExecError, Executor, Graph, GraphBuilder, HostTensor, Interrupt,
-    KV_PAGE, KvShape, NO_SLOT, NeverInterrupt, PagedAttentionSpec, RopeStyle, Run,
+    KV_PAGE, KvShape, KvType, NO_SLOT, NeverInterrupt, PagedAttentionSpec, RopeStyle, Run,
 };
 
 /// One device for all tests: software drivers do not like many at once.
@@ -251,6 +251,7 @@ fn caches_outlive_runs_and_pages_can_be_copied() {
         kv_heads: 2,
         head_dim: 6,
         pages: 5,
+        kv_type: KvType::F32,
     };
     let graph = Arc::new(decoder_graph(&mut random, 80, cache));
     let ids: Vec<u32> = (0..150).map(|_| random.within(0, 49) as u32).collect();
@@ -300,6 +301,7 @@ fn numbers_that_address_memory_are_checked() {
         kv_heads: 1,
         head_dim: 4,
         pages: 2,
+        kv_type: KvType::F32,
     };
     let graph = Arc::new(decoder_graph(&mut random, 4, cache));
     let mut gpu = gpu();
@@ -398,6 +400,7 @@ fn what_exceeds_the_budget_is_refused_before_anything_is_allocated() {
             kv_heads: 4,
             head_dim: 64,
             pages: 8,
+            kv_type: KvType::F32,
         })
         .unwrap_err();
     assert!(matches!(error, ExecError::OutOfMemory { .. }), "{error}");

@@ -23,7 +23,7 @@ pub use exec::{
     Executor, HostData, HostTensor, Interrupt, MemoryForecast, MemoryUse, NeverInterrupt, PlanId,
     Run, StateId, check_run,
 };
-pub use kv::{KV_PAGE, KvShape, NO_SLOT};
+pub use kv::{KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT};
 pub use op::{Activation, BinaryKind, Conv2dSpec, Op, PagedAttentionSpec, RopeStyle, UnaryKind};
 
 pub use profile::{HostTime, OpTime, Profile, ProfileClock};

@@ -7,7 +7,7 @@ use super::error::JobError;
 use super::kv::PrefixCache;
 use crate::formats::detect::ModelInfo;
 use crate::formats::gguf::read_gguf;
-use crate::graph::{KV_PAGE, KvShape, StateId};
+use crate::graph::{KV_PAGE, KvShape, KvType, StateId};
 use crate::models::Llama;
 use crate::models::llama::LlamaShape;
 use crate::text::TextError;
@@ -108,6 +108,13 @@ impl ChatModel {
         }
     }
 
+    /// With keys and values kept in another type.
+    #[must_use]
+    pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
+        self.llama = self.llama.with_kv_type(kv_type);
+        self
+    }
+
     /// The decoder.
     pub fn llama(&self) -> &Llama {
         &self.llama
@@ -141,7 +148,7 @@ impl ChatModel {
     pub fn kv_shape(&self) -> KvShape {
         let pages = self.pages_per_sequence();
         let once = self.llama.kv_shape(pages);
-        if once.bytes(4) <= ROOM_FOR_OTHERS {
+        if once.bytes() <= ROOM_FOR_OTHERS {
             self.llama.kv_shape(2 * pages)
         } else {
             once

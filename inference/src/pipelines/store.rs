@@ -14,7 +14,7 @@ use crate::formats::embedding::Embedding;
 use crate::formats::ldm::open_controlnet;
 use crate::formats::lora::Lora;
 use crate::graph::{
-    ExecError, Executor, Graph, HostTensor, Interrupt, KvShape, MemoryUse, PlanId, Run, StateId,
+    ExecError, Executor, Graph, HostTensor, Interrupt, KvShape, KvType, MemoryUse, PlanId, Run, StateId,
 };
 use crate::models::ControlNet;
 use crate::models::controlnet::ControlNetConfig;
@@ -102,6 +102,7 @@ pub struct ModelStore {
     clock: u64,
     /// Changed models made so far.
     changes: u64,
+    kv_type: KvType,
 }
 
 impl ModelStore {
@@ -117,7 +118,13 @@ impl ModelStore {
             loaded,
             clock: 0,
             changes: 0,
+            kv_type: KvType::F32,
         }
+    }
+
+    /// How keys and values of chat models are kept, of those that are loaded from now on.
+    pub fn set_kv_type(&mut self, kv_type: KvType) {
+        self.kv_type = kv_type;
     }
 
     /// The registry, to add models.
@@ -330,7 +337,9 @@ impl ModelStore {
                 let (path, info) = self.registry.find(model)?;
                 loading(info.file_bytes());
                 let made = if info.is_chat() {
-                    Model::Chat(Arc::new(ChatModel::load(path, info)?))
+                    Model::Chat(Arc::new(
+                        ChatModel::load(path, info)?.with_kv_type(self.kv_type),
+                    ))
                 } else if info.is_text_to_image() {
                     let hash = match self.hashes.get(path) {
                         Some(hash) => hash.clone(),

@@ -61,7 +61,7 @@ for (var i = 0u; i < tile_keys; i += 1u) {
     total += part;
     let row = v_row + i * p.kv_stride;
     //#repeat j WIDTH
-    let value{j} = v4_at(row + 4u * tx + 64u * {j}u, 4u * tx + 64u * {j}u);
+    let value{j} = v4_at(row, 4u * tx + 64u * {j}u);
     sum0_{j} += part.x * value{j};
     sum1_{j} += part.y * value{j};
     sum2_{j} += part.z * value{j};

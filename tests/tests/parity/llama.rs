@@ -22,21 +22,21 @@ fn gguf(name: &str, kind: &str) -> Llama {
     Llama::from_gguf(&read_gguf(&path).unwrap()).unwrap()
 }
 
-const PAGES: usize = 8;
+pub const PAGES: usize = 8;
 const PAGES_PER_SEQUENCE: usize = 3;
 
 /// Pages of two sequences, neither in order nor in one piece.
-const TABLES: [[u32; PAGES_PER_SEQUENCE]; 2] = [[6, 1, 4], [3, 7, 0]];
+pub const TABLES: [[u32; PAGES_PER_SEQUENCE]; 2] = [[6, 1, 4], [3, 7, 0]];
 
 /// One token of one sequence.
 #[derive(Clone, Copy)]
-struct Row {
+pub struct Row {
     sequence: usize,
     position: usize,
     id: u32,
 }
 
-fn rows_of(sequence: usize, ids: &[u32], from: usize) -> Vec<Row> {
+pub fn rows_of(sequence: usize, ids: &[u32], from: usize) -> Vec<Row> {
     ids.iter()
         .enumerate()
         .map(|(i, &id)| Row {
@@ -47,8 +47,19 @@ fn rows_of(sequence: usize, ids: &[u32], from: usize) -> Vec<Row> {
         .collect()
 }
 
+/// Sizes of a graph of so many rows and outputs.
+pub fn shape(rows: usize, outputs: usize) -> LlamaShape {
+    LlamaShape {
+        rows,
+        outputs,
+        sequences: TABLES.len(),
+        pages_per_sequence: PAGES_PER_SEQUENCE,
+        pages: PAGES,
+    }
+}
+
 /// Computes rows and gives the logits of those named by `outputs`; `padding` rows are added that are none.
-fn run(
+pub fn run(
     subject: &mut Subject,
     model: &Llama,
     cache: StateId,
@@ -56,13 +67,7 @@ fn run(
     padding: usize,
     outputs: &[u32],
 ) -> Vec<f32> {
-    let shape = LlamaShape {
-        rows: rows.len() + padding,
-        outputs: outputs.len(),
-        sequences: TABLES.len(),
-        pages_per_sequence: PAGES_PER_SEQUENCE,
-        pages: PAGES,
-    };
+    let shape = shape(rows.len() + padding, outputs.len());
     let column = |of: &dyn Fn(&Row) -> u32, pad: u32| {
         let values = rows.iter().map(of).chain(vec![pad; padding]).collect();
         HostTensor::u32(vec![shape.rows], values)

@@ -15,6 +15,7 @@ mod autoencoders;
 mod clip;
 mod common;
 mod folders;
+mod kv_types;
 mod language;
 mod llama;
 mod moe;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::graph::{
-    Activation, Conv2dSpec, ExecError, Interrupt, KvShape, NeverInterrupt, PlanId, Run,
+    Activation, Conv2dSpec, ExecError, Interrupt, KvShape, KvType, NeverInterrupt, PlanId, Run,
 };
 
 /// A few layers with residual connections, views and values of different sizes.
@@ -151,6 +151,7 @@ fn too_little_memory_is_said_before_anything_is_taken() {
         kv_heads: 8,
         head_dim: 64,
         pages: 1,
+        kv_type: KvType::F32,
     };
     assert!(matches!(
         executor.create_kv(shape),
@@ -161,9 +162,10 @@ fn too_little_memory_is_said_before_anything_is_taken() {
         kv_heads: 1,
         head_dim: 1,
         pages: 1,
+        kv_type: KvType::F32,
     };
     let state = executor.create_kv(small).unwrap();
-    assert_eq!(executor.memory().states, small.bytes(4));
+    assert_eq!(executor.memory().states, small.bytes());
     // The cache took what the activations would need.
     assert!(matches!(
         run(

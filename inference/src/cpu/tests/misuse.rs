@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::graph::{ExecError, KvShape, NeverInterrupt, Run, StateId};
+use crate::graph::{ExecError, KvShape, KvType, NeverInterrupt, Run, StateId};
 
 #[test]
 fn inputs_that_do_not_fit_are_named() {
@@ -76,6 +76,7 @@ fn caches_must_exist_and_fit() {
         kv_heads: 1,
         head_dim: 4,
         pages: 2,
+        kv_type: KvType::F32,
     };
     let g = GraphBuilder::new("test");
     g.kv_state(shape);

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::graph::{
-    ExecError, KV_PAGE, KvShape, NO_SLOT, NeverInterrupt, PagedAttentionSpec, PlanId, Run, StateId,
+    ExecError, KV_PAGE, KvShape, KvType, NO_SLOT, NeverInterrupt, PagedAttentionSpec, PlanId, Run,
+    StateId,
 };
 
 const HEADS: usize = 6;
@@ -26,6 +27,7 @@ impl Cache {
             kv_heads: KV_HEADS,
             head_dim: D,
             pages,
+            kv_type: KvType::F32,
         };
         let state = executor.create_kv(shape).unwrap();
         Self {

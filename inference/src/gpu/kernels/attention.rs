@@ -1,9 +1,18 @@
 //! Attention, over values and over a paged cache.
 
-use diptych_shaders::{HeadWidth, Kernel};
+use diptych_shaders::{HeadWidth, Kernel, KvFormat};
 
 use super::{Arg, ExecError, Lowering, Work, word, words};
-use crate::graph::{KV_PAGE, PagedAttentionSpec};
+use crate::graph::{KV_PAGE, KvType, PagedAttentionSpec};
+
+/// The kernels' name for how a cache is kept.
+pub(super) fn kv_format(kv_type: KvType) -> KvFormat {
+    match kv_type {
+        KvType::F32 => KvFormat::F32,
+        KvType::F16 => KvFormat::F16,
+        KvType::Q8 => KvFormat::Q8,
+    }
+}
 
 /// Queries of a workgroup.
 const QUERY_TILE: usize = 64;
@@ -149,8 +158,9 @@ impl Lowering<'_, '_> {
             )));
         }
         let limits = *self.limits();
-        let kv_width = cache.kv_heads * head_dim;
-        let page = KV_PAGE * kv_width;
+        let kv = kv_format(cache.kv_type);
+        let slot_words = cache.slot_words();
+        let page = KV_PAGE * slot_words;
         let windows = self.bands(cache.pages, 1, |begin, end| {
             limits.fits(begin * page, (end - begin) * page)
         })?;
@@ -166,7 +176,7 @@ impl Lowering<'_, '_> {
             self.kv_write(
                 [keys_arg, values_arg],
                 rows,
-                kv_width,
+                cache,
                 (begin * KV_PAGE, end * KV_PAGE),
             )?;
         }
@@ -213,12 +223,12 @@ impl Lowering<'_, '_> {
                 ];
                 let (kernel, mut list, groups) = if count <= FEW_ROWS {
                     let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, y.base];
-                    let places = [keys.base, values.base, kv_width, first, last];
+                    let places = [keys.base, values.base, slot_words, first, last];
                     let mut list =
                         [words(sizes)?.as_slice(), &words(paging)?, &words(places)?].concat();
                     list.push(spec.scale.to_bits());
                     list.extend(words([state.base / 2])?);
-                    (Kernel::PagedAttention, list, count * spec.heads)
+                    (Kernel::PagedAttention { kv }, list, count * spec.heads)
                 } else {
                     let tiles = count.div_ceil(QUERY_TILE);
                     let mut list = words([
@@ -231,7 +241,7 @@ impl Lowering<'_, '_> {
                         width,
                         keys.base,
                         values.base,
-                        kv_width,
+                        slot_words,
                         y.base,
                         state.base / 2,
                         first,
@@ -241,7 +251,10 @@ impl Lowering<'_, '_> {
                     list.push(spec.scale.to_bits());
                     list.extend(words(paging)?);
                     (
-                        Kernel::PagedAttentionTiles { width: head_width },
+                        Kernel::PagedAttentionTiles {
+                            width: head_width,
+                            kv,
+                        },
                         list,
                         tiles * spec.heads,
                     )

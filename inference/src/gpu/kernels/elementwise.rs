@@ -1,10 +1,10 @@
 //! Copies and element-wise ops: each element of the result depends on few of the operands'.
 
-use diptych_shaders::{Function, Kernel};
+use diptych_shaders::{Function, Kernel, KvFormat};
 
 use super::window::{Box4, strides_of};
-use super::{Arg, ExecError, Lowering, Work, words};
-use crate::graph::{Activation, BinaryKind, RopeStyle, UnaryKind, WeightId};
+use super::{Arg, ExecError, Lowering, Work, word, words};
+use crate::graph::{Activation, BinaryKind, KvShape, RopeStyle, UnaryKind, WeightId};
 
 /// Invocations of a workgroup of these kernels.
 const LANES: usize = 256;
@@ -348,13 +348,14 @@ impl Lowering<'_, '_> {
         &mut self,
         caches: [Arg; 2],
         rows: usize,
-        width: usize,
+        cache: KvShape,
         slots: (usize, usize),
     ) -> Result<(), ExecError> {
         let limits = *self.limits();
         let (first_slot, count) = (slots.0, slots.1 - slots.0);
+        let (width, words_each) = (cache.kv_heads * cache.head_dim, cache.slot_words());
         let [keys, values] =
-            caches.map(|arg| limits.window(arg, first_slot * width, count * width));
+            caches.map(|arg| limits.window(arg, first_slot * words_each, count * words_each));
         let bands = self.bands(rows, 1, |begin, end| {
             limits.fits(begin * width, (end - begin) * width)
         })?;
@@ -363,9 +364,7 @@ impl Lowering<'_, '_> {
             let [k, v] =
                 [1, 2].map(|index| limits.window(Arg::Operand(index), begin * width, elements));
             let write_slots = limits.window(Arg::Operand(4), begin, end - begin);
-            let numbers = [
-                end - begin,
-                width,
+            let places = [
                 k.base,
                 v.base,
                 write_slots.base,
@@ -381,11 +380,25 @@ impl Lowering<'_, '_> {
                 keys.bound.clone(),
                 values.bound.clone(),
             ];
+            let kv = super::attention::kv_format(cache.kv_type);
+            let (kernel, sizes, invocations) = match kv {
+                KvFormat::F32 => (Kernel::KvWrite, vec![end - begin, width], elements),
+                kv => {
+                    let units = 2 * (end - begin) * cache.kv_heads * cache.head_dim.div_ceil(64);
+                    let sizes = vec![end - begin, cache.kv_heads, cache.head_dim];
+                    (Kernel::KvPack { kv }, sizes, units)
+                }
+            };
+            let mut list = Vec::with_capacity(12);
+            for size in sizes {
+                list.push(word(size)?);
+            }
+            list.extend(words(places)?);
             let work = Work {
-                groups: groups(elements),
+                groups: groups(invocations),
                 flops: 0,
             };
-            self.push(Kernel::KvWrite, &words(numbers)?, bindings, work)?;
+            self.push(kernel, &list, bindings, work)?;
         }
         Ok(())
     }

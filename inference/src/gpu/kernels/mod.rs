@@ -86,7 +86,7 @@ pub enum Arg {
         /// Index into [`PackedLayout::shards`].
         shard: usize,
     },
-    /// The keys of one layer of a cache: `[slots, kv_heads * head_dim]`, f32.
+    /// The keys of one layer of a cache: `[slots, slot_words]`; see [`crate::graph::KvShape::head_words`].
     KvKeys {
         /// Index into the graph's states.
         state: usize,

@@ -30,7 +30,7 @@ use crate::formats::gguf::Gguf;
 use crate::formats::json::{MAX_CONFIG, read_json_as};
 use crate::formats::safetensors::read_any;
 use crate::formats::{TensorData, WeightMap};
-use crate::graph::{Graph, GraphBuilder, KV_PAGE, KvShape, Tensor, UnaryKind};
+use crate::graph::{Graph, GraphBuilder, KV_PAGE, KvShape, KvType, Tensor, UnaryKind};
 
 use super::error::{ModelError, Result};
 use super::layers::linear_no_bias;
@@ -61,6 +61,7 @@ pub struct Llama {
     weights: WeightMap,
     rope: RopeTables,
     vocab_size: usize,
+    kv_type: KvType,
 }
 
 /// The values that every layer is given.
@@ -96,6 +97,7 @@ impl Llama {
             weights,
             rope,
             vocab_size,
+            kv_type: KvType::F32,
         };
         model.graph(&LlamaShape {
             rows: 1,
@@ -130,6 +132,13 @@ impl Llama {
         Self::new(config, read_any(&weights)?.tensors)
     }
 
+    /// With keys and values kept in another type.
+    #[must_use]
+    pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
+        self.kv_type = kv_type;
+        self
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {
@@ -150,6 +159,7 @@ impl Llama {
             kv_heads: self.config.kv_heads,
             head_dim: self.config.head_dim,
             pages,
+            kv_type: self.kv_type,
         }
     }
 

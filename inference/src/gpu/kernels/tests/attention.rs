@@ -2,7 +2,7 @@
 
 use super::bench::Case;
 use super::{Random, check, wide};
-use crate::graph::{HostTensor, KV_PAGE, KvShape, NO_SLOT, Op, PagedAttentionSpec};
+use crate::graph::{HostTensor, KV_PAGE, KvShape, KvType, NO_SLOT, Op, PagedAttentionSpec};
 
 /// Softmax of the scores of one query over some keys, times their values.
 fn attend(
@@ -220,6 +220,7 @@ fn paged_case(random: &mut Random, p: &Paged) {
         kv_heads,
         head_dim,
         pages,
+        ..
     } = p.shape;
     let (width, kv_width) = (p.heads * head_dim, kv_heads * head_dim);
     let layer = layers - 1;
@@ -361,6 +362,7 @@ fn attention_over_a_paged_cache() {
         kv_heads,
         head_dim,
         pages,
+        kv_type: KvType::F32,
     };
     let case = |shape, heads, sequences: &[(usize, usize)], padding| Paged {
         shape,
