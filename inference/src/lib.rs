@@ -7,6 +7,7 @@
 //! * [`models`]: one file per architecture, built over the tensor graph.
 //! * [`diffusion`], [`text`]: what surrounds the networks: samplers, noise, tokenizers, templates.
 //! * [`formats`]: files people have: safetensors, diffusers folders, LDM checkpoints, GGUF, picture metadata.
+//! * [`synthesize`]: models of random weights, for measuring.
 //! * [`graph`]: the tensor graph; [`cpu`] and [`gpu`]: its two executors.
 
 pub mod cpu;
@@ -17,4 +18,5 @@ pub mod gpu;
 pub mod graph;
 pub mod models;
 pub mod pipelines;
+pub mod synthesize;
 pub mod text;

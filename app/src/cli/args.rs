@@ -482,6 +482,8 @@ pub enum ModelsVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Write a model of a real shape with random weights, for measuring here and in other programs
+    Synthesize(super::synthesize::SynthesizeArgs),
 }
 
 /// `diptych doctor`.

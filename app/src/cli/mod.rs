@@ -26,6 +26,7 @@ mod resume;
 mod save;
 mod shape;
 mod studio;
+mod synthesize;
 mod table;
 mod talk;
 mod tokenize;

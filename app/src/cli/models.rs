@@ -226,6 +226,7 @@ pub fn look(path: &Path, source: &str) -> Vec<Entry> {
 pub fn run(global: &Global, args: &ModelsArgs) -> Result<()> {
     match &args.verb {
         Some(ModelsVerb::Show { path, json }) => show(path, *json),
+        Some(ModelsVerb::Synthesize(args)) => super::synthesize::run(args),
         None => list(global, args),
     }
 }

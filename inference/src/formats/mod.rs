@@ -16,10 +16,12 @@ pub mod lora;
 pub mod metadata;
 pub mod picture;
 pub mod safetensors;
+pub mod spec;
 pub mod torch;
 pub mod trace;
 pub mod upscaler;
 pub mod weights;
 
 pub use error::FormatError;
+pub use spec::TensorSpec;
 pub use weights::{StorageDtype, TensorData, TensorKey, WeightMap};

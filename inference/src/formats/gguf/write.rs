@@ -7,6 +7,7 @@ use super::DEFAULT_ALIGNMENT;
 use super::value::{GgufArray, GgufValue};
 use crate::formats::atomic::write_atomically;
 use crate::formats::error::FormatError;
+use crate::formats::spec::{TensorSpec, write_promised};
 use crate::formats::weights::TensorData;
 
 /// A GGUF file to be: metadata and tensors in the order given.
@@ -46,8 +47,34 @@ impl GgufWriter {
     /// # Errors
     /// Types that GGUF does not have, more than four dimensions, repeated names, and what the operating system says.
     pub fn write(&self, path: &Path) -> Result<(), FormatError> {
-        let header = self.header(path)?;
+        let header = self.header(path, &self.specs())?;
         write_atomically(path, |out| self.write_parts(&header, out))
+    }
+
+    /// Writes a file whose tensors are made one by one: `fill` is called with the index of each in turn and writes its bytes. The
+    /// file appears whole or not at all. Tensors added by [`Self::tensor`] have no place in it.
+    ///
+    /// # Errors
+    /// As [`Self::write`]; rows that are no whole blocks; errors of `fill`, and if it writes more or less than is needed.
+    pub fn write_streamed(
+        &self,
+        path: &Path,
+        specs: &[TensorSpec],
+        fill: &mut dyn FnMut(usize, &mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<(), FormatError> {
+        let header = self.header(path, specs)?;
+        write_atomically(path, |out| {
+            out.write_all(&header)?;
+            for (index, spec) in specs.iter().enumerate() {
+                let bytes = write_promised(out, spec, |out| fill(index, out))?;
+                pad(bytes, out)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn specs(&self) -> Vec<TensorSpec> {
+        self.tensors.iter().map(TensorSpec::of).collect()
     }
 
     /// The file in memory.
@@ -56,15 +83,15 @@ impl GgufWriter {
     /// As [`Self::write`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
         let path = Path::new("(memory)");
-        let header = self.header(path)?;
+        let header = self.header(path, &self.specs())?;
         let mut bytes = Vec::new();
         self.write_parts(&header, &mut bytes)
             .map_err(|e| FormatError::io(path, "write", e))?;
         Ok(bytes)
     }
 
-    fn header(&self, path: &Path) -> Result<Vec<u8>, FormatError> {
-        let mut names: Vec<&str> = self.tensors.iter().map(TensorData::name).collect();
+    fn header(&self, path: &Path, specs: &[TensorSpec]) -> Result<Vec<u8>, FormatError> {
+        let mut names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(FormatError::DuplicateTensor {
@@ -74,33 +101,39 @@ impl GgufWriter {
         }
         let mut out = b"GGUF".to_vec();
         out.extend(3u32.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
+        out.extend((specs.len() as u64).to_le_bytes());
         out.extend((self.metadata.len() as u64).to_le_bytes());
         for (key, value) in &self.metadata {
             put_string(&mut out, key);
             put_value(&mut out, value);
         }
         let mut offset = 0u64;
-        for tensor in &self.tensors {
+        for spec in specs {
             let fault = |reason: String| FormatError::CannotEncode {
-                what: format!("tensor `{}`", tensor.name()),
+                what: format!("tensor `{}`", spec.name),
                 reason,
             };
-            let kind = tensor
-                .dtype()
+            let kind = spec
+                .dtype
                 .ggml_id()
-                .ok_or_else(|| fault(format!("GGUF has no {}", tensor.dtype())))?;
-            if tensor.shape().len() > 4 {
+                .ok_or_else(|| fault(format!("GGUF has no {}", spec.dtype)))?;
+            if spec.shape.len() > 4 {
                 return Err(fault("GGUF has at most four dimensions".into()));
             }
-            put_string(&mut out, tensor.name());
-            out.extend((tensor.shape().len() as u32).to_le_bytes());
-            for dim in tensor.shape().iter().rev() {
+            let bytes = spec.bytes().ok_or_else(|| {
+                fault(format!(
+                    "rows of {:?} are no whole blocks of {}",
+                    spec.shape, spec.dtype
+                ))
+            })?;
+            put_string(&mut out, &spec.name);
+            out.extend((spec.shape.len() as u32).to_le_bytes());
+            for dim in spec.shape.iter().rev() {
                 out.extend((*dim as u64).to_le_bytes());
             }
             out.extend(kind.to_le_bytes());
             out.extend(offset.to_le_bytes());
-            offset += tensor.bytes().len() as u64;
+            offset += bytes as u64;
             offset = offset.next_multiple_of(DEFAULT_ALIGNMENT.into());
         }
         out.resize(out.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
@@ -112,11 +145,16 @@ impl GgufWriter {
         for tensor in &self.tensors {
             let bytes = tensor.bytes();
             out.write_all(bytes)?;
-            let padding = bytes.len().next_multiple_of(DEFAULT_ALIGNMENT as usize) - bytes.len();
-            out.write_all(&[0; DEFAULT_ALIGNMENT as usize][..padding])?;
+            pad(bytes.len(), out)?;
         }
         Ok(())
     }
+}
+
+/// Zeros from the end of a tensor of `bytes` bytes to where the next one begins.
+fn pad(bytes: usize, out: &mut dyn Write) -> std::io::Result<()> {
+    let padding = bytes.next_multiple_of(DEFAULT_ALIGNMENT as usize) - bytes;
+    out.write_all(&[0; DEFAULT_ALIGNMENT as usize][..padding])
 }
 
 fn put_string(out: &mut Vec<u8>, text: &str) {

@@ -17,7 +17,7 @@ use super::torch::{looks_like_torch, read_torch};
 use super::weights::{Storage, StorageDtype, TensorData, WeightMap, check_shape};
 use header::Entry;
 
-pub use write::{write_safetensors, write_tensors};
+pub use write::{write_safetensors, write_streamed, write_tensors};
 
 /// Longest header that is read; the reference implementation's own limit.
 pub const MAX_HEADER: u64 = 100_000_000;

@@ -1,12 +1,14 @@
 //! Writing safetensors: latents, and small models for tests.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::formats::atomic::write_atomically;
 use crate::formats::error::FormatError;
+use crate::formats::spec::{TensorSpec, write_promised};
 use crate::formats::weights::TensorData;
 
 /// Writes f32 tensors `(name, shape, values)` in the given order. The file appears whole or not at all.
@@ -37,7 +39,8 @@ pub fn write_tensors(
     tensors: &[TensorData],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), FormatError> {
-    let header = header_bytes(path, tensors, metadata)?;
+    let specs: Vec<TensorSpec> = tensors.iter().map(TensorSpec::of).collect();
+    let header = header_bytes(path, &specs, metadata)?;
     write_atomically(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
@@ -48,9 +51,31 @@ pub fn write_tensors(
     })
 }
 
+/// Writes tensors that are made one by one: `fill` is called with the index of each in turn and writes its bytes. The file
+/// appears whole or not at all.
+///
+/// # Errors
+/// As [`write_tensors`]; errors of `fill`, and if it writes more or less than is needed.
+pub fn write_streamed(
+    path: &Path,
+    specs: &[TensorSpec],
+    metadata: &BTreeMap<String, String>,
+    fill: &mut dyn FnMut(usize, &mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), FormatError> {
+    let header = header_bytes(path, specs, metadata)?;
+    write_atomically(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for (index, spec) in specs.iter().enumerate() {
+            write_promised(out, spec, |out| fill(index, out))?;
+        }
+        Ok(())
+    })
+}
+
 fn header_bytes(
     path: &Path,
-    tensors: &[TensorData],
+    specs: &[TensorSpec],
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, FormatError> {
     let mut header = Map::new();
@@ -58,23 +83,28 @@ fn header_bytes(
         header.insert("__metadata__".into(), json!(metadata));
     }
     let mut at = 0;
-    for tensor in tensors {
-        if crate::formats::StorageDtype::from_safetensors(tensor.dtype().name()).is_none() {
-            return Err(FormatError::CannotEncode {
-                what: format!("tensor `{}`", tensor.name()),
-                reason: format!("safetensors has no {}", tensor.dtype()),
-            });
+    for spec in specs {
+        let fault = |reason: String| FormatError::CannotEncode {
+            what: format!("tensor `{}`", spec.name),
+            reason,
+        };
+        if crate::formats::StorageDtype::from_safetensors(spec.dtype.name()).is_none() {
+            return Err(fault(format!("safetensors has no {}", spec.dtype)));
         }
-        let end = at + tensor.bytes().len();
+        let bytes = spec
+            .dtype
+            .bytes_for(spec.elements().unwrap_or(usize::MAX))
+            .ok_or_else(|| fault(format!("{:?} is no shape of {}", spec.shape, spec.dtype)))?;
+        let end = at + bytes;
         let entry = json!({
-            "dtype": tensor.dtype().name(),
-            "shape": tensor.shape(),
+            "dtype": spec.dtype.name(),
+            "shape": spec.shape,
             "data_offsets": [at, end],
         });
-        if header.insert(tensor.name().into(), entry).is_some() {
+        if header.insert(spec.name.clone(), entry).is_some() {
             return Err(FormatError::DuplicateTensor {
                 path: path.into(),
-                tensor: tensor.name().into(),
+                tensor: spec.name.clone(),
             });
         }
         at = end;

@@ -20,6 +20,7 @@ mod vocab;
 mod vocab_tests;
 mod wordpiece;
 
+pub(crate) use bytes::byte_to_char;
 pub use clip::{ClipTokenizer, ClipVocab, find_word};
 pub use json::FolderTokenizer;
 pub use stream::StreamDecoder;
