@@ -9,6 +9,8 @@ mod support;
 mod additions;
 #[path = "cli/bad_files.rs"]
 mod bad_files;
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/compare.rs"]
 mod compare;
 #[path = "cli/draw.rs"]

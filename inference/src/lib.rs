@@ -7,9 +7,10 @@
 //! * [`models`]: one file per architecture, built over the tensor graph.
 //! * [`diffusion`], [`text`]: what surrounds the networks: samplers, noise, tokenizers, templates.
 //! * [`formats`]: files people have: safetensors, diffusers folders, LDM checkpoints, GGUF, picture metadata.
-//! * [`synthesize`]: models of random weights, for measuring.
+//! * [`synthesize`], [`bench`]: models of random weights, and how fast they run.
 //! * [`graph`]: the tensor graph; [`cpu`] and [`gpu`]: its two executors.
 
+pub mod bench;
 pub mod cpu;
 pub mod diffusion;
 pub mod engine;

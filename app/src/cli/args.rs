@@ -96,6 +96,8 @@ pub enum Verb {
     Resume(ResumeArgs),
     /// Make a picture larger
     Upscale(super::upscale::UpscaleArgs),
+    /// Measure how fast models run here
+    Bench(super::bench::BenchArgs),
 }
 
 /// `diptych draw`.
@@ -565,7 +567,8 @@ fn guidance(text: &str) -> Result<f32, String> {
     number(text, -10_000.0, 10_000.0)
 }
 
-fn size(text: &str) -> Result<(u32, u32), String> {
+/// Width and height, for clap.
+pub(super) fn size(text: &str) -> Result<(u32, u32), String> {
     let wanted = || "a size is written as 512x512".to_owned();
     let (width, height) = text.split_once(['x', 'X', '×']).ok_or_else(wanted)?;
     let side = |text: &str| {

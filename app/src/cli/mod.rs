@@ -4,6 +4,7 @@
 
 mod additions;
 pub mod args;
+mod bench;
 mod chat;
 pub mod client;
 mod compare;
@@ -56,6 +57,7 @@ const ABOUT: &str = "\
   diptych history                                       what you made
   diptych models                                        the models on this machine
   diptych doctor                                        check this machine
+  diptych bench --quick                                 how fast it is
 
 'diptych --help' tells all commands, 'diptych draw --help' all that one can do.
 ";
@@ -114,6 +116,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Queue(args)) => queue::run(&global, &args),
         Some(Verb::Resume(args)) => resume::run(&global, &args),
         Some(Verb::Upscale(args)) => upscale::run(&global, &args),
+        Some(Verb::Bench(args)) => bench::run(&global, &args),
     }
 }
 

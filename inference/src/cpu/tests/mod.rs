@@ -7,7 +7,6 @@ mod memory;
 mod misuse;
 mod paged;
 mod pictures;
-mod speed;
 
 use super::testing::{Random, run_once, worst_error};
 use super::{CpuExecutor, CpuMode};
