@@ -86,6 +86,11 @@ pub fn data(given: Option<&Path>) -> Result<PathBuf, FolderError> {
     Ok(base.data_dir().join("diptych"))
 }
 
+/// Where compiled kernels and the like are kept, which can be made again: below a folder of data.
+pub fn cache_of(data: &Path) -> PathBuf {
+    data.join("cache")
+}
+
 /// A folder in which models of other programs may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFolder {

@@ -5,7 +5,7 @@
 //! the grid (grids are folded where one dimension would have too many workgroups). Storage buffers follow from
 //! binding 1 on, all in group 0.
 //!
-//! All kernels here belong to the portable tier: no optional feature, at most 256 invocations and 16 KiB of workgroup memory,
+//! Kernels belong to the portable tier, apart from those that [`Kernel::needs_subgroups`] tells of: no optional feature, at most 256 invocations and 16 KiB of workgroup memory,
 //! at most eight storage buffers, activations in f32.
 
 mod registry;

@@ -246,6 +246,13 @@ pub enum Kernel {
     },
     /// What the experts of a row made, added up.
     CombineExperts,
+    /// As [`Kernel::MatVec`], with sums over subgroups; not portable.
+    MatVecSubgroups {
+        /// Storage of the weight.
+        weight: WeightFormat,
+        /// Most rows.
+        rows: MatVecRows,
+    },
 }
 
 /// How keys and values are kept in a cache.
@@ -318,6 +325,7 @@ impl Kernel {
         let mut all = Vec::new();
         for weight in WeightFormat::ALL {
             all.extend(MatVecRows::ALL.map(|rows| Self::MatVec { weight, rows }));
+            all.extend(MatVecRows::ALL.map(|rows| Self::MatVecSubgroups { weight, rows }));
             all.extend([
                 Self::Gemm { weight },
                 Self::Embedding { weight },
@@ -378,7 +386,7 @@ impl Kernel {
             name.push_str(&format!(" {weight:?}").to_lowercase());
         }
         for (_, value) in self.parameters().iter().filter(|(parameter, _)| {
-            !["IDS", "PAGED"].contains(parameter) && !parameter.starts_with("KV_")
+            !["IDS", "PAGED", "SUBGROUPS"].contains(parameter) && !parameter.starts_with("KV_")
         }) {
             name.push_str(&format!(" x{value}"));
         }
@@ -386,6 +394,11 @@ impl Kernel {
             name.push_str(&format!(" {kv:?}").to_lowercase());
         }
         name
+    }
+
+    /// Whether the device must offer subgroups.
+    pub fn needs_subgroups(self) -> bool {
+        matches!(self, Self::MatVecSubgroups { .. })
     }
 
     /// Storage buffers from binding 1 on.
@@ -402,6 +415,7 @@ impl Kernel {
     pub fn weight(self) -> Option<WeightFormat> {
         match self {
             Self::MatVec { weight, .. }
+            | Self::MatVecSubgroups { weight, .. }
             | Self::Gemm { weight }
             | Self::Conv2d { weight }
             | Self::Embedding { weight }
@@ -424,6 +438,7 @@ impl Kernel {
     fn parameters(self) -> Vec<(&'static str, u32)> {
         match self {
             Self::MatVec { rows, .. } => vec![("ROWS", rows.count())],
+            Self::MatVecSubgroups { rows, .. } => vec![("ROWS", rows.count()), ("SUBGROUPS", 1)],
             // Each lane holds four elements of every 64.
             Self::Attention { width } => vec![("WIDTH", width.elements() / 64), ("KV_F32", 1)],
             Self::PagedAttentionTiles { width, kv } => {
@@ -450,6 +465,13 @@ impl Kernel {
         }
         match self {
             Self::MatVec { .. } => row!("matvec", "matvec", 64, 12, [Read, Read, Read, ReadWrite]),
+            Self::MatVecSubgroups { .. } => row!(
+                "matvec_subgroups",
+                "matvec",
+                64,
+                12,
+                [Read, Read, Read, ReadWrite]
+            ),
             Self::Gemm { .. } => row!("gemm", "gemm", 256, 13, [Read, Read, Read, ReadWrite]),
             Self::Conv2d { .. } => row!("conv2d", "conv2d", 256, 30, [Read, Read, Read, ReadWrite]),
             Self::Embedding { .. } => row!("embedding", "rows", 256, 10, [Read, Read, ReadWrite]),

@@ -22,11 +22,25 @@ struct Params {
 //#include grid
 //#include load4
 
+//#if SUBGROUPS
+// Subgroups have at least four lanes, so that there are at most sixteen.
+var<workgroup> subgroup_sums: array<vec4<f32>, 16 * ROWS>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+//#else
 var<workgroup> lane_sums: array<vec4<f32>, 64 * ROWS>;
 var<workgroup> eighth_sums: array<vec4<f32>, 8 * ROWS>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+//#endif
     let first = linear_group(group) * 4u;
     // Lanes of rows beyond the end compute the last row again and write nothing.
     let last = p.n - 1u;
@@ -49,6 +63,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sum{i} += vec4<f32>(dot(w0, v{i}), dot(w1, v{i}), dot(w2, v{i}), dot(w3, v{i}));
         //#end
     }
+    //#if SUBGROUPS
+    //#repeat i ROWS
+    let all{i} = subgroupAdd(sum{i});
+    if (subgroup_lane == 0u) {
+        subgroup_sums[{i}u * 16u + subgroup] = all{i};
+    }
+    //#end
+    workgroupBarrier();
+    //#else
     //#repeat i ROWS
     lane_sums[{i}u * 64u + lane] = sum{i};
     //#end
@@ -61,11 +84,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         eighth_sums[lane] = sum;
     }
     workgroupBarrier();
+    //#endif
     if (lane < p.rows) {
         var sum = vec4<f32>(0.0);
+        //#if SUBGROUPS
+        for (var i = 0u; i < subgroups; i += 1u) {
+            sum += subgroup_sums[lane * 16u + i];
+        }
+        //#else
         for (var i = 0u; i < 8u; i += 1u) {
             sum += eighth_sums[lane * 8u + i];
         }
+        //#endif
         let at = p.y_base + lane * p.y_stride + first;
         for (var i = 0u; i < 4u; i += 1u) {
             if (first + i < p.n) {

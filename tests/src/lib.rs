@@ -67,6 +67,7 @@ impl Client {
             memory_budget: Some(2 << 30),
             assets: repository("assets"),
             kv_type,
+            cache: None,
         };
         let handle = Engine::start(options)?;
         let mut client = Self {

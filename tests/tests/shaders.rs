@@ -9,17 +9,16 @@ use diptych_shaders::{Binding, Kernel};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
-/// Parsed and validated without any optional capability: f16 pairs in words are unpacked everywhere but in OpenGL.
+/// Parsed and validated without any optional capability but the subgroups of kernels that say so: f16 pairs in words are unpacked everywhere but in OpenGL.
 fn load(kernel: Kernel) -> (Module, ModuleInfo) {
     let source = kernel.source();
     let module = naga::front::wgsl::parse_str(&source.source)
         .unwrap_or_else(|e| panic!("{}: {}", source.name, e.emit_to_string(&source.source)));
-    let info = Validator::new(
-        ValidationFlags::all(),
-        Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-    )
-    .validate(&module)
-    .unwrap_or_else(|e| panic!("{}: {}", source.name, e.emit_to_string(&source.source)));
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(Capabilities::SUBGROUP, kernel.needs_subgroups());
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}: {}", source.name, e.emit_to_string(&source.source)));
     (module, info)
 }
 
@@ -136,7 +135,11 @@ fn every_kernel_translates_to_metal() {
         }
         resources.sizes_buffer = Some(kernel.bindings().len() as u8 + 1);
         let options = naga::back::msl::Options {
-            lang_version: (2, 1),
+            lang_version: if kernel.needs_subgroups() {
+                (2, 4)
+            } else {
+                (2, 1)
+            },
             per_entry_point_map: [("main".to_owned(), resources)].into(),
             fake_missing_bindings: false,
             ..Default::default()

@@ -1,8 +1,9 @@
 //! `diptych doctor`: what this machine offers, and whether this installation is whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use diptych_inference::gpu::{AdapterReport, KernelCheck, adapters, self_test};
+use diptych_inference::graph::{TierReport, TierState};
 use diptych_inference::pipelines::open_executor;
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ struct Report {
     engine: Option<EngineReport>,
     /// Every family of kernels on the best GPU against the oracle.
     kernels: Vec<KernelCheck>,
+    /// Optional tiers of kernels on that GPU.
+    tiers: Vec<TierReport>,
     assets: Option<PathBuf>,
     data: Option<PathBuf>,
     model_folders: Vec<FolderReport>,
@@ -78,9 +81,12 @@ fn examine(global: &Global) -> Report {
         .as_ref()
         .is_some_and(|engine| engine.executor == "gpu");
     // Where `auto` leaves a software GPU alone, it is tested all the same: somebody may choose it.
-    let kernels = match on_gpu || (!adapters.is_empty() && global.device == Device::Auto) {
-        true => check_kernels(on_gpu, &mut problems),
-        false => Vec::new(),
+    let cache = folders::data(global.data_dir.as_deref())
+        .ok()
+        .map(|data| folders::cache_of(&data));
+    let (kernels, tiers) = match on_gpu || (!adapters.is_empty() && global.device == Device::Auto) {
+        true => check_kernels(on_gpu, cache.as_deref(), &mut problems),
+        false => (Vec::new(), Vec::new()),
     };
     let assets = folders::assets(global.assets.as_deref())
         .map_err(|error| problems.push(error.to_string()))
@@ -115,6 +121,7 @@ fn examine(global: &Global) -> Report {
         adapters,
         engine,
         kernels,
+        tiers,
         assets,
         data,
         model_folders: model_folders.collect(),
@@ -134,17 +141,23 @@ fn start_engine(global: &Global) -> Result<EngineReport> {
 }
 
 /// Computes a little of everything on the best GPU. It is a problem only where the engine would take that GPU.
-fn check_kernels(matters: bool, problems: &mut Vec<String>) -> Vec<KernelCheck> {
-    let checks =
-        open_executor(Device::Gpu.into(), None).and_then(|mut gpu| self_test(gpu.as_mut()));
-    let checks = match checks {
-        Ok(checks) => checks,
+fn check_kernels(
+    matters: bool,
+    cache: Option<&Path>,
+    problems: &mut Vec<String>,
+) -> (Vec<KernelCheck>, Vec<TierReport>) {
+    let checks = open_executor(Device::Gpu.into(), None, cache).and_then(|mut gpu| {
+        let checks = self_test(gpu.as_mut())?;
+        Ok((checks, gpu.tiers()))
+    });
+    let (checks, tiers) = match checks {
+        Ok(found) => found,
         Err(error) => {
             tracing::warn!("the kernels could not be tested: {error}");
             if matters {
                 problems.push(format!("the kernels could not be tested: {error}"));
             }
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
     };
     let wrong = checks.iter().filter(|check| !check.passed);
@@ -155,7 +168,23 @@ fn check_kernels(matters: bool, problems: &mut Vec<String>) -> Vec<KernelCheck> 
             wrong.join(", ")
         ));
     }
-    checks
+    (checks, tiers)
+}
+
+fn describe_tier(tier: &TierReport) -> String {
+    let state = match &tier.state {
+        TierState::NotOffered => "not offered by this device".to_owned(),
+        TierState::Untried => "not tried yet".to_owned(),
+        TierState::Proven {
+            formats,
+            worst_error,
+        } => format!(
+            "used; right for {} storage types, worst relative error {worst_error:.1e}",
+            formats.len()
+        ),
+        TierState::Demoted { reason } => format!("not used: {reason}"),
+    };
+    format!("{}: {state}", tier.name)
 }
 
 fn describe_failure(check: &KernelCheck) -> String {
@@ -225,6 +254,9 @@ fn print(report: &Report) -> Result<()> {
         for check in report.kernels.iter().filter(|check| !check.passed) {
             row("  wrong", &describe_failure(check))?;
         }
+    }
+    for tier in &report.tiers {
+        row("tier", &describe_tier(tier))?;
     }
     for (key, folder) in [("assets", &report.assets), ("data", &report.data)] {
         row(

@@ -168,6 +168,9 @@ impl Global {
             device: self.device.into(),
             memory_budget: None,
             assets,
+            cache: folders::data(self.data_dir.as_deref())
+                .ok()
+                .map(|data| folders::cache_of(&data)),
             ..EngineOptions::default()
         })
     }

@@ -46,12 +46,14 @@ impl Session {
         device: DeviceChoice,
         memory_budget: Option<u64>,
         assets: PathBuf,
+        cache: Option<PathBuf>,
         wake: Wake,
     ) -> std::io::Result<Self> {
         let handle = Engine::start(EngineOptions {
             device,
             memory_budget,
             assets,
+            cache,
             ..EngineOptions::default()
         })?;
         let heard = handle.events().clone();

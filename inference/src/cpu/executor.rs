@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) mode: CpuMode,
     pub(super) lifetimes: Lifetimes,
     pub(super) weights: PlanWeights,
+    /// Most bytes of streamed weights at once.
+    pub(super) at_once: u64,
 }
 
 /// Runs graphs on the processor; see [`crate::cpu`].
@@ -127,7 +129,7 @@ impl CpuExecutor {
         })?;
         check_run(&plan.graph, &given)?;
         let held = self.weights.bytes() + self.state_bytes();
-        let activations = plan.lifetimes.peak;
+        let activations = plan.lifetimes.peak + plan.at_once;
         // States may have been made since the plan was.
         self.check_budget(&plan.graph.name, held, activations)?;
         self.activations = activations;
@@ -140,6 +142,59 @@ impl CpuExecutor {
             &mut Poll(given.interrupt),
             times,
         )
+    }
+
+    /// Makes a plan. Where not all weights fit and that is allowed, some are loaded for each op that uses them: read where they
+    /// lie in their mapped file, and decoded if that is their form.
+    fn make_plan(&mut self, graph: Arc<Graph>, may_stream: bool) -> Result<PlanId, ExecError> {
+        let lifetimes = Lifetimes::new(&graph, self.mode);
+        let (new, _) = self.weights.forecast(&graph, self.mode);
+        let held = self.weights.bytes() + self.state_bytes();
+        let fits = self.check_budget(&graph.name, held, new.saturating_add(lifetimes.peak));
+        let mut split = None;
+        if let Err(error) = fits {
+            if !may_stream {
+                return Err(error);
+            }
+            let available = self.budget.saturating_sub(held);
+            // A little is left free for later plans and caches.
+            let roomy = available.saturating_sub(lifetimes.peak + self.budget / 16);
+            let tight = available.saturating_sub(lifetimes.peak);
+            let found = self
+                .weights
+                .split(&graph, self.mode, roomy)
+                .or_else(|_| self.weights.split(&graph, self.mode, tight));
+            match found {
+                Ok(found) => split = Some(found),
+                Err(least) => {
+                    let needed = lifetimes.peak.saturating_add(least);
+                    self.check_budget(&graph.name, held, needed)?;
+                    return Err(error);
+                }
+            }
+        }
+        let at_once = split.as_ref().map_or(0, |split| split.at_once);
+        let weights = self.weights.acquire(&graph, self.mode, split)?;
+        self.note_peak(0);
+        let id = PlanId(self.new_id());
+        tracing::debug!(
+            graph = graph.name,
+            new_weights_mib = new / MIB,
+            streamed_mib = weights.streamed_bytes() / MIB,
+            activations_mib = lifetimes.peak / MIB,
+            "prepared on the CPU"
+        );
+        self.plans.insert(
+            id,
+            Plan {
+                graph,
+                mode: self.mode,
+                lifetimes,
+                weights,
+                at_once,
+            },
+        );
+        Ok(id)
     }
 }
 
@@ -158,34 +213,17 @@ impl Executor for CpuExecutor {
             new_weights,
             shared_weights,
             activations: Lifetimes::new(graph, self.mode).peak,
+            held: 0,
             states: graph.states.iter().map(|state| state.bytes()).sum(),
         }
     }
 
     fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
-        let lifetimes = Lifetimes::new(&graph, self.mode);
-        let (new, _) = self.weights.forecast(&graph, self.mode);
-        let held = self.weights.bytes() + self.state_bytes();
-        self.check_budget(&graph.name, held, new.saturating_add(lifetimes.peak))?;
-        let weights = self.weights.acquire(&graph, self.mode)?;
-        self.note_peak(0);
-        let id = PlanId(self.new_id());
-        tracing::debug!(
-            graph = graph.name,
-            new_weights_mib = new / MIB,
-            activations_mib = lifetimes.peak / MIB,
-            "prepared on the CPU"
-        );
-        self.plans.insert(
-            id,
-            Plan {
-                graph,
-                mode: self.mode,
-                lifetimes,
-                weights,
-            },
-        );
-        Ok(id)
+        self.make_plan(graph, false)
+    }
+
+    fn prepare_streaming(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
+        self.make_plan(graph, true)
     }
 
     fn run(&mut self, plan: PlanId, given: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
@@ -252,6 +290,12 @@ impl Executor for CpuExecutor {
             states: self.state_bytes(),
             peak: self.peak,
             budget: self.budget,
+            streamed: self
+                .plans
+                .values()
+                .map(|plan| plan.weights.streamed_bytes())
+                .sum(),
+            forecast: 0,
         }
     }
 }

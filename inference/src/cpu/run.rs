@@ -218,7 +218,11 @@ fn compute(
     states: &mut [&mut KvState],
     poll: &mut Poll<'_>,
 ) -> Result<(), ExecError> {
-    let (graph, weights) = (&*values.plan.graph, &values.plan.weights);
+    let graph = &*values.plan.graph;
+    let weights = values
+        .plan
+        .weights
+        .of_node(graph, &node.op, values.plan.mode)?;
     let shape_of = |place: usize| {
         node.inputs
             .get(place)

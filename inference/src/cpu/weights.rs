@@ -1,6 +1,6 @@
 //! Weights in the forms that the ops want, each once however many plans use it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -138,6 +138,9 @@ fn repacked_bytes(tensor: &TensorData) -> u64 {
 /// product rounds activations to 8 bits, an error that small models feel most.
 const PACKED_FROM: usize = 1 << 20;
 
+/// Weights up to this size are kept before all others where not all fit.
+const SMALL: u64 = 64 << 10;
+
 /// The form of a weight in an op.
 pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> Kept {
     let dtype = graph.weight(weight).dtype();
@@ -180,11 +183,39 @@ struct Entry {
 pub(super) struct PlanWeights {
     weights: HashMap<(WeightId, Kept), Arc<Weight>>,
     keys: Vec<Key>,
+    /// Those that are loaded for each op that uses them, and given back after it.
+    streamed: HashSet<(WeightId, Kept)>,
+    /// Bytes of those.
+    streamed_bytes: u64,
 }
 
 impl PlanWeights {
-    /// The weight in a form that the plan was made with.
-    pub(super) fn get(&self, id: WeightId, kept: Kept) -> Result<&Weight, ExecError> {
+    /// Bytes of weights that are loaded anew in every run.
+    pub(super) fn streamed_bytes(&self) -> u64 {
+        self.streamed_bytes
+    }
+
+    /// The weights of one op; those that are streamed are loaded here, in the very form in which they would be kept.
+    pub(super) fn of_node(
+        &self,
+        graph: &Graph,
+        op: &Op,
+        mode: CpuMode,
+    ) -> Result<NodeWeights<'_>, ExecError> {
+        let mut loaded = Vec::new();
+        if !self.streamed.is_empty() {
+            for id in op.weights() {
+                let kept = kept(graph, op, id, mode);
+                let there = loaded.iter().any(|(known, _)| *known == (id, kept));
+                if self.streamed.contains(&(id, kept)) && !there {
+                    loaded.push(((id, kept), Weight::load(graph.weight(id), kept)?));
+                }
+            }
+        }
+        Ok(NodeWeights { plan: self, loaded })
+    }
+
+    fn get(&self, id: WeightId, kept: Kept) -> Result<&Weight, ExecError> {
         self.weights
             .get(&(id, kept))
             .map(Arc::as_ref)
@@ -194,6 +225,30 @@ impl PlanWeights {
             })
     }
 
+    /// The weight as floats, if it is not streamed.
+    pub(super) fn floats(&self, id: WeightId) -> Result<&[f32], ExecError> {
+        match &self.get(id, Kept::Floats)?.loaded {
+            Loaded::Floats(floats) => Ok(floats.as_slice()),
+            _ => Ok(&[]),
+        }
+    }
+}
+
+/// The weights of one op: the plan's, and those which were loaded for it.
+pub(super) struct NodeWeights<'a> {
+    plan: &'a PlanWeights,
+    loaded: Vec<((WeightId, Kept), Weight)>,
+}
+
+impl NodeWeights<'_> {
+    /// The weight in a form that the plan was made with.
+    pub(super) fn get(&self, id: WeightId, kept: Kept) -> Result<&Weight, ExecError> {
+        match self.loaded.iter().find(|(known, _)| *known == (id, kept)) {
+            Some((_, weight)) => Ok(weight),
+            None => self.plan.get(id, kept),
+        }
+    }
+
     /// The weight as floats.
     pub(super) fn floats(&self, id: WeightId) -> Result<&[f32], ExecError> {
         match &self.get(id, Kept::Floats)?.loaded {
@@ -201,6 +256,17 @@ impl PlanWeights {
             _ => Ok(&[]),
         }
     }
+}
+
+/// What of a graph's weights is kept, where not all fit.
+pub(super) struct Split {
+    streamed: HashSet<(WeightId, Kept)>,
+    /// Bytes of weights that would newly be kept.
+    pub(super) kept: u64,
+    /// Bytes of the weights that are loaded anew in every run.
+    pub(super) streamed_bytes: u64,
+    /// Most bytes of such weights at once.
+    pub(super) at_once: u64,
 }
 
 /// All weights of all plans.
@@ -225,6 +291,83 @@ fn wanted(graph: &Graph, mode: CpuMode) -> HashMap<(WeightId, Kept), Key> {
 }
 
 impl WeightCache {
+    /// Chooses which weights to keep within `room` bytes, counting what the streamed ones take at once. Constants are kept in any
+    /// case: their values outlive their op.
+    ///
+    /// # Errors
+    /// With the bytes that would be needed at the least.
+    pub(super) fn split(&self, graph: &Graph, mode: CpuMode, room: u64) -> Result<Split, u64> {
+        let wanted = wanted(graph, mode);
+        // What each op would load, were all streamed; by this the others are judged.
+        let fixed: HashSet<(WeightId, Kept)> = graph
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::Constant { .. }))
+            .flat_map(|node| {
+                let form = |id| (id, kept(graph, &node.op, id, mode));
+                node.op.weights().into_iter().map(form)
+            })
+            .collect();
+        let mut order: Vec<((WeightId, Kept), u64)> = wanted
+            .keys()
+            .map(|form| (*form, bytes(graph.weight(form.0), form.1)))
+            .collect();
+        // Small ones first. What is read where it lies in its file costs nothing to load, so it is kept last.
+        order.sort_by_key(|((id, form), bytes)| {
+            let fixed = fixed.contains(&(*id, *form));
+            (!fixed, *form == Kept::File, *bytes > SMALL, *id)
+        });
+        let largest = |streamed: &HashSet<(WeightId, Kept)>| {
+            let of_node = |op: &Op| -> u64 {
+                // Of a table only the rows asked for are read.
+                if matches!(op, Op::Embedding { .. }) {
+                    return 0;
+                }
+                op.weights()
+                    .into_iter()
+                    .map(|id| (id, kept(graph, op, id, mode)))
+                    .filter(|form| streamed.contains(form))
+                    .map(|(id, form)| bytes(graph.weight(id), form))
+                    .sum()
+            };
+            let each = graph.nodes.iter().map(|node| of_node(&node.op));
+            each.max().unwrap_or(0)
+        };
+        let all: HashSet<_> = wanted
+            .keys()
+            .copied()
+            .filter(|form| !fixed.contains(form))
+            .collect();
+        let most_at_once = largest(&all);
+        let mut split = Split {
+            streamed: HashSet::new(),
+            kept: 0,
+            streamed_bytes: 0,
+            at_once: 0,
+        };
+        let mut counted: HashSet<Key> = HashSet::new();
+        for (form, bytes) in order {
+            let Some(key) = wanted.get(&form) else {
+                continue;
+            };
+            if self.entries.contains_key(key) || counted.contains(key) {
+                continue;
+            }
+            if fixed.contains(&form) || split.kept + bytes + most_at_once <= room {
+                split.kept += bytes;
+                counted.insert(key.clone());
+            } else {
+                split.streamed.insert(form);
+                split.streamed_bytes += bytes;
+            }
+        }
+        split.at_once = largest(&split.streamed);
+        if split.kept + split.at_once > room {
+            return Err(split.kept + split.at_once);
+        }
+        Ok(split)
+    }
+
     /// Bytes in use.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -249,17 +392,27 @@ impl WeightCache {
         (new, shared)
     }
 
-    /// Loads what is not there yet. After an error nothing has changed.
+    /// Loads what is not there yet, apart from what `split` leaves to be loaded when it is used. After an error nothing has changed.
     pub(super) fn acquire(
         &mut self,
         graph: &Graph,
         mode: CpuMode,
+        split: Option<Split>,
     ) -> Result<PlanWeights, ExecError> {
+        let (streamed, streamed_bytes) = match split {
+            Some(split) => (split.streamed, split.streamed_bytes),
+            None => (HashSet::new(), 0),
+        };
         let mut plan = PlanWeights {
             weights: HashMap::new(),
             keys: Vec::new(),
+            streamed,
+            streamed_bytes,
         };
         for ((id, kept), key) in wanted(graph, mode) {
+            if plan.streamed.contains(&(id, kept)) {
+                continue;
+            }
             match self.hold(graph.weight(id), kept, &key) {
                 Ok(weight) => plan.weights.insert((id, kept), weight),
                 Err(error) => {

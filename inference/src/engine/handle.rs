@@ -27,6 +27,8 @@ pub struct EngineOptions {
     pub assets: PathBuf,
     /// How keys and values of chat models are kept.
     pub kv_type: KvType,
+    /// Where compiled kernels and the like are kept between runs of the program; `None` keeps nothing.
+    pub cache: Option<PathBuf>,
 }
 
 /// The engine; see [`Engine::start`].

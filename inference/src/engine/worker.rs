@@ -12,7 +12,7 @@ use super::protocol::{Command, Event, Failure, JobId, Place};
 use super::queue::Queue;
 use super::registry::Registry;
 use super::request::Request;
-use crate::graph::{ExecError, Interrupt};
+use crate::graph::{ExecError, Executor, Interrupt};
 use crate::pipelines::{self, Context, JobError, ModelStore, Pipeline, Progress};
 
 /// How often a full outbox is tried again while there is nothing else to do.
@@ -88,24 +88,31 @@ struct Worker {
     questions: questions::Questions,
 }
 
+fn open(options: &EngineOptions) -> Result<Box<dyn Executor>, ExecError> {
+    pipelines::open_executor(
+        options.device,
+        options.memory_budget,
+        options.cache.as_deref(),
+    )
+}
+
 /// Body of the engine's thread.
 pub fn run(options: &EngineOptions, commands: Receiver<Command>, mut outbox: Outbox) {
-    let executor =
-        match catch_unwind(|| pipelines::open_executor(options.device, options.memory_budget)) {
-            Ok(Ok(executor)) => executor,
-            Ok(Err(error)) => {
-                outbox.push(Event::StartFailed(Failure {
-                    message: error.to_string(),
-                    bug: false,
-                }));
-                return;
-            }
-            Err(panic) => {
-                let message = format!("opening the device failed: {}", panic_text(panic.as_ref()));
-                outbox.push(Event::StartFailed(Failure { message, bug: true }));
-                return;
-            }
-        };
+    let executor = match catch_unwind(|| open(options)) {
+        Ok(Ok(executor)) => executor,
+        Ok(Err(error)) => {
+            outbox.push(Event::StartFailed(Failure {
+                message: error.to_string(),
+                bug: false,
+            }));
+            return;
+        }
+        Err(panic) => {
+            let message = format!("opening the device failed: {}", panic_text(panic.as_ref()));
+            outbox.push(Event::StartFailed(Failure { message, bug: true }));
+            return;
+        }
+    };
     outbox.push(Event::Ready {
         executor: executor.kind(),
         device: executor.device_name(),
@@ -365,9 +372,7 @@ impl Worker {
     /// Opens the device anew after it was lost; jobs go on from their last step.
     fn rebuild(&mut self, reason: String) {
         self.outbox.push(Event::DeviceLost { reason });
-        let opened = catch_unwind(|| {
-            pipelines::open_executor(self.options.device, self.options.memory_budget)
-        });
+        let opened = catch_unwind(|| open(&self.options));
         match opened {
             Ok(Ok(executor)) => {
                 let device = executor.device_name();
@@ -411,6 +416,9 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod memory_tests;
 #[path = "questions.rs"]
 mod questions;
 #[cfg(test)]

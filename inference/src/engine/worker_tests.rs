@@ -73,7 +73,7 @@ fn stage(scripts: &[(u64, &[&'static str])]) -> Stage {
         device: DeviceChoice::Cpu,
         ..EngineOptions::default()
     };
-    let executor = pipelines::open_executor(options.device, Some(1 << 28)).unwrap();
+    let executor = pipelines::open_executor(options.device, Some(1 << 28), None).unwrap();
     let store = ModelStore::new(executor, Registry::default(), options.assets.clone());
     let inbox = Inbox {
         receiver,

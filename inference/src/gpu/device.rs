@@ -24,7 +24,7 @@ pub enum LimitPolicy {
     /// All that the adapter offers.
     #[default]
     Adapter,
-    /// WebGPU's defaults (128 MiB bindings, 256 MiB buffers): what any conforming device has. For tests.
+    /// WebGPU's defaults (128 MiB bindings, 256 MiB buffers) and no optional feature: what any conforming device has. For tests.
     Defaults,
 }
 
@@ -177,6 +177,8 @@ pub struct GpuDevice {
     pub queue: wgpu::Queue,
     /// Limits it was opened with.
     pub limits: wgpu::Limits,
+    /// Optional features that it was opened with.
+    pub features: wgpu::Features,
     /// What is known about the adapter.
     pub report: AdapterReport,
     trouble: Arc<Mutex<Trouble>>,
@@ -219,14 +221,18 @@ impl GpuDevice {
             LimitPolicy::Adapter => adapter.limits(),
             LimitPolicy::Defaults => wgpu::Limits::default(),
         };
+        // Kernels that use subgroups have portable counterparts; timestamps are for profiles.
+        let useful = wgpu::Features::PIPELINE_CACHE
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY;
+        let features = match policy {
+            LimitPolicy::Adapter => adapter.features() & useful,
+            LimitPolicy::Defaults => wgpu::Features::empty(),
+        };
         let (device, queue) =
             pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
                 label: Some("diptych engine"),
-                // The portable tier's kernels use no optional feature; timestamps are for profiles.
-                required_features: match policy {
-                    LimitPolicy::Adapter => adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
-                    LimitPolicy::Defaults => wgpu::Features::empty(),
-                },
+                required_features: features,
                 required_limits: limits.clone(),
                 experimental_features: wgpu::ExperimentalFeatures::disabled(),
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -254,6 +260,7 @@ impl GpuDevice {
             device,
             queue,
             limits,
+            features,
             report: report(adapter),
             trouble,
         })
@@ -273,6 +280,13 @@ impl GpuDevice {
         let errors = std::mem::take(&mut trouble.errors);
         match errors.into_iter().next() {
             None => Ok(()),
+            // The driver knows of other programs' memory, too; what it cannot give may be there once ours is given back.
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(ExecError::OutOfMemory {
+                what: format!("the graphics driver, while {context},"),
+                needed: 1,
+                available: 0,
+                budget: self.report.memory_bytes.unwrap_or(0) >> 20,
+            }),
             Some(error) => Err(ExecError::Backend {
                 context: context.to_owned(),
                 message: error.to_string(),
@@ -286,6 +300,25 @@ impl GpuDevice {
     /// If the device was lost or the driver complained.
     pub fn wait(&self, context: &str) -> Result<(), ExecError> {
         let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check(context)?;
+        polled.map(|_| ()).map_err(|error| ExecError::DeviceLost {
+            reason: error.to_string(),
+        })
+    }
+
+    /// Waits until a submit is done.
+    ///
+    /// # Errors
+    /// As [`GpuDevice::wait`].
+    pub fn wait_for(
+        &self,
+        submission: wgpu::SubmissionIndex,
+        context: &str,
+    ) -> Result<(), ExecError> {
+        let polled = self.device.poll(wgpu::PollType::Wait {
+            submission_index: Some(submission),
+            timeout: None,
+        });
         self.check(context)?;
         polled.map(|_| ()).map_err(|error| ExecError::DeviceLost {
             reason: error.to_string(),

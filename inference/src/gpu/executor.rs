@@ -1,7 +1,8 @@
 //! The executor: plans, weights and caches of one device, and the run of a plan.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::device::{AdapterChoice, GpuDevice, LimitPolicy};
@@ -10,12 +11,14 @@ use super::kv::KvBuffers;
 use super::layout::{Compiled, compile};
 use super::memory::Memory;
 use super::pipelines::Pipelines;
-use super::plan::{Group, Plan};
+use super::plan::{Command, Group, Plan};
 use super::profile;
+use super::stream::Ring;
+use super::tiers::Tiers;
 use super::upload::WeightStore;
 use crate::graph::{
     ExecError, Executor, Graph, HostData, HostTensor, HostTime, Interrupt, KvShape, MemoryForecast,
-    MemoryUse, NeverInterrupt, PlanId, Profile, ProfileClock, Run, StateId, check_run,
+    MemoryUse, PlanId, Profile, ProfileClock, Run, StateId, TierReport, check_run,
 };
 
 /// Milliseconds of work that a submit should take: short enough for a smooth window, far below any watchdog.
@@ -29,13 +32,16 @@ const FIRST_RATE: f64 = 5e7;
 
 /// The executor on wgpu.
 pub struct GpuExecutor {
-    device: Arc<GpuDevice>,
-    memory: Memory,
-    kernel_limits: KernelLimits,
-    pipelines: Pipelines,
-    weights: WeightStore,
-    plans: BTreeMap<PlanId, Plan>,
+    pub(super) device: Arc<GpuDevice>,
+    pub(super) memory: Memory,
+    pub(super) kernel_limits: KernelLimits,
+    pub(super) pipelines: Pipelines,
+    pub(super) tiers: Tiers,
+    pub(super) weights: WeightStore,
+    pub(super) plans: BTreeMap<PlanId, Plan>,
     states: BTreeMap<StateId, KvBuffers>,
+    /// Through which weights of models that do not fit pass.
+    pub(super) ring: Weak<Ring>,
     next_id: u64,
     /// Cost (see [`super::plan::Command::cost`]) that the device does in a millisecond, as last measured.
     rate: f64,
@@ -58,22 +64,42 @@ impl GpuExecutor {
     /// An executor on a device that is open already.
     pub fn on(device: Arc<GpuDevice>, budget: Option<u64>) -> Self {
         let mut kernel_limits = KernelLimits::of(&device.limits);
-        if !device.report.hardware {
-            // Software is a thousand times slower; a dispatch must not take seconds there.
-            kernel_limits.max_dispatch_flops = 1 << 28;
-        }
+        // About ten milliseconds of a modest device of each kind: no dispatch must be long, for none can be stopped.
+        kernel_limits.max_dispatch_flops = match device.report.kind.as_str() {
+            "discrete GPU" => 1 << 34,
+            _ if device.report.hardware => 1 << 31,
+            _ => 1 << 28,
+        };
+        let tiers = Tiers::new(&device, None);
+        kernel_limits.subgroups = tiers.is_on();
         Self {
             memory: Memory::new(Arc::clone(&device), budget),
+            tiers,
             device,
             kernel_limits,
             pipelines: Pipelines::default(),
             weights: WeightStore::default(),
             plans: BTreeMap::new(),
             states: BTreeMap::new(),
+            ring: Weak::new(),
             next_id: 1,
             rate: FIRST_RATE,
             host_time: HostTime::default(),
         }
+    }
+
+    /// Keeps on disk what can be made or found out again: compiled kernels, and how tiers proved themselves. Both are known by
+    /// adapter, driver and build.
+    pub fn with_cache(mut self, folder: &Path) -> Self {
+        self.pipelines = Pipelines::in_folder(&self.device, folder);
+        self.tiers = Tiers::new(&self.device, Some(folder));
+        self.kernel_limits.subgroups = self.tiers.is_on();
+        self
+    }
+
+    /// Bytes of compiled kernels that were found on disk.
+    pub fn loaded_pipelines(&self) -> usize {
+        self.pipelines.loaded_bytes()
     }
 
     /// Tighter kernel limits than the device's, to make small values take the paths of large ones. For tests.
@@ -87,11 +113,11 @@ impl GpuExecutor {
         &self.device
     }
 
-    fn compile(&self, graph: &Graph) -> Result<Compiled, ExecError> {
+    pub(super) fn compile(&self, graph: &Graph) -> Result<Compiled, ExecError> {
         compile(graph, &self.device.limits, &self.kernel_limits)
     }
 
-    fn weight_forecast(&self, graph: &Graph, compiled: &Compiled) -> (u64, u64) {
+    pub(super) fn weight_forecast(&self, graph: &Graph, compiled: &Compiled) -> (u64, u64) {
         let (mut new, mut shared) = (0, 0);
         for (weight, layout) in graph.weights.iter().zip(&compiled.weights) {
             let bytes = layout.total_bytes();
@@ -104,7 +130,7 @@ impl GpuExecutor {
         (new, shared)
     }
 
-    fn next_id(&mut self) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         id
@@ -130,6 +156,7 @@ impl Executor for GpuExecutor {
                     new_weights,
                     shared_weights,
                     activations: compiled.activation_bytes(),
+                    held: compiled.activation_bytes(),
                     states,
                 }
             }
@@ -143,45 +170,29 @@ impl Executor for GpuExecutor {
     }
 
     fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
-        self.device.check("before planning")?;
-        self.weights.tidy();
-        let compiled = self.compile(&graph)?;
-        let (new_weights, _) = self.weight_forecast(&graph, &compiled);
-        let needed = new_weights + compiled.activation_bytes();
-        if needed > self.memory.available() {
-            return Err(self.memory.out_of_memory(&graph.name, needed));
-        }
-        let weights: Vec<_> = graph
-            .weights
-            .iter()
-            .cloned()
-            .zip(compiled.weights.iter().cloned())
-            .collect();
-        let uploaded =
-            self.weights
-                .upload(&self.device, &self.memory, &weights, &mut NeverInterrupt)?;
-        let plan = Plan::new(
-            &self.device,
-            &self.memory,
-            &mut self.pipelines,
-            graph,
-            compiled,
-            uploaded,
-        )?;
-        let id = PlanId(self.next_id());
-        self.plans.insert(id, plan);
-        Ok(id)
+        self.make_plan(graph, false)
+    }
+
+    fn prepare_streaming(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
+        self.make_plan(graph, true)
     }
 
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
         let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
-        execute(
-            &self.device,
-            plan,
-            run.states,
-            run.interrupt,
-            (&mut self.rate, &mut self.host_time),
-        )?;
+        let groups = plan.state_groups(run.states);
+        let (device, rate, host_time) = (&self.device, &mut self.rate, &mut self.host_time);
+        let mut go = |commands| {
+            let meters = (&mut *rate, &mut *host_time);
+            execute(device, commands, groups, run.interrupt, meters)
+        };
+        match plan.stream() {
+            None => {
+                go(&plan.commands)?;
+            }
+            Some(stream) => stream.run(device, &plan.graph, |steps| {
+                go(plan.commands.get(steps).unwrap_or_default())
+            })?,
+        }
         read_outputs(&self.device, plan)
     }
 
@@ -190,7 +201,12 @@ impl Executor for GpuExecutor {
         plan: PlanId,
         run: Run<'_>,
     ) -> Result<(Vec<HostTensor>, Option<Profile>), ExecError> {
-        if !profile::has_timestamps(&self.device) {
+        // Where weights are streamed, a run is more than its dispatches.
+        let whole = self
+            .plans
+            .get(&plan)
+            .is_some_and(|plan| plan.stream().is_none());
+        if !whole || !profile::has_timestamps(&self.device) {
             return Ok((self.run(plan, run)?, None));
         }
         let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
@@ -235,7 +251,14 @@ impl Executor for GpuExecutor {
     }
 
     fn memory(&self) -> MemoryUse {
-        self.memory.usage()
+        MemoryUse {
+            streamed: self.streamed(),
+            ..self.memory.usage()
+        }
+    }
+
+    fn tiers(&self) -> Vec<TierReport> {
+        vec![self.tiers.report()]
     }
 }
 
@@ -311,17 +334,16 @@ fn write_inputs(device: &GpuDevice, plan: &Plan, run: &Run<'_>) -> Result<(), Ex
 }
 
 /// Encodes and submits all dispatches in pieces of about [`SUBMIT_MS`], asking between them whether to stop.
+/// Gives the last submit, which may still be under way.
 fn execute(
     device: &GpuDevice,
-    plan: &Plan,
-    states: &[StateId],
+    mut commands: &[Command],
+    state_groups: &[wgpu::BindGroup],
     interrupt: &mut dyn Interrupt,
     (rate, host_time): (&mut f64, &mut HostTime),
-) -> Result<(), ExecError> {
-    let state_groups = plan.state_groups(states);
+) -> Result<Option<wgpu::SubmissionIndex>, ExecError> {
     let mut in_flight: VecDeque<(wgpu::SubmissionIndex, u64)> = VecDeque::new();
     let mut last_done = Instant::now();
-    let mut commands = plan.commands.as_slice();
     while !commands.is_empty() {
         if interrupt.poll() {
             device.wait("stopping")?;
@@ -361,14 +383,7 @@ fn execute(
         if in_flight.len() >= IN_FLIGHT
             && let Some((index, cost)) = in_flight.pop_front()
         {
-            let polled = device.device.poll(wgpu::PollType::Wait {
-                submission_index: Some(index),
-                timeout: None,
-            });
-            device.check("running")?;
-            polled.map_err(|error| ExecError::DeviceLost {
-                reason: error.to_string(),
-            })?;
+            device.wait_for(index, "running")?;
             let millis = last_done.elapsed().as_secs_f64() * 1e3;
             last_done = Instant::now();
             if millis > 0.01 {
@@ -376,7 +391,7 @@ fn execute(
             }
         }
     }
-    Ok(())
+    Ok(in_flight.pop_back().map(|(index, _)| index))
 }
 
 fn read_outputs(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTensor>, ExecError> {

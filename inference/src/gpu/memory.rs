@@ -57,6 +57,19 @@ impl Drop for Tracked {
     }
 }
 
+/// Bytes that are counted though no buffer of ours holds them, such as the driver's copies of what is being sent.
+pub struct Reservation {
+    bytes: u64,
+    purpose: Purpose,
+    counters: Arc<Counters>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.counters.used[self.purpose as usize].fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Memory {
     /// Counts for a device. Without a budget, nine tenths of what the backend tells, else a careful default.
     pub fn new(device: Arc<GpuDevice>, budget: Option<u64>) -> Self {
@@ -82,6 +95,37 @@ impl Memory {
     /// Bytes that are free within the budget.
     pub fn available(&self) -> u64 {
         self.budget.saturating_sub(self.used())
+    }
+
+    /// The share of the budget that is left free where weights are streamed, so that later plans and caches find room.
+    pub fn headroom(&self) -> u64 {
+        self.budget / 16
+    }
+
+    /// Counts bytes that are used without a buffer of ours.
+    ///
+    /// # Errors
+    /// If they do not fit the budget.
+    pub fn reserve(
+        &self,
+        what: &str,
+        bytes: u64,
+        purpose: Purpose,
+    ) -> Result<Reservation, ExecError> {
+        if bytes > self.available() {
+            return Err(self.out_of_memory(what, bytes));
+        }
+        self.count(bytes, purpose);
+        Ok(Reservation {
+            bytes,
+            purpose,
+            counters: Arc::clone(&self.counters),
+        })
+    }
+
+    fn count(&self, bytes: u64, purpose: Purpose) {
+        self.counters.used[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
+        self.counters.peak.fetch_max(self.used(), Ordering::Relaxed);
     }
 
     /// The named error of an allocation that does not fit.
@@ -134,8 +178,7 @@ impl Memory {
             return Err(self.out_of_memory(label, size));
         }
         self.device.check(label)?;
-        self.counters.used[purpose as usize].fetch_add(size, Ordering::Relaxed);
-        self.counters.peak.fetch_max(self.used(), Ordering::Relaxed);
+        self.count(size, purpose);
         Ok(Tracked {
             buffer,
             purpose,
@@ -152,6 +195,7 @@ impl Memory {
             states: used(Purpose::States),
             peak: self.counters.peak.load(Ordering::Relaxed),
             budget: self.budget,
+            ..MemoryUse::default()
         }
     }
 }

@@ -11,14 +11,19 @@
 //! | `layout` | all dispatches of a graph, and where its values lie, before anything is allocated |
 //! | `arena` | packs values by their lifetimes |
 //! | `upload` | weights, packed and shared between plans |
+//! | `prepare` | from a graph to a plan, all of it or streamed |
+//! | `stream` | models larger than the budget: their weights pass through a ring of buffers |
 //! | `kv` | KV caches |
 //! | `pipelines`, `plan` | pipelines and bind groups |
 //! | `profile` | a run that asks the device for the time |
+//! | `disk` | what is kept between runs of the program |
+//! | `tiers` | kernels that use more than every device offers, and their proof |
 //! | `self_test` | whether this device computes what it should |
 //! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
 
 mod arena;
 mod device;
+mod disk;
 mod executor;
 pub mod kernels;
 mod kv;
@@ -26,13 +31,20 @@ mod layout;
 mod memory;
 mod pipelines;
 mod plan;
+mod prepare;
 mod profile;
 mod self_test;
+mod stream;
+mod tiers;
 mod upload;
 
 pub use device::{AdapterChoice, AdapterReport, GpuDevice, LimitPolicy, adapters};
 pub use executor::GpuExecutor;
 pub use self_test::{KernelCheck, self_test};
 
+#[cfg(test)]
+mod cache_tests;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use super::kv::KvBuffers;
 use super::layout::{Bound, Compiled, Step};
 use super::memory::{Memory, Purpose, Tracked};
 use super::pipelines::{Pipeline, Pipelines};
+use super::stream::Stream;
 use super::upload::WeightBuffers;
 use crate::graph::{ExecError, Graph, StateId};
 
@@ -41,10 +42,21 @@ pub enum Group {
 /// A dispatch on KV caches: its bind group is made when the caches are known.
 struct StateStep {
     pipeline: Pipeline,
-    node: usize,
-    scratch: usize,
-    uniform: (u64, u64),
+    place: Origin,
     bindings: Vec<BoundArg>,
+}
+
+/// Where in a plan a dispatch belongs.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// Its own index.
+    step: usize,
+    /// Index of the node.
+    node: usize,
+    /// First of the node's scratch spots.
+    scratch: usize,
+    /// Byte offset and bytes of its uniform block.
+    uniform: (u64, u64),
 }
 
 /// A graph on a device.
@@ -59,7 +71,9 @@ pub struct Plan {
     arenas: Vec<Tracked>,
     uniforms: Tracked,
     readback: Tracked,
-    weights: Vec<Arc<WeightBuffers>>,
+    /// Those that lie on the device; the others are streamed.
+    weights: Vec<Option<Arc<WeightBuffers>>>,
+    stream: Option<Stream>,
     state_steps: Vec<StateStep>,
     kv_groups: HashMap<Vec<StateId>, Vec<wgpu::BindGroup>>,
 }
@@ -85,9 +99,14 @@ impl Plan {
         pipelines: &mut Pipelines,
         graph: Arc<Graph>,
         compiled: Compiled,
-        weights: Vec<Arc<WeightBuffers>>,
+        weights: Vec<Option<Arc<WeightBuffers>>>,
+        stream: Option<Stream>,
     ) -> Result<Self, ExecError> {
         use wgpu::BufferUsages as Usage;
+        pipelines.make(
+            device,
+            compiled.steps.iter().map(|step| step.dispatch.kernel),
+        )?;
         let arena_usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
         let arenas = compiled
             .arenas
@@ -139,6 +158,7 @@ impl Plan {
             uniforms,
             readback,
             weights,
+            stream,
             state_steps: Vec::new(),
             kv_groups: HashMap::new(),
         };
@@ -164,22 +184,24 @@ impl Plan {
         step: Step,
     ) -> Result<(), ExecError> {
         let pipeline = pipelines.get(device, step.dispatch.kernel)?;
-        let uniform = (step.uniform_offset, step.uniform_size);
+        let place = Origin {
+            step: self.commands.len(),
+            node: step.node,
+            scratch: step.scratch,
+            uniform: (step.uniform_offset, step.uniform_size),
+        };
         let dispatch = step.dispatch;
         let on_state =
             |bound: &BoundArg| matches!(bound.arg, Arg::KvKeys { .. } | Arg::KvValues { .. });
         let group = if dispatch.bindings.iter().any(on_state) {
             self.state_steps.push(StateStep {
                 pipeline: pipeline.clone(),
-                node: step.node,
-                scratch: step.scratch,
-                uniform,
+                place,
                 bindings: dispatch.bindings,
             });
             Group::States(self.state_steps.len() - 1)
         } else {
-            let place = (step.node, step.scratch);
-            Group::Fixed(self.bind(device, &pipeline, place, uniform, &dispatch.bindings, &[])?)
+            Group::Fixed(self.bind(device, &pipeline, place, &dispatch.bindings, &[])?)
         };
         // Moving a byte costs a GPU about as much as ten operations; a dispatch by itself about as much as 100 KiB.
         let cost = dispatch.flops + 10 * dispatch.bytes + 1_000_000;
@@ -198,11 +220,16 @@ impl Plan {
         &self,
         device: &GpuDevice,
         pipeline: &Pipeline,
-        (node, scratch): (usize, usize),
-        uniform: (u64, u64),
+        origin: Origin,
         bindings: &[BoundArg],
         states: &[&KvBuffers],
     ) -> Result<wgpu::BindGroup, ExecError> {
+        let Origin {
+            step,
+            node,
+            scratch,
+            uniform,
+        } = origin;
         let lost = |what: &str| ExecError::Backend {
             context: format!("planning {}", self.graph.name),
             message: format!(
@@ -238,11 +265,15 @@ impl Plan {
                     .map(spot)
                     .ok_or_else(|| lost("scratch memory"))?,
                 Arg::Weight { weight, shard } => {
-                    let shards = self.weights.get(weight.0).map(|weight| &weight.shards);
-                    let shard = shards
-                        .and_then(|shards| shards.get(shard))
-                        .ok_or_else(|| lost("a weight"))?;
-                    (shard.buffer(), 0)
+                    let resident = self.weights.get(weight.0).and_then(Option::as_ref);
+                    let place = match resident {
+                        Some(weight) => weight.shards.get(shard).map(|shard| (shard.buffer(), 0)),
+                        None => self
+                            .stream
+                            .as_ref()
+                            .and_then(|stream| stream.place(step, weight.0, shard)),
+                    };
+                    place.ok_or_else(|| lost("a weight"))?
                 }
                 Arg::KvKeys { state, layer } => {
                     let keys = states.get(state).and_then(|state| state.keys.get(layer));
@@ -288,17 +319,7 @@ impl Plan {
         let groups = self
             .state_steps
             .iter()
-            .map(|step| {
-                let place = (step.node, step.scratch);
-                self.bind(
-                    device,
-                    &step.pipeline,
-                    place,
-                    step.uniform,
-                    &step.bindings,
-                    states,
-                )
-            })
+            .map(|step| self.bind(device, &step.pipeline, step.place, &step.bindings, states))
             .collect::<Result<_, _>>()?;
         self.kv_groups.insert(ids.to_vec(), groups);
         Ok(())
@@ -312,6 +333,11 @@ impl Plan {
     /// The bind groups of the caches of a run; see [`Plan::bind_states`].
     pub fn state_groups(&self, ids: &[StateId]) -> &[wgpu::BindGroup] {
         self.kv_groups.get(ids).map_or(&[], Vec::as_slice)
+    }
+
+    /// Its streamed part, if not all of its weights lie on the device.
+    pub fn stream(&self) -> Option<&Stream> {
+        self.stream.as_ref()
     }
 
     /// Buffer and offset of an input or output.

@@ -13,7 +13,7 @@ use crate::graph::{
 };
 
 /// Largest difference, relative to the largest magnitude, that is put down to rounding.
-const TOLERANCE: f32 = 1e-4;
+pub(super) const TOLERANCE: f32 = 1e-4;
 /// The same numbers at every start, so that a faulty driver shows the same fault.
 const SEED: u64 = 20_261_122;
 
@@ -69,6 +69,46 @@ pub fn self_test(executor: &mut dyn Executor) -> Result<Vec<KernelCheck>, ExecEr
         });
     }
     Ok(checks)
+}
+
+/// The largest difference from the oracle of products with a weight of a type, relative to the largest magnitude; for columns
+/// that make whole blocks and, where the type has none, for an odd number of them.
+///
+/// # Errors
+/// If a product cannot be computed.
+pub(super) fn product_error(
+    executor: &mut dyn Executor,
+    dtype: StorageDtype,
+    rows: usize,
+) -> Result<f32, ExecError> {
+    let mut random = Random::new(SEED);
+    let made = |error: GraphError| ExecError::Backend {
+        context: "making a trial".into(),
+        message: error.to_string(),
+    };
+    let mut oracle = CpuExecutor::new(CpuMode::Oracle);
+    let mut worst: f32 = 0.0;
+    let odd = (dtype.block_len() == 1).then_some(331);
+    for columns in std::iter::once(512).chain(odd) {
+        let case = product(&mut random, dtype, rows, columns).map_err(made)?;
+        let wanted = run(&mut oracle, &case)?;
+        worst = worst.max(worst_error(&run(executor, &case)?, &wanted));
+    }
+    Ok(worst)
+}
+
+fn product(
+    random: &mut Random,
+    dtype: StorageDtype,
+    rows: usize,
+    columns: usize,
+) -> Result<Case, GraphError> {
+    let weight = stored(random, &[37, columns], dtype)?;
+    let g = GraphBuilder::new("trial");
+    let x = g.input("x", &[rows, columns])?;
+    let y = g.linear(&x, &weight, Some(&dense(random, "bias", &[37])?))?;
+    let x = HostTensor::f32([rows, columns], random.floats(rows * columns));
+    Ok(case("trial", g, &y, vec![("x", x)]))
 }
 
 fn run(executor: &mut dyn Executor, case: &Case) -> Result<Vec<f32>, ExecError> {

@@ -15,7 +15,7 @@ use crate::graph::{
 };
 
 /// One device for all tests: software drivers do not like many at once.
-fn gpu() -> MutexGuard<'static, GpuExecutor> {
+pub(super) fn gpu() -> MutexGuard<'static, GpuExecutor> {
     static GPU: OnceLock<Mutex<GpuExecutor>> = OnceLock::new();
     GPU.get_or_init(|| {
         Mutex::new(

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{Dtype, ExecError, Graph, HostTime, KvShape, Profile};
 
 /// Data of a tensor in host memory.
@@ -121,6 +123,8 @@ pub struct MemoryForecast {
     pub shared_weights: u64,
     /// Activations, inputs and results.
     pub activations: u64,
+    /// Bytes of the activations that stay taken between runs, as long as there is the plan.
+    pub held: u64,
     /// KV caches which the graph refers to, if they were created anew.
     pub states: u64,
 }
@@ -138,6 +142,41 @@ pub struct MemoryUse {
     pub peak: u64,
     /// Most that may be used.
     pub budget: u64,
+    /// Bytes of weights that did not fit: they stay on the host and are sent, or decoded, anew in every run.
+    pub streamed: u64,
+    /// What `peak` was forecast to be before the latest job ran; 0 if none has.
+    pub forecast: u64,
+}
+
+/// What is known about a tier of kernels that use more than every device offers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TierReport {
+    /// What it computes.
+    pub name: String,
+    /// Whether it is used.
+    pub state: TierState,
+}
+
+/// Whether a tier of kernels is used.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TierState {
+    /// The device does not offer what it needs.
+    NotOffered,
+    /// It was not needed yet.
+    Untried,
+    /// It computes what the oracle computes, and is used.
+    Proven {
+        /// Storage types of weights that were tried.
+        formats: Vec<String>,
+        /// Largest difference from the oracle, relative to the largest magnitude.
+        worst_error: f32,
+    },
+    /// It computed something else on this device, and is not used.
+    Demoted {
+        /// What was wrong.
+        reason: String,
+    },
 }
 
 /// Runs graphs. Both executors give the same numbers within the tolerance of f32 arithmetic.
@@ -153,6 +192,10 @@ pub trait Executor: Send {
 
     /// Makes a graph ready: uploads those of its weights that are not there yet and plans its memory.
     fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError>;
+
+    /// As [`Executor::prepare`], for a graph whose weights do not all fit: as many as fit lie on the device, the others stay on
+    /// the host and are sent piece by piece in every run. The results are the same, bit for bit.
+    fn prepare_streaming(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError>;
 
     /// Runs a plan; the results are in the order of [`Graph::outputs`].
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError>;
@@ -188,6 +231,11 @@ pub trait Executor: Send {
     /// What all plain runs so far have cost the host, where the work itself is done elsewhere.
     fn host_time(&self) -> Option<HostTime> {
         None
+    }
+
+    /// What is known about optional tiers of kernels.
+    fn tiers(&self) -> Vec<TierReport> {
+        Vec::new()
     }
 }
 

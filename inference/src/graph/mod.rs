@@ -21,7 +21,7 @@ pub use builder::{GraphBuilder, ScopeGuard, Tensor};
 pub use error::{ExecError, GraphError};
 pub use exec::{
     Executor, HostData, HostTensor, Interrupt, MemoryForecast, MemoryUse, NeverInterrupt, PlanId,
-    Run, StateId, check_run,
+    Run, StateId, TierReport, TierState, check_run,
 };
 pub use kv::{KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT};
 pub use op::{Activation, BinaryKind, Conv2dSpec, Op, PagedAttentionSpec, RopeStyle, UnaryKind};

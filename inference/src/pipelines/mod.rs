@@ -3,10 +3,12 @@
 //! The engine calls [`Pipeline::step`] again and again; each call does a bounded piece of work (one network evaluation,
 //! one token). So pausing, interleaving and resuming need nothing of their own.
 
+mod batch;
 mod canny;
 mod chat;
 mod chat_model;
 mod error;
+mod forecast;
 mod image;
 mod image_model;
 pub mod kv;
@@ -23,6 +25,8 @@ pub use chat_model::ChatModel;
 pub use error::JobError;
 pub use image_model::ImageModel;
 pub use store::{ModelStore, PlanKey};
+
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -151,15 +155,22 @@ pub fn request_of_state(bytes: &[u8]) -> Result<ImageRequest, JobError> {
     Ok(image::state::read(bytes)?.request)
 }
 
-/// Opens the executor for a device choice.
+/// Opens the executor for a device choice; what it makes of kernels is kept in `cache`.
 ///
 /// # Errors
 /// If there is no such device. `auto` ends at the CPU, which is always there; `gpu` never falls back.
 pub fn open_executor(
     device: DeviceChoice,
     budget: Option<u64>,
+    cache: Option<&Path>,
 ) -> Result<Box<dyn Executor>, ExecError> {
-    let gpu = |choice| GpuExecutor::open(choice, LimitPolicy::Adapter, budget);
+    let gpu = |choice| -> Result<GpuExecutor, ExecError> {
+        let executor = GpuExecutor::open(choice, LimitPolicy::Adapter, budget)?;
+        Ok(match cache {
+            Some(folder) => executor.with_cache(folder),
+            None => executor,
+        })
+    };
     match device {
         DeviceChoice::Cpu => Ok(Box::new(CpuExecutor::with_budget(CpuMode::Fast, budget))),
         DeviceChoice::Gpu => Ok(Box::new(gpu(AdapterChoice::Any)?)),

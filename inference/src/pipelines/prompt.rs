@@ -1,5 +1,7 @@
 //! Words to the embeddings that the U-Net is conditioned on.
 
+use std::sync::Arc;
+
 use super::Context;
 use super::error::JobError;
 use super::image_model::ImageModel;
@@ -9,7 +11,7 @@ use crate::engine::ImageRequest;
 use crate::graph::{HostTensor, PlanId};
 use crate::models::ClipText;
 use crate::models::unet::AddedConfig;
-use crate::text::prompt::{PromptChunk, PromptChunks, chunk_prompt, split_lora_tags};
+use crate::text::prompt::{PromptChunk, PromptChunks, PromptSyntax, chunk_prompt, split_lora_tags};
 
 /// What the refiner is told of the prompt's picture and of the negative prompt's, as AUTOMATIC1111, ComfyUI and diffusers tell it.
 const AESTHETIC: [f32; 2] = [6.0, 2.5];
@@ -24,6 +26,40 @@ pub struct Conditioning {
     pub embeddings: HostTensor,
     /// What Stable Diffusion XL is told beside: `[batch, width]`.
     pub added: Option<HostTensor>,
+    /// What a person should know about the prompts.
+    warnings: Vec<String>,
+}
+
+/// All that embeddings depend on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddingKey {
+    model: String,
+    hash: String,
+    changes: u64,
+    prompt: String,
+    /// Where it is used.
+    negative_prompt: Option<String>,
+    syntax: PromptSyntax,
+    clip_skip: u32,
+    convention: Convention,
+    /// Where the text encoders are told of it.
+    size: Option<(u32, u32)>,
+}
+
+impl EmbeddingKey {
+    fn new(model: &ImageModel, request: &ImageRequest) -> Self {
+        Self {
+            model: request.model.name.clone(),
+            hash: model.hash().to_owned(),
+            changes: model.text_changes(),
+            prompt: request.prompt.clone(),
+            negative_prompt: (request.guidance != 1.0).then(|| request.negative_prompt.clone()),
+            syntax: request.prompt_syntax,
+            clip_skip: request.clip_skip,
+            convention: request.convention,
+            size: model.numbers().map(|_| (request.width, request.height)),
+        }
+    }
 }
 
 /// One of the two texts.
@@ -37,7 +73,7 @@ struct Text {
     skipped: usize,
 }
 
-/// Encodes prompt and, if guidance is not 1, negative prompt, to one length.
+/// Encodes prompt and, if guidance is not 1, negative prompt, to one length; prompts that were encoded lately are not encoded again.
 ///
 /// # Errors
 /// From tokenizer, text encoder or executor.
@@ -45,7 +81,25 @@ pub fn encode(
     context: &mut Context<'_>,
     model: &ImageModel,
     request: &ImageRequest,
+) -> Result<Arc<Conditioning>, JobError> {
+    let key = EmbeddingKey::new(model, request);
+    if let Some(known) = context.store.embeddings(&key) {
+        for warning in &known.warnings {
+            context.warn(warning.clone());
+        }
+        return Ok(known);
+    }
+    let made = Arc::new(encode_anew(context, model, request)?);
+    context.store.keep_embeddings(key, Arc::clone(&made));
+    Ok(made)
+}
+
+fn encode_anew(
+    context: &mut Context<'_>,
+    model: &ImageModel,
+    request: &ImageRequest,
 ) -> Result<Conditioning, JobError> {
+    let mut warnings = Vec::new();
     let tokenizer = model.tokenizer();
     let second = model.second_text();
     let skipped = request.clip_skip.saturating_sub(1) as usize;
@@ -64,7 +118,9 @@ pub fn encode(
         let (text, _) = split_lora_tags(text, request.prompt_syntax);
         let mut chunks = chunk_prompt(&text, request.prompt_syntax, tokenizer)?;
         for warning in std::mem::take(&mut chunks.warnings) {
-            context.warn(format!("{name}: {warning}"));
+            let warning = format!("{name}: {warning}");
+            context.warn(warning.clone());
+            warnings.push(warning);
         }
         let second = match second {
             Some(second) => Some(chunk_prompt(
@@ -130,6 +186,7 @@ pub fn encode(
         length,
         embeddings: HostTensor::f32([batch, length, width], embeddings),
         added,
+        warnings,
     })
 }
 

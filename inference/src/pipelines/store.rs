@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::chat_model::{ChatModel, ChatState};
 use super::error::JobError;
 use super::image_model::ImageModel;
+use super::prompt::{Conditioning, EmbeddingKey};
 use super::upscale::Upscaler;
 use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
 use crate::formats::detect::ModelKind;
@@ -21,6 +22,8 @@ use crate::models::controlnet::ControlNetConfig;
 
 /// Blobs that are kept; the oldest go first.
 const BLOBS: usize = 64;
+/// Embeddings that are kept: those of a grid of prompts, at a megabyte or less each.
+const EMBEDDINGS: usize = 16;
 /// Plans of one kind that a model keeps; a person tries a few sizes, not hundreds.
 const PLANS_PER_KIND: usize = 3;
 
@@ -54,8 +57,24 @@ pub enum PlanKey {
 }
 
 impl PlanKey {
-    fn same_kind(self, other: Self) -> bool {
+    pub(super) fn same_kind(self, other: Self) -> bool {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+}
+
+/// One way to do some work: what its plan is known by, and how its graph is built.
+pub struct Form<'a> {
+    key: PlanKey,
+    build: Box<dyn FnOnce() -> Result<Graph, JobError> + 'a>,
+}
+
+impl<'a> Form<'a> {
+    /// A form.
+    pub fn new(key: PlanKey, build: impl FnOnce() -> Result<Graph, JobError> + 'a) -> Self {
+        Self {
+            key,
+            build: Box::new(build),
+        }
     }
 }
 
@@ -103,6 +122,11 @@ pub struct ModelStore {
     /// Changed models made so far.
     changes: u64,
     kv_type: KvType,
+    /// See [`MemoryUse::forecast`].
+    pub(super) forecast: u64,
+    most_streamed: u64,
+    /// In order of last use, the latest at the end.
+    embeddings: Vec<(EmbeddingKey, Arc<Conditioning>)>,
 }
 
 impl ModelStore {
@@ -119,6 +143,9 @@ impl ModelStore {
             clock: 0,
             changes: 0,
             kv_type: KvType::F32,
+            forecast: 0,
+            most_streamed: 0,
+            embeddings: Vec::new(),
         }
     }
 
@@ -157,7 +184,10 @@ impl ModelStore {
 
     /// Bytes in use.
     pub fn memory(&self) -> MemoryUse {
-        self.executor.memory()
+        MemoryUse {
+            forecast: self.forecast,
+            ..self.executor.memory()
+        }
     }
 
     /// The executor, for what is not a plan.
@@ -385,8 +415,7 @@ impl ModelStore {
         index.ok_or_else(|| JobError::Request(format!("the model '{name}' is no longer loaded")))
     }
 
-    /// The plan of a loaded model for a key, made if need be. When memory runs out, plans of other models and then other
-    /// plans of this one are given up.
+    /// The plan of a loaded model for a key, made if need be; see [`Self::first_fitting`].
     ///
     /// # Errors
     /// From building or preparing the graph.
@@ -397,14 +426,63 @@ impl ModelStore {
         kind: PlanKey,
         build: impl FnOnce() -> Result<Graph, JobError>,
     ) -> Result<PlanId, JobError> {
+        self.first_fitting(name, changes, vec![Form::new(kind, build)])
+            .map(|(_, plan)| plan)
+    }
+
+    /// The plan of the first of several forms of the same work that memory suffices for, and which one that is; later forms need
+    /// less memory and more time.
+    ///
+    /// A form that is ready is taken, whichever it is. Else, when memory runs out, other models and then this model's plans for
+    /// other work are given up; if still no form fits, weights are streamed.
+    ///
+    /// # Errors
+    /// From building or preparing the graphs. That memory does not suffice is only said when nothing is left to be given up.
+    pub fn first_fitting(
+        &mut self,
+        name: &str,
+        changes: u64,
+        forms: Vec<Form<'_>>,
+    ) -> Result<(usize, PlanId), JobError> {
         let index = self.index(name)?;
-        let key = (changes, kind);
         let plans = &mut self.loaded[index].plans;
-        if let Some(place) = plans.iter().position(|(known, _)| *known == key) {
-            let found = plans.remove(place);
-            plans.push(found);
-            return Ok(found.1);
+        for (place, form) in forms.iter().enumerate() {
+            let key = (changes, form.key);
+            if let Some(there) = plans.iter().position(|(known, _)| *known == key) {
+                let found = plans.remove(there);
+                plans.push(found);
+                return Ok((place, found.1));
+            }
         }
+        let mut graphs: Vec<(PlanKey, Arc<Graph>)> = Vec::with_capacity(forms.len());
+        for form in forms {
+            let graph = Arc::new((form.build)()?);
+            if let Some(plan) = self.prepare((name, changes), form.key, &graph, false)? {
+                return Ok((graphs.len(), plan));
+            }
+            graphs.push((form.key, graph));
+        }
+        let mut last = None;
+        for (place, (key, graph)) in graphs.iter().enumerate() {
+            match self.prepare((name, changes), *key, graph, true) {
+                Ok(Some(plan)) => return Ok((place, plan)),
+                Ok(None) => {}
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| JobError::Request(format!("'{name}' cannot be planned"))))
+    }
+
+    /// Makes a plan. Without streaming, gives nothing if memory does not suffice once all is given up that is not needed now.
+    fn prepare(
+        &mut self,
+        (name, changes): (&str, u64),
+        kind: PlanKey,
+        graph: &Arc<Graph>,
+        stream: bool,
+    ) -> Result<Option<PlanId>, JobError> {
+        let index = self.index(name)?;
+        let plans = &mut self.loaded[index].plans;
         while plans
             .iter()
             .filter(|((_, known), _)| known.same_kind(kind))
@@ -420,11 +498,31 @@ impl ModelStore {
             let (_, plan) = plans.remove(oldest);
             self.executor.drop_plan(plan);
         }
-        let graph = Arc::new(build()?);
-        let plan = self.with_room(name, |executor| executor.prepare(Arc::clone(&graph)))?;
+        let plan = loop {
+            let prepared = match stream {
+                false => self.executor.prepare(Arc::clone(graph)),
+                true => self.executor.prepare_streaming(Arc::clone(graph)),
+            };
+            match prepared {
+                Ok(plan) => break plan,
+                Err(error @ ExecError::OutOfMemory { .. }) => {
+                    let spared = |known: PlanKey, _| !stream && known.same_kind(kind);
+                    if self.make_room(name, &spared) {
+                        continue;
+                    }
+                    if stream {
+                        return Err(error.into());
+                    }
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let streamed = self.executor.memory().streamed;
+        self.most_streamed = self.most_streamed.max(streamed);
         let index = self.index(name)?;
-        self.loaded[index].plans.push((key, plan));
-        Ok(plan)
+        self.loaded[index].plans.push(((changes, kind), plan));
+        Ok(Some(plan))
     }
 
     /// Does something that allocates; when memory runs out, gives up what was used longest ago and tries again.
@@ -435,15 +533,15 @@ impl ModelStore {
     ) -> Result<T, JobError> {
         loop {
             match allocate(self.executor.as_mut()) {
-                Err(ExecError::OutOfMemory { .. }) if self.make_room(name) => {}
+                Err(ExecError::OutOfMemory { .. }) if self.make_room(name, &|_, _| false) => {}
                 other => return Ok(other?),
             }
         }
     }
 
-    /// Gives up one thing that `name` does not need just now: another model, else a plan of its own. Returns whether
-    /// there was any.
-    fn make_room(&mut self, name: &str) -> bool {
+    /// Gives up one thing that `name` does not need just now: another model, else a plan of its own that is not `spared`. Returns
+    /// whether there was any.
+    fn make_room(&mut self, name: &str, spared: &dyn Fn(PlanKey, PlanId) -> bool) -> bool {
         let idle = self
             .loaded
             .iter()
@@ -467,16 +565,71 @@ impl ModelStore {
         let Ok(index) = self.index(name) else {
             return false;
         };
-        if self.loaded[index].plans.is_empty() {
+        let plans = &mut self.loaded[index].plans;
+        let Some(place) = plans
+            .iter()
+            .position(|((_, key), plan)| !spared(*key, *plan))
+        else {
             return false;
-        }
-        let (key, plan) = self.loaded[index].plans.remove(0);
+        };
+        let (key, plan) = plans.remove(place);
         tracing::info!("'{name}' gives up its plan {key:?} to make room");
         self.executor.drop_plan(plan);
         true
     }
 
-    /// Runs a plan.
+    /// Embeddings of prompts, if they were made lately.
+    pub(super) fn embeddings(&mut self, key: &EmbeddingKey) -> Option<Arc<Conditioning>> {
+        let place = self.embeddings.iter().position(|(known, _)| known == key)?;
+        let found = self.embeddings.remove(place);
+        let made = Arc::clone(&found.1);
+        self.embeddings.push(found);
+        Some(made)
+    }
+
+    /// Keeps embeddings for the next picture of the same words.
+    pub(super) fn keep_embeddings(&mut self, key: EmbeddingKey, made: Arc<Conditioning>) {
+        if self.embeddings.len() == EMBEDDINGS {
+            self.embeddings.remove(0);
+        }
+        self.embeddings.push((key, made));
+    }
+
+    /// Most bytes of weights that plans have sent anew in every run.
+    pub fn most_streamed(&self) -> u64 {
+        self.most_streamed
+    }
+
+    /// Whether a model has a plan.
+    pub(crate) fn has_plan(&self, name: &str, key: (u64, PlanKey)) -> bool {
+        self.index(name).is_ok_and(|index| {
+            let plans = &self.loaded[index].plans;
+            plans.iter().any(|(known, _)| *known == key)
+        })
+    }
+
+    /// Whether a model has any plans.
+    pub(super) fn has_plans(&self, name: &str) -> bool {
+        self.index(name)
+            .is_ok_and(|index| !self.loaded[index].plans.is_empty())
+    }
+
+    /// Whether a model has a KV cache.
+    pub(super) fn has_state(&self, name: &str) -> bool {
+        self.index(name)
+            .is_ok_and(|index| self.loaded[index].chat.is_some())
+    }
+
+    /// Gives up a plan, so that a smaller form of it is taken next.
+    pub fn give_up(&mut self, plan: PlanId) {
+        for loaded in &mut self.loaded {
+            loaded.plans.retain(|(_, known)| *known != plan);
+        }
+        self.executor.drop_plan(plan);
+    }
+
+    /// Runs a plan. When memory runs out all the same, as it does when other programs take it, what is not needed just now is given
+    /// up and the run tried again.
     ///
     /// # Errors
     /// From the executor.
@@ -487,14 +640,28 @@ impl ModelStore {
         states: &[StateId],
         interrupt: &mut dyn Interrupt,
     ) -> Result<Vec<HostTensor>, JobError> {
-        Ok(self.executor.run(
-            plan,
-            Run {
+        loop {
+            let run = Run {
                 inputs,
                 states,
-                interrupt,
-            },
-        )?)
+                interrupt: &mut *interrupt,
+            };
+            match self.executor.run(plan, run) {
+                Err(error @ ExecError::OutOfMemory { .. }) => {
+                    let owner = self
+                        .loaded
+                        .iter()
+                        .find(|loaded| loaded.plans.iter().any(|(_, known)| *known == plan))
+                        .map(|loaded| loaded.name.clone());
+                    let found =
+                        owner.is_some_and(|name| self.make_room(&name, &|_, known| known == plan));
+                    if !found {
+                        return Err(error.into());
+                    }
+                }
+                other => return Ok(other?),
+            }
+        }
     }
 
     /// The KV cache of a loaded chat model, made if need be.
@@ -564,6 +731,8 @@ impl ModelStore {
             loaded.plans.clear();
             loaded.chat = None;
         }
+        // Another device may round differently.
+        self.embeddings.clear();
         self.executor = executor;
     }
 }

@@ -21,6 +21,7 @@ impl House {
             device,
             self.settings.memory_budget,
             self.assets.clone(),
+            Some(crate::folders::cache_of(&self.data)),
             self.reply.wake.clone(),
         ) {
             Ok(session) => self.session = Some(session),

@@ -71,8 +71,15 @@ impl Lowering<'_, '_> {
         let (k, n) = (layout.cols, layout.rows);
         let rows = self.operand(0)?.iter().product::<usize>() / k.max(1);
         let few = rows <= MATVEC_ROWS;
-        for (shard, shard_rows) in layout.shards.iter().enumerate() {
-            let count = shard_rows.len();
+        let tile = if few { rows.max(1) } else { TILE };
+        let parts = layout.shards.iter().enumerate().flat_map(|(shard, rows)| {
+            layout
+                .parts(rows.len(), tile, &limits)
+                .map(move |part| (shard, rows.start, part))
+        });
+        for (shard, shard_start, part) in parts {
+            let shard_rows = shard_start + part.start..shard_start + part.end;
+            let count = part.len();
             // The result's window for rows begin..end: from the first one's first column of this shard to the last one's last.
             let result = |begin: usize, end: usize| {
                 (begin * n + shard_rows.start, (end - begin - 1) * n + count)
@@ -87,13 +94,15 @@ impl Lowering<'_, '_> {
             for (begin, end) in bands {
                 let band = end - begin;
                 let (first, len) = result(begin, end);
-                let weights = self.shard(weight, shard)?;
+                let mut weights = self.shard(weight, shard)?;
+                let whole = layout.shards.get(shard).map_or(0, ExactSizeIterator::len);
+                let (from, scales) = layout.start_of(part.start, whole);
+                weights.range.start = from;
                 let x = limits.window(Arg::Operand(0), begin * k, band * k);
                 let (bias_bound, bias_base) =
                     self.vector(bias, shard_rows.start, count, &weights)?;
                 let y = limits.window(Arg::Output, first, len);
                 let has_bias = usize::from(bias.is_some());
-                let scales = layout.main_words(count);
                 let numbers = [
                     layout.chunks(),
                     scales,
@@ -119,9 +128,10 @@ impl Lowering<'_, '_> {
                         groups: count.div_ceil(MATVEC_WEIGHT_ROWS) as u64,
                         flops,
                     };
-                    let kernel = Kernel::MatVec {
-                        weight: layout.format,
-                        rows: kernel_rows,
+                    let (weight, rows) = (layout.format, kernel_rows);
+                    let kernel = match limits.subgroups {
+                        true => Kernel::MatVecSubgroups { weight, rows },
+                        false => Kernel::MatVec { weight, rows },
                     };
                     self.push(kernel, &list, bindings, work)?;
                 } else {

@@ -46,6 +46,8 @@ pub struct KernelLimits {
     pub storage_alignment: u64,
     /// Floating-point operations from which on a dispatch is split where it can be, so that none runs for long.
     pub max_dispatch_flops: u64,
+    /// Whether kernels that sum over subgroups are used.
+    pub subgroups: bool,
 }
 
 impl Default for KernelLimits {
@@ -56,6 +58,7 @@ impl Default for KernelLimits {
             max_workgroups: 65535,
             storage_alignment: 256,
             max_dispatch_flops: 1 << 35,
+            subgroups: false,
         }
     }
 }

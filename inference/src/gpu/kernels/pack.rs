@@ -153,6 +153,37 @@ impl PackedLayout {
         }
     }
 
+    /// Cuts the rows of a shard so that `columns` columns times one part are no long dispatch. Parts begin at whole tiles, where the
+    /// sections of packed formats are aligned, too.
+    pub(super) fn parts(
+        &self,
+        rows: usize,
+        columns: usize,
+        limits: &KernelLimits,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
+        const TILE: usize = 64;
+        let per_row = 2 * (columns * self.cols).max(1) as u64;
+        let most = usize::try_from(limits.max_dispatch_flops / per_row).unwrap_or(usize::MAX);
+        let most = (most / TILE * TILE).max(TILE);
+        let aligned = (self.main_words(TILE) as u64 * 4).is_multiple_of(limits.storage_alignment);
+        let most = if aligned { most } else { rows.max(1) };
+        (0..rows)
+            .step_by(most)
+            .map(move |row| row..rows.min(row.saturating_add(most)))
+    }
+
+    /// Where row `row` of a shard of `rows` rows begins, in bytes, and from there the first word of the section of scales. `row` is one
+    /// at which a part begins, see [`Self::parts`].
+    pub(super) fn start_of(&self, row: usize, rows: usize) -> (u64, usize) {
+        let before = self.main_words(row);
+        let scales = match block_of(self.format) {
+            // Two of them to a word.
+            Some((len, _)) if has_scales(self.format) => row * (self.cols / len) / 2,
+            _ => 0,
+        };
+        (before as u64 * 4, self.main_words(rows) - before + scales)
+    }
+
     fn bytes_for(&self, rows: usize) -> u64 {
         let mut words = self.main_words(rows) as u64;
         if let (Some((len, _)), true) = (block_of(self.format), has_scales(self.format)) {

@@ -210,6 +210,7 @@ mod tests {
         max_workgroups: 4,
         storage_alignment: 256,
         max_dispatch_flops: 1 << 30,
+        subgroups: false,
     };
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::chat_model::ChatModel;
 use super::error::JobError;
+use super::forecast;
 use super::kv::Sequence;
 use super::store::PlanKey;
 use super::{Context, ModelStore, Pipeline, Progress};
@@ -117,6 +118,8 @@ impl ChatJob {
                 context: model.context_length(),
             });
         }
+        let (name, count) = (&self.request.model.name, prompt.tokens.len());
+        forecast::answer(context.store, name, model, (&ROWS, count))?;
         self.prompt_tokens = prompt.tokens.len();
         self.dropped = prompt.dropped;
         self.tokens = prompt.tokens;

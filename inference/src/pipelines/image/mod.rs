@@ -16,7 +16,9 @@ use std::time::Instant;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::batch::Rows;
 use super::error::JobError;
+use super::forecast;
 use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
 use super::store::PlanKey;
@@ -218,7 +220,7 @@ impl ImageJob {
         if let Some(conditioning) = &self.conditioning {
             return Ok(Arc::clone(conditioning));
         }
-        let conditioning = Arc::new(prompt::encode(context, model, &self.request)?);
+        let conditioning = prompt::encode(context, model, &self.request)?;
         self.conditioning = Some(Arc::clone(&conditioning));
         Ok(conditioning)
     }
@@ -259,19 +261,23 @@ impl ImageJob {
         for (name, residual) in controls.iter().flatten() {
             inputs.push((name, residual.clone()));
         }
-        let (name, changes) = (&self.request.model.name, model.changes());
-        let plan = if controls.is_some() {
-            let key = PlanKey::DenoiseControlled(batch, h, w, length);
-            context.store.plan(name, changes, key, || {
-                Ok(model.unet().controlled_graph(batch, h, w, length)?)
-            })?
-        } else {
-            let key = PlanKey::Denoise(batch, h, w, length);
-            context.store.plan(name, changes, key, || {
-                Ok(model.unet().graph(batch, h, w, length)?)
-            })?
+        let controlled = controls.is_some();
+        let rows = Rows {
+            name: &self.request.model.name,
+            changes: model.changes(),
+            count: batch,
+            key: &|batch| match controlled {
+                true => PlanKey::DenoiseControlled(batch, h, w, length),
+                false => PlanKey::Denoise(batch, h, w, length),
+            },
+            build: &|batch| {
+                Ok(match controlled {
+                    true => model.unet().controlled_graph(batch, h, w, length)?,
+                    false => model.unet().graph(batch, h, w, length)?,
+                })
+            },
         };
-        let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
+        let output = context.store.run_rows(&rows, &inputs, context.interrupt)?;
         let prediction = output
             .into_iter()
             .next()
@@ -363,6 +369,13 @@ impl ImageJob {
             Stage::Start => {
                 self.check_hires(context, &model)?;
                 self.guides(context, &model)?;
+                let forecast = self.latent_shape(&model).and_then(|[_, h, w]| {
+                    forecast::picture(context.store, &model, &self.request, [h, w])
+                });
+                if let Err(error) = forecast {
+                    // What is wrong is told by the step that it concerns.
+                    tracing::debug!("no forecast: {error}");
+                }
                 let denoising = self.begin(context, &model)?;
                 self.conditioning(context, &model)?;
                 self.stage = Stage::Denoise(Box::new(denoising));

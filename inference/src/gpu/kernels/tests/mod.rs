@@ -22,6 +22,7 @@ const TINY: KernelLimits = KernelLimits {
     max_workgroups: 64,
     storage_alignment: 256,
     max_dispatch_flops: 1 << 22,
+    subgroups: false,
 };
 
 /// Runs a case within both sets of limits and compares with the reference: the largest difference, relative to the largest

@@ -1,0 +1,363 @@
+//! The memory governor through the engine: models that do not fit together or by themselves, forecasts, and lost devices.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::*;
+use crate::cpu::{CpuExecutor, CpuMode};
+use crate::engine::{
+    ChatPrompt, ChatRequest, DeviceChoice, ImageRequest, ModelRef, Outcome, Picture,
+};
+use crate::gpu::{AdapterChoice, GpuDevice, GpuExecutor, LimitPolicy};
+use crate::graph::MemoryUse;
+use crate::pipelines::PlanKey;
+use crate::text::sampling::SamplingParams;
+use crate::text::template::ChatMessage;
+
+fn assets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets")
+}
+
+/// A worker whose jobs are advanced by hand.
+struct Hand {
+    worker: Worker,
+    /// An engine without clients stops its jobs.
+    _commands: Sender<Command>,
+    events: Receiver<Event>,
+    seen: Vec<Event>,
+    models: BTreeMap<String, ModelRef>,
+    next: u64,
+}
+
+impl Hand {
+    fn with(device: DeviceChoice, executor: Box<dyn Executor>, budget: u64) -> Self {
+        let (commands, receiver) = bounded(1);
+        let (sender, events) = bounded(4096);
+        let options = EngineOptions {
+            device,
+            memory_budget: Some(budget),
+            assets: assets(),
+            cache: None,
+        };
+        let store = ModelStore::new(executor, Registry::default(), assets());
+        let inbox = Inbox {
+            receiver,
+            waiting: VecDeque::new(),
+            closed: false,
+        };
+        let worker = Worker {
+            inbox,
+            outbox: Outbox::new(sender),
+            queue: Queue::default(),
+            store,
+            questions: questions::Questions::default(),
+            options,
+        };
+        let mut hand = Self {
+            worker,
+            _commands: commands,
+            events,
+            seen: Vec::new(),
+            models: BTreeMap::new(),
+            next: 1,
+        };
+        let paths = ["sketch", "muse"].map(|name| assets().join("models").join(name));
+        hand.worker.apply(Command::AddModels(paths.to_vec()));
+        hand.look();
+        let found = hand.seen.iter().rev().find_map(|event| match event {
+            Event::Models(found) => Some(found.clone()),
+            _ => None,
+        });
+        for model in found.unwrap().into_iter().filter_map(|found| found.model) {
+            hand.models.insert(model.name.clone(), model);
+        }
+        hand
+    }
+
+    fn new(device: DeviceChoice, budget: u64) -> Self {
+        let executor: Box<dyn Executor> = match device {
+            DeviceChoice::Cpu => Box::new(CpuExecutor::with_budget(CpuMode::Fast, Some(budget))),
+            _ => Box::new(gpu(budget)),
+        };
+        Self::with(device, executor, budget)
+    }
+
+    fn look(&mut self) {
+        self.worker.outbox.flush();
+        self.seen.extend(self.events.try_iter());
+    }
+
+    fn model(&self, name: &str) -> ModelRef {
+        let found = self.models.iter().find(|(known, _)| known.contains(name));
+        found.unwrap().1.clone()
+    }
+
+    fn submit(&mut self, request: Request) -> JobId {
+        let job = JobId(self.next);
+        self.next += 1;
+        self.worker.apply(Command::Submit {
+            job,
+            request: Box::new(request),
+            place: Place::Back,
+        });
+        job
+    }
+
+    /// How a job ended, if it has.
+    fn end(&mut self, job: JobId) -> Option<Result<Outcome, String>> {
+        self.look();
+        self.seen.iter().find_map(|event| match event {
+            Event::Finished { job: of, outcome } if *of == job => Some(Ok(outcome.clone())),
+            Event::Failed { job: of, failure } if *of == job => Some(Err(failure.message.clone())),
+            _ => None,
+        })
+    }
+
+    fn finish(&mut self, job: JobId) -> Result<Outcome, String> {
+        loop {
+            self.worker.advance(job);
+            if let Some(end) = self.end(job) {
+                return end;
+            }
+        }
+    }
+
+    fn picture(&self, prompt: &str) -> ImageRequest {
+        ImageRequest {
+            steps: 3,
+            guidance: 4.0,
+            seed: 7,
+            preview: false,
+            ..ImageRequest::new(self.model("sketch"), prompt, 64, 64)
+        }
+    }
+
+    fn draw(&mut self) -> Result<Arc<Picture>, String> {
+        let request = Request::Image(self.picture("a red fox"));
+        let job = self.submit(request);
+        match self.finish(job)? {
+            Outcome::Image { picture, .. } => Ok(picture),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn talk(&mut self) -> Result<String, String> {
+        let request = ChatRequest {
+            model: self.model("muse"),
+            prompt: ChatPrompt::Messages(vec![ChatMessage::new("user", "a picture of a fox")]),
+            sampling: SamplingParams {
+                greedy: true,
+                ..SamplingParams::default()
+            },
+            seed: 1,
+            max_tokens: 6,
+            time: 0,
+            stop: Vec::new(),
+            grammar: None,
+            overflow: crate::engine::Overflow::default(),
+        };
+        let job = self.submit(Request::Chat(request));
+        match self.finish(job)? {
+            Outcome::Chat { text, .. } => Ok(text),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.worker.store.memory()
+    }
+}
+
+fn gpu(budget: u64) -> GpuExecutor {
+    GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, Some(budget))
+        .expect("these tests need a Vulkan adapter; install mesa-vulkan-drivers")
+}
+
+const PLENTY: u64 = 1 << 30;
+
+fn assert_forecast(what: &str, memory: MemoryUse) {
+    let share = memory.forecast as f64 / memory.peak as f64;
+    println!(
+        "{what}: forecast {} of peak {}: {share:.3}",
+        memory.forecast, memory.peak
+    );
+    assert!((0.9..=1.1).contains(&share), "{what}: {memory:?}");
+    assert!(memory.peak <= memory.budget, "{what}: {memory:?}");
+}
+
+#[test]
+fn forecasts_are_within_a_tenth_of_what_is_used() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut hand = Hand::new(device, PLENTY);
+        hand.draw().unwrap();
+        assert_forecast(&format!("sketch on {device:?}"), hand.memory());
+        // On top of what the picture left there.
+        hand.talk().unwrap();
+        assert_forecast(&format!("muse after sketch on {device:?}"), hand.memory());
+        let mut hand = Hand::new(device, PLENTY);
+        hand.talk().unwrap();
+        assert_forecast(&format!("muse on {device:?}"), hand.memory());
+    }
+}
+
+#[test]
+fn models_that_do_not_fit_together_take_turns() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut hand = Hand::new(device, PLENTY);
+        let picture = hand.draw().unwrap();
+        let of_sketch = hand.memory().peak;
+        let text = hand.talk().unwrap();
+        let both = hand.memory().peak;
+        let mut alone = Hand::new(device, PLENTY);
+        assert_eq!(alone.talk().unwrap(), text);
+        let of_muse = alone.memory().peak;
+        // Room for the larger of them, not for both.
+        let budget = of_sketch.max(of_muse) + (both - of_sketch.max(of_muse)) / 2;
+        let mut hand = Hand::new(device, budget);
+        for _ in 0..2 {
+            assert_eq!(hand.draw().unwrap(), picture);
+            assert_eq!(hand.talk().unwrap(), text);
+        }
+        let memory = hand.memory();
+        assert_eq!(memory.streamed, 0, "{device:?}: each fits by itself");
+        assert!(memory.peak <= budget, "{device:?}: {memory:?}");
+    }
+}
+
+#[test]
+fn a_model_larger_than_the_budget_draws_and_writes_the_same() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut hand = Hand::new(device, PLENTY);
+        let picture = hand.draw().unwrap();
+        let unet = unet_forecast(&hand);
+        // All of its activations, three fifths of its weights.
+        let budget = unet.activations + unet.new_weights / 5 * 3;
+        let mut poor = Hand::new(device, budget);
+        assert_eq!(
+            poor.draw().unwrap(),
+            picture,
+            "{device:?} in {budget} bytes"
+        );
+        let memory = poor.memory();
+        assert!(memory.peak <= budget, "{device:?}: {memory:?}");
+        let streamed = poor.worker.store.most_streamed();
+        println!(
+            "{device:?}: of {} bytes of weights {streamed} were streamed",
+            unet.new_weights
+        );
+        assert!(streamed > unet.new_weights / 3, "{device:?}: {streamed}");
+
+        let mut hand = Hand::new(device, PLENTY);
+        let text = hand.talk().unwrap();
+        let whole = hand.memory();
+        let budget = whole.peak - whole.weights / 2;
+        let mut poor = Hand::new(device, budget);
+        assert_eq!(poor.talk().unwrap(), text, "{device:?} in {budget} bytes");
+        let memory = poor.memory();
+        assert!(memory.peak <= budget, "{device:?}: {memory:?}");
+        assert!(
+            poor.worker.store.most_streamed() > 0,
+            "{device:?}: {memory:?}"
+        );
+    }
+}
+
+/// What the U-Net of sketch takes for the test's picture, on an executor where nothing is yet.
+fn unet_forecast(hand: &Hand) -> crate::graph::MemoryForecast {
+    let fresh = Hand::new(hand.worker.options.device, PLENTY);
+    let mut worker = fresh.worker;
+    let name = hand.model("sketch");
+    let model = worker.store.image_model(&name, &mut |_| {}).unwrap();
+    let length = model.tokenizer().max_length();
+    let side = 64 / model.factor();
+    let graph = model.unet().graph(2, side, side, length).unwrap();
+    worker.store.executor_mut().forecast(&graph)
+}
+
+#[test]
+fn guidance_goes_row_by_row_where_two_rows_do_not_fit() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut hand = Hand::new(device, PLENTY);
+        let picture = hand.draw().unwrap();
+        let both = unet_forecast(&hand);
+        let budget = both.new_weights + both.activations - both.activations / 8;
+        let mut poor = Hand::new(device, budget);
+        let got = poor.draw().unwrap();
+        let worst = picture
+            .rgb
+            .iter()
+            .zip(&got.rgb)
+            .map(|(a, b)| a.abs_diff(*b))
+            .max();
+        assert!(worst <= Some(1), "{device:?}: {worst:?}");
+        assert_eq!(poor.worker.store.most_streamed(), 0, "{device:?}");
+        assert!(
+            poor.memory().peak <= budget,
+            "{device:?}: {:?}",
+            poor.memory()
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_drawn_at_all_is_said_and_the_next_job_runs() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut hand = Hand::new(device, PLENTY);
+        let small = hand.draw().unwrap();
+        let budget = hand.memory().peak;
+        let mut hand = Hand::new(device, budget);
+        let mut request = hand.picture("a house");
+        (request.width, request.height) = (640, 640);
+        let job = hand.submit(Request::Image(request));
+        let error = hand.finish(job).unwrap_err();
+        assert!(error.contains("out of memory"), "{error}");
+        assert!(hand.memory().peak <= budget, "{:?}", hand.memory());
+        // What the failed job took is given up for the next one.
+        assert_eq!(hand.draw().unwrap(), small);
+    }
+}
+
+#[test]
+fn the_same_words_are_encoded_once() {
+    let mut hand = Hand::new(DeviceChoice::Cpu, PLENTY);
+    let first = hand.draw().unwrap();
+    let name = hand.model("sketch");
+    let store = &mut hand.worker.store;
+    let model = store.image_model(&name, &mut |_| {}).unwrap();
+    let key = PlanKey::Encode(1, model.tokenizer().max_length(), 0);
+    assert!(store.has_plan(&name.name, (0, key)));
+    store.reset();
+    assert_eq!(hand.draw().unwrap(), first);
+    assert!(!hand.worker.store.has_plan(&name.name, (0, key)));
+    // Other words are.
+    let request = Request::Image(hand.picture("a blue fox"));
+    let job = hand.submit(request);
+    hand.finish(job).unwrap();
+    assert!(hand.worker.store.has_plan(&name.name, (0, key)));
+}
+
+#[test]
+fn a_device_lost_in_the_middle_changes_nothing_in_the_picture() {
+    let mut hand = Hand::new(DeviceChoice::Gpu, PLENTY);
+    let wanted = hand.draw().unwrap();
+    let device = Arc::new(GpuDevice::open(AdapterChoice::Any, LimitPolicy::Adapter).unwrap());
+    let executor = GpuExecutor::on(Arc::clone(&device), Some(PLENTY));
+    let mut hand = Hand::with(DeviceChoice::Gpu, Box::new(executor), PLENTY);
+    let request = Request::Image(hand.picture("a red fox"));
+    let job = hand.submit(request);
+    // The beginning, and the first step.
+    hand.worker.advance(job);
+    hand.worker.advance(job);
+    device.lose();
+    let Ok(Outcome::Image { picture, .. }) = hand.finish(job) else {
+        panic!("the job ended");
+    };
+    assert_eq!(picture, wanted);
+    let lost = |event: &&Event| matches!(event, Event::DeviceLost { .. });
+    assert_eq!(hand.seen.iter().filter(lost).count(), 1);
+    let built = |event: &&Event| matches!(event, Event::DeviceRebuilt { .. });
+    assert_eq!(hand.seen.iter().filter(built).count(), 1);
+}

@@ -1,0 +1,144 @@
+//! What is kept on disk between runs of the program, and tiers that must prove themselves.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::cpu::testing::{Random, worst_error};
+use crate::cpu::{CpuExecutor, CpuMode};
+use crate::formats::{StorageDtype, TensorData};
+use crate::graph::{Executor, Graph, GraphBuilder, HostTensor, NeverInterrupt, Run, TierState};
+
+/// A decoder's product with one row, and one with many.
+fn graph(random: &mut Random, dtype: StorageDtype) -> Graph {
+    let g = GraphBuilder::new("products");
+    let x = g.input("x", &[1, 512]).unwrap();
+    let elements = 96 * 512;
+    let bytes = match dtype {
+        StorageDtype::Q8_0 => (0..elements / 32)
+            .flat_map(|_| {
+                let mut block = half::f16::from_f32(0.01).to_le_bytes().to_vec();
+                block.extend((0..32).map(|_| random.bits() as u8));
+                block
+            })
+            .collect(),
+        _ => random
+            .floats(elements)
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
+    };
+    let weight = TensorData::new_owned("w", &[96, 512], dtype, bytes).unwrap();
+    g.output("y", &g.linear(&x, &weight, None).unwrap());
+    g.finish()
+}
+
+fn run(executor: &mut dyn Executor, graph: &Graph, x: &HostTensor) -> HostTensor {
+    let plan = executor.prepare(Arc::new(graph.clone())).unwrap();
+    let run = Run {
+        inputs: &[("x", x.clone())],
+        states: &[],
+        interrupt: &mut NeverInterrupt,
+    };
+    executor.run(plan, run).unwrap().remove(0)
+}
+
+fn open() -> GpuExecutor {
+    let _turn = super::tests::gpu();
+    GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, Some(1 << 28)).unwrap()
+}
+
+#[test]
+fn compiled_kernels_and_proofs_are_found_again() {
+    let mut random = Random::fresh("compiled_kernels_and_proofs_are_found_again");
+    let folder = tempfile::tempdir().unwrap();
+    let graph = graph(&mut random, StorageDtype::Q8_0);
+    let x = HostTensor::f32([1, 512], random.floats(512));
+    let mut seconds = Vec::new();
+    let mut results = Vec::new();
+    for turn in 0..2 {
+        let started = std::time::Instant::now();
+        let mut gpu = open().with_cache(folder.path());
+        let offered = gpu
+            .device()
+            .features
+            .contains(wgpu::Features::PIPELINE_CACHE);
+        assert_eq!(gpu.loaded_pipelines() > 0, offered && turn == 1);
+        let tiers = gpu.tiers();
+        match (&tiers[0].state, turn) {
+            (TierState::NotOffered, _) => {}
+            (TierState::Untried, 0) => {}
+            (TierState::Proven { formats, .. }, 1) => assert_eq!(formats, &["q8_0"]),
+            other => panic!("{other:?}"),
+        }
+        results.push(run(&mut gpu, &graph, &x));
+        seconds.push(started.elapsed().as_secs_f32());
+    }
+    println!("first {} s, again {} s", seconds[0], seconds[1]);
+    assert_eq!(results[0], results[1]);
+    // Files that are damaged are made again.
+    let mut damaged = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 0x55;
+        std::fs::write(&path, bytes).unwrap();
+        damaged += 1;
+    }
+    let mut gpu = open().with_cache(folder.path());
+    assert_eq!(gpu.loaded_pipelines(), 0);
+    assert_eq!(run(&mut gpu, &graph, &x), results[0]);
+    let again = open().with_cache(folder.path());
+    let offered = gpu
+        .device()
+        .features
+        .contains(wgpu::Features::PIPELINE_CACHE);
+    assert_eq!(again.loaded_pipelines() > 0, offered, "{damaged} files");
+}
+
+#[test]
+fn subgroup_products_equal_the_oracle_and_the_portable_ones() {
+    let mut random = Random::fresh("subgroup_products_equal_the_oracle");
+    let mut gpu = open();
+    if !gpu.device().features.contains(wgpu::Features::SUBGROUP) {
+        assert_eq!(gpu.tiers()[0].state, TierState::NotOffered);
+        return;
+    }
+    for dtype in [StorageDtype::F32, StorageDtype::Q8_0] {
+        let graph = graph(&mut random, dtype);
+        let x = HostTensor::f32([1, 512], random.floats(512));
+        let wanted = run(&mut CpuExecutor::new(CpuMode::Oracle), &graph, &x);
+        let got = run(&mut gpu, &graph, &x);
+        let error = worst_error(got.as_f32(), wanted.as_f32());
+        assert!(error < 1e-5, "{dtype}: {error}");
+    }
+    let TierState::Proven { formats, .. } = &gpu.tiers()[0].state else {
+        panic!("{:?}", gpu.tiers());
+    };
+    assert_eq!(formats, &["f32", "q8_0"]);
+}
+
+#[test]
+fn a_tier_that_disagrees_is_given_up_and_the_results_stay_right() {
+    let mut random = Random::fresh("a_tier_that_disagrees_is_given_up");
+    let folder = tempfile::tempdir().unwrap();
+    let graph = graph(&mut random, StorageDtype::F32);
+    let x = HostTensor::f32([1, 512], random.floats(512));
+    let wanted = run(&mut CpuExecutor::new(CpuMode::Oracle), &graph, &x);
+    for turn in 0..2 {
+        let mut gpu = open().with_cache(folder.path());
+        if !gpu.device().features.contains(wgpu::Features::SUBGROUP) {
+            return;
+        }
+        if turn == 0 {
+            gpu.tiers.spoil();
+        }
+        let got = run(&mut gpu, &graph, &x);
+        assert!(worst_error(got.as_f32(), wanted.as_f32()) < 1e-5);
+        let TierState::Demoted { reason } = &gpu.tiers()[0].state else {
+            panic!("{:?}", gpu.tiers());
+        };
+        assert!(reason.contains("relative error"), "{reason}");
+        assert!(!gpu.kernel_limits.subgroups);
+    }
+}

@@ -1,0 +1,127 @@
+//! Work on several rows at once where memory allows, else row after row.
+
+use super::error::JobError;
+use super::store::{Form, ModelStore, PlanKey};
+use crate::graph::{ExecError, Graph, HostData, HostTensor, Interrupt, PlanId};
+
+/// Work that can be done on any number of rows: what its plans are known by, and how their graphs are built.
+pub struct Rows<'a> {
+    /// Name of the loaded model.
+    pub name: &'a str,
+    /// By what the changed model's plans are known.
+    pub changes: u64,
+    /// Rows that there are: length of the first axis of every input and output.
+    pub count: usize,
+    /// Key of the plan of a number of rows.
+    pub key: &'a dyn Fn(usize) -> PlanKey,
+    /// Graph of a number of rows.
+    pub build: &'a dyn Fn(usize) -> Result<Graph, JobError>,
+}
+
+impl ModelStore {
+    /// Runs a network on all rows at once, or one by one where memory does not suffice for that. Activations for one row take a part
+    /// of the memory, and rows do not see each other, so the results are equal but for rounding.
+    ///
+    /// # Errors
+    /// From building, preparing or running the graphs.
+    pub fn run_rows(
+        &mut self,
+        rows: &Rows<'_>,
+        inputs: &[(&str, HostTensor)],
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<Vec<HostTensor>, JobError> {
+        let mut sizes = match rows.count {
+            0 | 1 => vec![1],
+            count => vec![count, 1],
+        };
+        loop {
+            let forms = sizes
+                .iter()
+                .map(|&size| Form::new((rows.key)(size), move || (rows.build)(size)))
+                .collect();
+            let (place, plan) = self.first_fitting(rows.name, rows.changes, forms)?;
+            let size = sizes.get(place).copied().unwrap_or(1);
+            let result = match size {
+                1 if rows.count > 1 => self.run_each(plan, rows.count, inputs, interrupt),
+                _ => self.run(plan, inputs, &[], interrupt),
+            };
+            match result {
+                Err(JobError::Exec(ExecError::OutOfMemory { .. })) if size > 1 => {
+                    tracing::info!("'{}' goes on row by row: memory ran out", rows.name);
+                    self.give_up(plan);
+                    sizes.retain(|&other| other < size);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn run_each(
+        &mut self,
+        plan: PlanId,
+        count: usize,
+        inputs: &[(&str, HostTensor)],
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<Vec<HostTensor>, JobError> {
+        let mut joined: Vec<HostTensor> = Vec::new();
+        for row in 0..count {
+            let part: Vec<(&str, HostTensor)> = inputs
+                .iter()
+                .map(|(name, tensor)| (*name, row_of(tensor, row, count)))
+                .collect();
+            let outputs = self.run(plan, &part, &[], interrupt)?;
+            if joined.is_empty() {
+                joined = outputs;
+                continue;
+            }
+            for (all, one) in joined.iter_mut().zip(outputs) {
+                append(all, one);
+            }
+        }
+        Ok(joined)
+    }
+}
+
+/// One of `count` rows; a tensor of another first length is given to every row.
+fn row_of(tensor: &HostTensor, row: usize, count: usize) -> HostTensor {
+    if tensor.shape.first() != Some(&count) {
+        return tensor.clone();
+    }
+    let mut shape = tensor.shape.clone();
+    if let Some(first) = shape.first_mut() {
+        *first = 1;
+    }
+    let len = tensor.len() / count.max(1);
+    let range = row * len..(row + 1) * len;
+    match &tensor.data {
+        HostData::F32(data) => HostTensor::f32(shape, data.get(range).unwrap_or_default().to_vec()),
+        HostData::U32(data) => HostTensor::u32(shape, data.get(range).unwrap_or_default().to_vec()),
+    }
+}
+
+fn append(all: &mut HostTensor, one: HostTensor) {
+    if let (Some(first), Some(more)) = (all.shape.first_mut(), one.shape.first()) {
+        *first += more;
+    }
+    match (&mut all.data, one.data) {
+        (HostData::F32(all), HostData::F32(one)) => all.extend(one),
+        (HostData::U32(all), HostData::U32(one)) => all.extend(one),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_and_joined() {
+        let whole = HostTensor::f32([2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let mut joined = row_of(&whole, 0, 2);
+        assert_eq!(joined, HostTensor::f32([1, 3], vec![1.0, 2.0, 3.0]));
+        append(&mut joined, row_of(&whole, 1, 2));
+        assert_eq!(joined, whole);
+        let shared = HostTensor::u32([3], vec![7, 8, 9]);
+        assert_eq!(row_of(&shared, 1, 2), shared);
+    }
+}
