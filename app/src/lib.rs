@@ -15,4 +15,5 @@ pub mod report;
 pub mod studio;
 pub mod theme;
 pub mod widgets;
+pub mod wildcards;
 pub mod window;

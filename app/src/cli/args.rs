@@ -8,9 +8,13 @@ use diptych_inference::engine::DeviceChoice;
 use diptych_inference::text::prompt::PromptSyntax;
 use diptych_inference::text::sampling::SamplingStage;
 
+use super::ablate::AblateArgs;
+use super::morph::MorphArgs;
 use super::perplexity::PerplexityArgs;
+use super::proof::ProofArgs;
 use super::resume::ResumeArgs;
 use super::trace::WayArgs;
+use super::words::WordArgs;
 
 /// Draws pictures and writes text with models on your own machine.
 #[derive(Debug, Parser)]
@@ -98,6 +102,12 @@ pub enum Verb {
     Upscale(super::upscale::UpscaleArgs),
     /// Measure how fast models run here
     Bench(super::bench::BenchArgs),
+    /// Compare two pictures step by step, or one with itself drawn again
+    Proof(ProofArgs),
+    /// Tell which phrases of a prompt do something, and which nothing
+    Ablate(AblateArgs),
+    /// Draw the way from one prompt and seed to another, as an animation or a strip
+    Morph(MorphArgs),
 }
 
 /// `diptych draw`.
@@ -158,7 +168,8 @@ pub struct DrawArgs {
     /// Draw several, each with the next seed
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub count: u32,
-    /// How the prompts are read: as plain text, or with AUTOMATIC1111's weights such as (word:1.2) (default)
+    /// How the prompts are read: as plain text, as AUTOMATIC1111 does, with (word:1.2), [from:to:when], [a|b] and BREAK (default), or
+    /// as ComfyUI does
     #[arg(long, value_enum)]
     pub prompt_syntax: Option<Syntax>,
     /// Add a LoRA, LoCon or LoHa, so much of it (1 if nothing is said); several are added one after the other. In the prompt,
@@ -195,6 +206,9 @@ pub struct DrawArgs {
     /// Write the latents after every step to this safetensors file (keys 'step_00', 'step_01', ...)
     #[arg(long, value_name = "FILE")]
     pub dump_latents: Option<PathBuf>,
+    /// What the prompts are made of.
+    #[command(flatten)]
+    pub words: WordArgs,
     /// Where the settings come from, and what is kept of the way.
     #[command(flatten)]
     pub way: WayArgs,
@@ -301,8 +315,10 @@ pub struct CompareArgs {
 pub enum Syntax {
     /// Plain text
     None,
-    /// AUTOMATIC1111's weights
+    /// AUTOMATIC1111's weights and changes over the steps
     A1111,
+    /// ComfyUI's weights
+    Comfyui,
 }
 
 impl From<Syntax> for PromptSyntax {
@@ -310,6 +326,7 @@ impl From<Syntax> for PromptSyntax {
         match syntax {
             Syntax::None => Self::None,
             Syntax::A1111 => Self::A1111,
+            Syntax::Comfyui => Self::ComfyUi,
         }
     }
 }
@@ -534,11 +551,11 @@ pub struct QueueArgs {
     pub json: bool,
 }
 
-fn sampler(name: &str) -> Result<(SamplerKind, Option<ScheduleKind>), String> {
+pub(super) fn sampler(name: &str) -> Result<(SamplerKind, Option<ScheduleKind>), String> {
     SamplerKind::parse(name).map_err(|error| error.to_string())
 }
 
-fn number(text: &str, least: f32, most: f32) -> Result<f32, String> {
+pub(super) fn number(text: &str, least: f32, most: f32) -> Result<f32, String> {
     let value: f32 = text
         .trim()
         .parse()
@@ -563,7 +580,7 @@ fn stage(name: &str) -> Result<SamplingStage, String> {
     SamplingStage::parse(name).ok_or_else(|| format!("the steps are {}", known()))
 }
 
-fn guidance(text: &str) -> Result<f32, String> {
+pub(super) fn guidance(text: &str) -> Result<f32, String> {
     number(text, -10_000.0, 10_000.0)
 }
 

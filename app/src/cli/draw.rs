@@ -23,6 +23,7 @@ use super::progress::Progress;
 use super::record::Recorder;
 use super::save::{self, Existing};
 use super::trace::Keeper;
+use super::words::Words;
 use crate::defaults::{self, Defaults};
 use crate::presets;
 
@@ -108,6 +109,8 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         }
         // A tag in the prompt says how much of it.
         if !request.prompt.contains(&format!("<lora:{}", lora.name)) {
+            // What is said counts for one that was there before.
+            request.loras.retain(|known| known.model.name != lora.name);
             request.loras.push(LoraUse {
                 model: lora,
                 weight: *weight,
@@ -134,9 +137,13 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     for blob in &blobs {
         client.send_blob(blob.name.0.clone(), blob.data.clone())?;
     }
+    if let Some(emphasis) = args.words.emphasis(args.prompt_syntax) {
+        request.emphasis = emphasis;
+    }
+    let words = Words::new(global, args, base.is_some())?;
     request.trace = args.way.trace.is_some() || args.way.proof.is_some();
     let jobs = (0..args.count).map(|number| {
-        let request = request_of(&request, number);
+        let (request, _) = request_of(&request, number, &words);
         let file = file_of(args, &request, number);
         (request, file)
     });
@@ -150,6 +157,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         noise: noise.unwrap_or_default(),
         recorder,
         blobs,
+        words,
         state: base.and_then(|base| base.state),
     };
     for number in 0..args.count {
@@ -314,9 +322,9 @@ fn native_side(info: &ModelInfo) -> Option<u32> {
     (width == height && NATIVE_SIDES.contains(&side)).then_some(side)
 }
 
-/// The request for one of several pictures; `number` counts from 0. As AUTOMATIC1111 numbers them: variations of one seed,
+/// The request for one of several pictures, and what of its prompts could not be taken as meant; `number` counts from 0. As AUTOMATIC1111 numbers them: variations of one seed,
 /// or else one seed after the other.
-fn request_of(first: &ImageRequest, number: u32) -> ImageRequest {
+fn request_of(first: &ImageRequest, number: u32, words: &Words) -> (ImageRequest, Vec<String>) {
     let mut request = first.clone();
     match &mut request.variation {
         Some(variation) if variation.strength > 0.0 => {
@@ -324,7 +332,8 @@ fn request_of(first: &ImageRequest, number: u32) -> ImageRequest {
         }
         _ => request.seed = first.seed.wrapping_add(u64::from(number)),
     }
-    request
+    let warnings = words.apply(&mut request, number);
+    (request, warnings)
 }
 
 /// The file that one of several pictures goes to, unless there is one of this name that is to stay.
@@ -342,6 +351,7 @@ struct Session<'a> {
     recorder: Recorder,
     /// Data that the requests refer to.
     blobs: Vec<Blob>,
+    words: Words,
     /// Where the pictures go on from, rather than begin.
     state: Option<Arc<[u8]>>,
 }
@@ -349,7 +359,10 @@ struct Session<'a> {
 impl Session<'_> {
     /// Draws and saves one of the pictures; `number` counts from 0.
     fn draw(&mut self, number: u32, first: &ImageRequest, progress: &mut Progress) -> Result<()> {
-        let mut request = request_of(first, number);
+        let (mut request, warnings) = request_of(first, number, &self.words);
+        for warning in warnings {
+            progress.say(&format!("note: {warning}"));
+        }
         if let Some(noise) = self.noise.get(number as usize).or(self.noise.first()) {
             self.client
                 .send_blob(noise.blob.0.clone(), noise.data.clone())?;

@@ -241,9 +241,11 @@ pub(super) fn request(
     // What is said counts, what is not stays.
     if let Some(prompt) = &args.prompt {
         request.prompt.clone_from(prompt);
+        request.template = None;
     }
     if let Some(negative) = &args.negative {
         request.negative_prompt.clone_from(negative);
+        request.template = None;
     }
     if args.size.is_some() {
         (request.width, request.height) = (fresh.width, fresh.height);
@@ -286,6 +288,8 @@ fn filled(recalled: &Recalled, fresh: &ImageRequest) -> ImageRequest {
     }
     request.guidance_rescale = from.guidance_rescale.unwrap_or(0.0);
     request.clip_skip = from.clip_skip.unwrap_or(1);
+    request.prompt_syntax = from.prompt_syntax.unwrap_or_default();
+    request.emphasis = from.emphasis.unwrap_or_default();
     request.seed = from.seed.unwrap_or(fresh.seed);
     request.noise_source = from.noise_source.unwrap_or(fresh.noise_source);
     request.variation = from.variation.flatten();

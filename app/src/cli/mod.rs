@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl+C.
 
+mod ablate;
 mod additions;
 pub mod args;
 mod bench;
@@ -16,16 +17,19 @@ mod history;
 mod inspect;
 pub mod interrupt;
 mod models;
+mod morph;
 mod noise;
 mod out;
 mod perplexity;
 mod pictures;
 mod progress;
+mod proof;
 mod queue;
 mod record;
 mod resume;
 mod save;
 mod shape;
+mod short;
 mod studio;
 mod synthesize;
 mod table;
@@ -33,6 +37,7 @@ mod talk;
 mod tokenize;
 mod trace;
 mod upscale;
+mod words;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -117,6 +122,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Resume(args)) => resume::run(&global, &args),
         Some(Verb::Upscale(args)) => upscale::run(&global, &args),
         Some(Verb::Bench(args)) => bench::run(&global, &args),
+        Some(Verb::Proof(args)) => proof::run(&global, &args),
+        Some(Verb::Ablate(args)) => ablate::run(&global, &args),
+        Some(Verb::Morph(args)) => morph::run(&global, &args),
     }
 }
 

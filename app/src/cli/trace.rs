@@ -1,6 +1,7 @@
 //! What is kept of the way to a picture: its trace, and the proof of it.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::Args;
 use diptych_inference::engine::{Event, ImageRequest, Outcome, Picture, Request};
@@ -12,6 +13,7 @@ use super::client::Client;
 use super::error::{CliError, Result};
 use super::out;
 use super::pictures::Blob;
+use super::proof::Proof;
 use super::save;
 
 /// Options about the way to a picture.
@@ -33,12 +35,20 @@ pub struct WayArgs {
 
 /// What the program was built for.
 pub(super) fn build() -> String {
-    format!(
-        "{} {} {}",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::ARCH,
-        std::env::consts::OS
-    )
+    static BUILD: OnceLock<String> = OnceLock::new();
+    let tell = || {
+        // Two builds of one version may compute otherwise.
+        let program = std::env::current_exe().and_then(std::fs::read);
+        let hash = program.map_or("unknown".into(), |bytes| hex(&Sha256::digest(&bytes)));
+        format!(
+            "{} {} {} {}",
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::ARCH,
+            std::env::consts::OS,
+            hash.get(..12).unwrap_or(&hash)
+        )
+    };
+    BUILD.get_or_init(tell).clone()
 }
 
 /// Bytes in hexadecimal.
@@ -58,6 +68,7 @@ pub(super) struct Keeper {
     /// The device, where it is another than the trace began on.
     device: Option<String>,
     steps: u32,
+    proof: Option<(Proof, PathBuf)>,
 }
 
 impl Keeper {
@@ -77,7 +88,13 @@ impl Keeper {
             path: None,
             device: None,
             steps: 0,
+            proof: None,
         };
+        if let Some(path) = &way.proof {
+            let path = save::numbered(path, number + 1);
+            save::check_file_target(&path)?;
+            keeper.proof = Some((Proof::new(client, request)?, path));
+        }
         if let Some(path) = &way.trace {
             let path = save::numbered(path, number + 1);
             save::check_file_target(&path)?;
@@ -111,6 +128,7 @@ impl Keeper {
             path: Some(trace.path().to_owned()),
             device: (!same).then(|| format!("{} ({})", client.device(), client.executor())),
             steps: trace.steps().len() as u32,
+            proof: None,
         })
     }
 
@@ -118,6 +136,9 @@ impl Keeper {
     pub fn watch(&mut self, event: &Event) {
         if let Event::DeviceRebuilt { device } = event {
             self.device = Some(device.clone());
+        }
+        if let Some((proof, _)) = &mut self.proof {
+            proof.watch(event, self.device.as_ref());
         }
         let Event::TraceStep {
             index,
@@ -172,9 +193,14 @@ impl Keeper {
         else {
             return Ok(());
         };
+        let picture_sha256 = picture_hash(picture);
+        if let Some((proof, path)) = &mut self.proof {
+            proof.finish(picture_sha256.clone());
+            proof.write(path)?;
+        }
         if let Some(writer) = &mut self.writer {
             let end = TraceEnd {
-                picture_sha256: picture_hash(picture),
+                picture_sha256,
                 seconds: *seconds,
                 request: serde_json::to_value(request.as_ref()).map_err(CliError::failed)?,
             };

@@ -10,6 +10,7 @@ use diptych_inference::engine::{
 };
 use diptych_inference::formats::metadata::{PictureInfo, REQUEST_KEY, a1111};
 use diptych_inference::formats::picture::{ai_disclosure, encode_png, inspect_picture};
+use diptych_inference::text::prompt::Emphasis;
 
 use super::error::{LibraryError, Result};
 
@@ -96,6 +97,16 @@ pub fn picture_info(
     }
     if request.clip_skip != 1 {
         extra("Clip skip", request.clip_skip.to_string());
+    }
+    if request.emphasis != Emphasis::default() {
+        extra("Emphasis", request.emphasis.label().into());
+    }
+    if let Some(template) = &request.template {
+        // As the Dynamic Prompts extension writes them.
+        extra("Template", template.prompt.clone());
+        if !template.negative_prompt.is_empty() {
+            extra("Negative Template", template.negative_prompt.clone());
+        }
     }
     extra("Version", format!("Diptych {}", env!("CARGO_PKG_VERSION")));
     if request.convention != Convention::default() {

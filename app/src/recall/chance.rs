@@ -3,6 +3,7 @@
 use diptych_inference::diffusion::NoiseSource;
 use diptych_inference::engine::Variation;
 use diptych_inference::formats::metadata::PictureInfo;
+use diptych_inference::text::prompt::{Emphasis, PromptSyntax};
 
 use super::Recalled;
 
@@ -36,6 +37,31 @@ pub(super) fn take(recalled: &mut Recalled, info: &PictureInfo) {
         (Some(seed), Some(strength)) if strength > 0.0 => Some(Variation { seed, strength }),
         _ => None,
     });
+}
+
+/// Takes over how the prompts are read and what weights in them do.
+pub(super) fn take_emphasis(recalled: &mut Recalled, info: &PictureInfo) {
+    if info.software.as_deref() == Some("ComfyUI") {
+        recalled.prompt_syntax = Some(PromptSyntax::ComfyUi);
+        recalled.emphasis = Some(Emphasis::ComfyUi);
+        return;
+    }
+    let (syntax, emphasis) = match info.extra.get("Emphasis").map(String::as_str) {
+        None | Some("Original") => (PromptSyntax::A1111, Emphasis::Original),
+        Some("No norm") => (PromptSyntax::A1111, Emphasis::NoNorm),
+        Some("ComfyUI") => (PromptSyntax::A1111, Emphasis::ComfyUi),
+        // Brackets are text there.
+        Some("None") => (PromptSyntax::None, Emphasis::Original),
+        Some(other) => {
+            let other: String = other.chars().take(40).collect();
+            recalled.note(format!(
+                "Its weights were read in a way that is not there yet (emphasis {other}); they count as usual"
+            ));
+            (PromptSyntax::A1111, Emphasis::Original)
+        }
+    };
+    recalled.prompt_syntax = Some(syntax);
+    recalled.emphasis = Some(emphasis);
 }
 
 /// Takes over what belongs to drawing itself.

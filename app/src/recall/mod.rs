@@ -14,6 +14,7 @@ use diptych_inference::engine::{ImageRequest, ModelRef, Request, Variation};
 use diptych_inference::formats::error::FormatError;
 use diptych_inference::formats::metadata::{PictureInfo, a1111};
 use diptych_inference::formats::picture::{inspect_picture, inspect_picture_bytes};
+use diptych_inference::text::prompt::{Emphasis, PromptSyntax};
 
 /// Steps that can be asked for.
 pub const STEPS: std::ops::RangeInclusive<u32> = 1..=1000;
@@ -114,6 +115,10 @@ pub struct Recalled {
     pub model: Option<ModelRef>,
     /// What could not be taken over and why, in whole sentences.
     pub notes: Vec<String>,
+    /// How the prompts are read.
+    pub prompt_syntax: Option<PromptSyntax>,
+    /// What weights in them do.
+    pub emphasis: Option<Emphasis>,
 }
 
 impl Recalled {
@@ -223,6 +228,10 @@ fn from_request(
         recalled.negative = Some(request.negative_prompt.clone());
         remarks::loras(recalled, against);
     }
+    if part.prompt() {
+        recalled.prompt_syntax = Some(request.prompt_syntax);
+        recalled.emphasis = Some(request.emphasis);
+    }
     if part.seed() {
         recalled.seed = Some(request.seed);
         recalled.noise_source = Some(request.noise_source);
@@ -270,6 +279,7 @@ fn from_texts(recalled: &mut Recalled, info: &PictureInfo, part: Part, against: 
             recalled.note("The picture does not tell its prompt");
         }
         remarks::prompt(recalled, info);
+        chance::take_emphasis(recalled, info);
         remarks::loras(recalled, against);
     }
     if part.seed() {

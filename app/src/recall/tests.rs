@@ -75,6 +75,8 @@ fn a_web_ui_picture_gives_all_of_its_settings() {
             variation: Some(None),
             model: Some(models[2].model.clone()),
             notes: Vec::new(),
+            prompt_syntax: Some(PromptSyntax::A1111),
+            emphasis: Some(Emphasis::Original),
         }
     );
     assert_eq!(

@@ -25,8 +25,8 @@ pub use protocol::{
 pub use registry::{Registry, RegistryError};
 pub use request::{
     BlobRef, Branched, ChatPrompt, ChatRequest, ControlUse, Hires, HiresUpscaler, ImageRequest,
-    InitPicture, LoraUse, Mask, Measure, ModelRef, Overflow, Preprocessor, Request, ScoreRequest,
-    UpscaleRequest, Variation,
+    InitPicture, LoraUse, Mask, Measure, ModelRef, Overflow, Preprocessor, PromptTemplate, Request,
+    ScoreRequest, Toward, UpscaleRequest, Variation,
 };
 
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
 use crate::text::grammar::Grammar;
-use crate::text::prompt::PromptSyntax;
+use crate::text::prompt::{Emphasis, PromptSyntax};
 use crate::text::sampling::SamplingParams;
 use crate::text::template::ChatMessage;
 
@@ -241,6 +241,42 @@ pub struct ImageRequest {
     /// Learnt words (textual inversion) that the prompts name; known ones that are named are found without being listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<ModelRef>,
+    /// What weights in the prompts do.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub emphasis: Emphasis,
+    /// What the prompts were made of, where they had variants or lists. It changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PromptTemplate>,
+    /// Another prompt and seed on the way to which the picture lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toward: Option<Toward>,
+    /// Ends after so many steps, with the picture as it is predicted then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<u32>,
+}
+
+/// Prompts before their variants and lists were resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptTemplate {
+    /// Of the prompt.
+    pub prompt: String,
+    /// Of the negative prompt.
+    #[serde(default)]
+    pub negative_prompt: String,
+}
+
+/// The other end of a way between two pictures: embeddings are mixed straight, the first noise along the arc.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Toward {
+    /// The prompt there.
+    pub prompt: String,
+    /// The negative prompt there.
+    #[serde(default)]
+    pub negative_prompt: String,
+    /// The seed there.
+    pub seed: u64,
+    /// How far: 0 is the request itself, 1 the other end.
+    pub amount: f32,
 }
 
 /// Where a picture's settings changed: it is drawn as `from` says until `step` steps are done.
@@ -308,6 +344,10 @@ impl ImageRequest {
             hires: None,
             vae_tile: None,
             embeddings: Vec::new(),
+            emphasis: Emphasis::default(),
+            template: None,
+            toward: None,
+            stop_after: None,
         }
     }
 }
@@ -409,6 +449,8 @@ pub struct ScoreRequest {
 /// Any job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+// Requests are few, and boxed wherever they travel.
+#[allow(clippy::large_enum_variant)]
 pub enum Request {
     /// Draw a picture.
     Image(ImageRequest),

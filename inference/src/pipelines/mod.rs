@@ -13,6 +13,7 @@ mod image;
 mod image_model;
 pub mod kv;
 mod merge;
+mod morph;
 mod prompt;
 mod raster;
 mod score;

@@ -1,5 +1,7 @@
 //! Words to the embeddings that the U-Net is conditioned on.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::Context;
@@ -7,11 +9,18 @@ use super::error::JobError;
 use super::image_model::ImageModel;
 use super::store::PlanKey;
 use crate::diffusion::Convention;
-use crate::engine::ImageRequest;
+use crate::engine::{ImageRequest, Toward};
 use crate::graph::{HostTensor, PlanId};
 use crate::models::ClipText;
 use crate::models::unet::AddedConfig;
-use crate::text::prompt::{PromptChunk, PromptChunks, PromptSyntax, chunk_prompt, split_lora_tags};
+use crate::text::prompt::schedule::{PromptSchedule, schedule};
+use crate::text::prompt::{
+    Emphasis, PromptChunk, PromptChunks, PromptSyntax, chunk_prompt, split_lora_tags,
+};
+use crate::text::tokenizer::ClipTokenizer;
+
+/// Different texts of one prompt; each goes through the text encoder once.
+const MOST_TEXTS: usize = 1000;
 
 /// What the refiner is told of the prompt's picture and of the negative prompt's, as AUTOMATIC1111, ComfyUI and diffusers tell it.
 const AESTHETIC: [f32; 2] = [6.0, 2.5];
@@ -22,10 +31,10 @@ pub struct Conditioning {
     pub batch: usize,
     /// Length in tokens, a multiple of the text encoder's.
     pub length: usize,
-    /// `[batch, length, width]`.
-    pub embeddings: HostTensor,
-    /// What Stable Diffusion XL is told beside: `[batch, width]`.
-    pub added: Option<HostTensor>,
+    /// What the network is told, each once.
+    words: Vec<Words>,
+    /// The first evaluation of the network from which on some of `words` hold; rising, the first 0.
+    turns: Vec<(u32, usize)>,
     /// What a person should know about the prompts.
     warnings: Vec<String>,
 }
@@ -39,7 +48,10 @@ pub struct EmbeddingKey {
     prompt: String,
     /// Where it is used.
     negative_prompt: Option<String>,
+    toward: Option<Toward>,
     syntax: PromptSyntax,
+    emphasis: Emphasis,
+    evaluations: u32,
     clip_skip: u32,
     convention: Convention,
     /// Where the text encoders are told of it.
@@ -48,13 +60,24 @@ pub struct EmbeddingKey {
 
 impl EmbeddingKey {
     fn new(model: &ImageModel, request: &ImageRequest) -> Self {
+        // Prompts that say the same in all steps depend on no number of steps; telling which do is not worth a parse.
+        let course = |text: &String| text.contains('[');
+        let toward = request.toward.as_ref();
+        let in_turn = [Some(&request.prompt), Some(&request.negative_prompt)]
+            .into_iter()
+            .chain(toward.map(|toward| [Some(&toward.prompt), Some(&toward.negative_prompt)]).into_iter().flatten())
+            .flatten()
+            .any(course);
         Self {
             model: request.model.name.clone(),
             hash: model.hash().to_owned(),
             changes: model.text_changes(),
             prompt: request.prompt.clone(),
             negative_prompt: (request.guidance != 1.0).then(|| request.negative_prompt.clone()),
+            toward: request.toward.clone(),
             syntax: request.prompt_syntax,
+            emphasis: request.emphasis,
+            evaluations: if in_turn { evaluations(request) } else { 0 },
             clip_skip: request.clip_skip,
             convention: request.convention,
             size: model.numbers().map(|_| (request.width, request.height)),
@@ -62,7 +85,25 @@ impl EmbeddingKey {
     }
 }
 
-/// One of the two texts.
+/// What the network is told in one evaluation.
+#[derive(Clone)]
+pub struct Words {
+    /// `[batch, length, width]`.
+    pub embeddings: HostTensor,
+    /// What Stable Diffusion XL is told beside: `[batch, width]`.
+    pub added: Option<HostTensor>,
+}
+
+impl Conditioning {
+    /// What the network is told in an evaluation, counted from 0.
+    pub fn at(&self, evaluation: u32) -> Option<&Words> {
+        let turn = self.turns.partition_point(|(from, _)| *from <= evaluation);
+        let (_, words) = self.turns.get(turn.saturating_sub(1))?;
+        self.words.get(*words)
+    }
+}
+
+/// One text.
 struct Text {
     name: &'static str,
     text: String,
@@ -73,10 +114,26 @@ struct Text {
     skipped: usize,
 }
 
-/// Encodes prompt and, if guidance is not 1, negative prompt, to one length; prompts that were encoded lately are not encoded again.
+/// A prompt over the evaluations; its texts begin at a place among all.
+struct Course {
+    schedule: PromptSchedule,
+    first: usize,
+}
+
+impl Course {
+    fn text_at(&self, evaluation: u32) -> usize {
+        self.first + self.schedule.text_at(evaluation)
+    }
+}
+
+/// The states of a text, and the pooled text.
+type Encoded = (Vec<f32>, Vec<f32>);
+
+/// Encodes prompt and, if guidance is not 1, negative prompt, to one length: whatever they say over the steps, and whatever they are
+/// mixed with. Prompts that were encoded lately are not encoded again.
 ///
 /// # Errors
-/// From tokenizer, text encoder or executor.
+/// From tokenizer, text encoder or executor; more texts than any prompt needs.
 pub fn encode(
     context: &mut Context<'_>,
     model: &ImageModel,
@@ -99,70 +156,72 @@ fn encode_anew(
     model: &ImageModel,
     request: &ImageRequest,
 ) -> Result<Conditioning, JobError> {
-    let mut warnings = Vec::new();
     let tokenizer = model.tokenizer();
     let second = model.second_text();
     let skipped = request.clip_skip.saturating_sub(1) as usize;
+    let evaluations = evaluations(request);
+    let toward = request.toward.as_ref();
     let mut given = Vec::new();
     // A network that is told the guidance needs nothing to be guided away from.
     if request.guidance != 1.0 && model.unet().config().guidance_features.is_none() {
         // diffusers reads the negative prompt with all layers, whatever is skipped for the prompt.
         let whole = request.convention == Convention::Diffusers;
         let skipped = if whole { 0 } else { skipped };
-        given.push(("negative prompt", &request.negative_prompt, skipped));
+        let there = toward.map(|toward| &toward.negative_prompt);
+        given.push(("negative prompt", &request.negative_prompt, there, skipped));
     }
-    given.push(("prompt", &request.prompt, skipped));
-    let mut texts = Vec::new();
-    for (name, text, skipped) in given {
-        // What the tags mean was taken care of with the model.
-        let (text, _) = split_lora_tags(text, request.prompt_syntax);
-        let mut chunks = chunk_prompt(&text, request.prompt_syntax, tokenizer)?;
-        for warning in std::mem::take(&mut chunks.warnings) {
-            let warning = format!("{name}: {warning}");
-            context.warn(warning.clone());
-            warnings.push(warning);
-        }
-        let second = match second {
-            Some(second) => Some(chunk_prompt(
-                &text,
-                request.prompt_syntax,
-                &second.tokenizer,
+    let there = toward.map(|toward| &toward.prompt);
+    given.push(("prompt", &request.prompt, there, skipped));
+    let (mut texts, mut warnings) = (Vec::new(), Vec::new());
+    let mut sides = Vec::new();
+    for (name, here, there, skipped) in given {
+        let here = course(
+            context,
+            model,
+            request,
+            (name, here, skipped),
+            evaluations,
+            &mut texts,
+            &mut warnings,
+        )?;
+        let there = match there {
+            Some(there) => Some(course(
+                context,
+                model,
+                request,
+                (name, there, skipped),
+                evaluations,
+                &mut texts,
+                &mut warnings,
             )?),
             None => None,
         };
-        texts.push(Text {
-            name,
-            text,
-            chunks,
-            second,
-            skipped,
-        });
+        sides.push((here, there));
     }
     let count = |text: &Text| {
         let second = text.second.as_ref().map_or(0, |chunks| chunks.chunks.len());
         text.chunks.chunks.len().max(second)
     };
     let most = texts.iter().map(count).max().unwrap_or(1);
-    let (mut embeddings, mut added) = (Vec::new(), Vec::new());
-    let batch = texts.len();
+    let mut encoded: Vec<Encoded> = Vec::with_capacity(texts.len());
+    let mut empty = Empty::default();
     for mut text in texts {
         text.chunks.pad_to(most, tokenizer);
         if let (Some(second), Some(chunks)) = (second, &mut text.second) {
             chunks.pad_to(most, &second.tokenizer);
         }
         let Some(numbers) = model.numbers() else {
-            embeddings.append(&mut encode_chunks(context, model, request, &text)?);
+            let states = encode_chunks(context, model, request, &text, &mut empty)?;
+            encoded.push((states, Vec::new()));
             continue;
         };
-        let (mut states, mut pooled) = encode_pooled(context, model, request, &text)?;
+        let (mut states, mut pooled) = encode_pooled(context, model, request, &text, &mut empty)?;
         let negative = text.name == "negative prompt";
         if negative && text.text.trim().is_empty() && second.is_some() {
             // As AUTOMATIC1111 and diffusers: an empty negative prompt is nothing at all to this family.
             states.fill(0.0);
             pooled.fill(0.0);
         }
-        embeddings.append(&mut states);
-        added.append(&mut pooled);
         let (width, height) = (request.width as f32, request.height as f32);
         let told: &[f32] = if numbers == AddedConfig::NUMBERS {
             // Original size, corner of the crop, size wanted.
@@ -172,22 +231,142 @@ fn encode_anew(
             let score = AESTHETIC[usize::from(negative)];
             &[height, width, 0.0, 0.0, score]
         };
-        added.append(&mut model.unet().number_features(told));
+        pooled.append(&mut model.unet().number_features(told));
+        encoded.push((states, pooled));
     }
-    let length = most * tokenizer.max_length();
+    let sizes = [sides.len(), most * tokenizer.max_length()];
+    let amount = toward.map_or(0.0, |toward| toward.amount);
+    let mut made = in_turn(model, &sides, &encoded, amount, sizes, evaluations);
+    made.warnings = warnings;
+    Ok(made)
+}
+
+/// Evaluations of the network that AUTOMATIC1111 counts with: twice as many where a sampler asks twice.
+fn evaluations(request: &ImageRequest) -> u32 {
+    request
+        .steps
+        .saturating_mul(if request.sampler.asks_twice() { 2 } else { 1 })
+}
+
+/// Reads a prompt over the steps and puts its texts to the others.
+fn course(
+    context: &mut Context<'_>,
+    model: &ImageModel,
+    request: &ImageRequest,
+    (name, prompt, skipped): (&'static str, &String, usize),
+    evaluations: u32,
+    texts: &mut Vec<Text>,
+    warnings: &mut Vec<String>,
+) -> Result<Course, JobError> {
+    // What the tags mean was taken care of with the model.
+    let (prompt, _) = split_lora_tags(prompt, request.prompt_syntax);
+    let schedule = match request.prompt_syntax {
+        PromptSyntax::A1111 => schedule(&prompt, evaluations),
+        PromptSyntax::None | PromptSyntax::ComfyUi => {
+            PromptSchedule::constant(&prompt, evaluations)
+        }
+    };
+    if schedule.texts.len() > MOST_TEXTS {
+        return Err(JobError::Request(format!(
+            "the {name} says {} different things over the steps; at most {MOST_TEXTS} can be read",
+            schedule.texts.len()
+        )));
+    }
+    let first = texts.len();
+    for text in &schedule.texts {
+        let mut chunks = chunk_prompt(text, request.prompt_syntax, model.tokenizer())?;
+        for warning in std::mem::take(&mut chunks.warnings) {
+            // What is wrong with one of its texts is mostly wrong with all.
+            if texts.len() == first {
+                let warning = format!("{name}: {warning}");
+                context.warn(warning.clone());
+                warnings.push(warning);
+            }
+        }
+        let second = match model.second_text() {
+            Some(second) => Some(chunk_prompt(
+                text,
+                request.prompt_syntax,
+                &second.tokenizer,
+            )?),
+            None => None,
+        };
+        texts.push(Text {
+            name,
+            text: text.to_string(),
+            chunks,
+            second,
+            skipped,
+        });
+    }
+    Ok(Course { schedule, first })
+}
+
+/// Puts together what the network is told, evaluation by evaluation.
+fn in_turn(
+    model: &ImageModel,
+    sides: &[(Course, Option<Course>)],
+    encoded: &[Encoded],
+    amount: f32,
+    [batch, length]: [usize; 2],
+    evaluations: u32,
+) -> Conditioning {
     let width = model.unet().config().cross_attention_dim;
-    let added = model
-        .unet()
-        .config()
-        .added
-        .map(|config| HostTensor::f32([batch, config.width], added));
-    Ok(Conditioning {
+    let (mut words, mut turns) = (Vec::new(), Vec::<(u32, usize)>::new());
+    let mut known: HashMap<Vec<[usize; 2]>, usize> = HashMap::new();
+    for evaluation in 0..evaluations.max(1) {
+        let places: Vec<[usize; 2]> = sides
+            .iter()
+            .map(|(here, there)| {
+                let place = here.text_at(evaluation);
+                [
+                    place,
+                    there
+                        .as_ref()
+                        .map_or(place, |there| there.text_at(evaluation)),
+                ]
+            })
+            .collect();
+        let which = *known.entry(places).or_insert_with_key(|places| {
+            let (mut states, mut added) = (Vec::new(), Vec::new());
+            for [here, there] in places {
+                let (Some(here), Some(there)) = (encoded.get(*here), encoded.get(*there)) else {
+                    continue;
+                };
+                mix(&mut states, &here.0, &there.0, amount);
+                mix(&mut added, &here.1, &there.1, amount);
+            }
+            words.push(Words {
+                embeddings: HostTensor::f32([batch, length, width], states),
+                added: model
+                    .unet()
+                    .config()
+                    .added
+                    .map(|config| HostTensor::f32([batch, config.width], added)),
+            });
+            words.len() - 1
+        });
+        if turns.last().is_none_or(|(_, last)| *last != which) {
+            turns.push((evaluation, which));
+        }
+    }
+    Conditioning {
         batch,
         length,
-        embeddings: HostTensor::f32([batch, length, width], embeddings),
-        added,
-        warnings,
-    })
+        words,
+        turns,
+        warnings: Vec::new(),
+    }
+}
+
+/// Appends what lies between two embeddings.
+fn mix(to: &mut Vec<f32>, here: &[f32], there: &[f32], amount: f32) {
+    if amount == 0.0 {
+        to.extend_from_slice(here);
+    } else {
+        let pairs = here.iter().zip(there);
+        to.extend(pairs.map(|(a, b)| a + (b - a) * amount));
+    }
 }
 
 /// Encodes each sequence by itself and joins them, as AUTOMATIC1111 does.
@@ -196,6 +375,7 @@ fn encode_chunks(
     model: &ImageModel,
     request: &ImageRequest,
     text: &Text,
+    empty: &mut Empty,
 ) -> Result<Vec<f32>, JobError> {
     let encoder = model.text_encoder();
     let mut joined = Vec::new();
@@ -206,7 +386,17 @@ fn encode_chunks(
         let plan = context.store.plan(name, model.text_changes(), key, || {
             Ok(encoder.graph(1, length, text.skipped)?)
         })?;
-        let mut output = run(context, plan, encoder, chunk)?;
+        let key = (0, text.skipped);
+        let nothing = empty.states(
+            context,
+            request,
+            plan,
+            encoder,
+            model.tokenizer(),
+            key,
+            text,
+        )?;
+        let mut output = run(context, plan, encoder, chunk, request.emphasis, nothing)?;
         joined.append(&mut output.next().unwrap_or_default());
     }
     Ok(joined)
@@ -219,7 +409,8 @@ fn encode_pooled(
     model: &ImageModel,
     request: &ImageRequest,
     text: &Text,
-) -> Result<(Vec<f32>, Vec<f32>), JobError> {
+    empty: &mut Empty,
+) -> Result<Encoded, JobError> {
     let (mut joined, mut pooled) = (Vec::new(), None);
     let name = &request.model.name;
     let left_out = text.skipped + 1;
@@ -242,7 +433,13 @@ fn encode_pooled(
             let plan = context.store.plan(name, model.text_changes(), key, || {
                 Ok(encoder.hidden_graph(1, length, left_out)?)
             })?;
-            let mut output = run(context, plan, encoder, chunk)?;
+            let tokenizer = match second {
+                Some((second, _)) if which > 0 => second.tokenizer.as_ref(),
+                _ => model.tokenizer(),
+            };
+            let key = (which, text.skipped);
+            let nothing = empty.states(context, request, plan, encoder, tokenizer, key, text)?;
+            let mut output = run(context, plan, encoder, chunk, request.emphasis, nothing)?;
             let width = encoder.config().hidden_size;
             halves.push((output.next().unwrap_or_default(), width.max(1)));
             if which == last && pooled.is_none() {
@@ -270,6 +467,8 @@ fn run(
     plan: PlanId,
     encoder: &ClipText,
     chunk: &PromptChunk,
+    emphasis: Emphasis,
+    nothing: Option<&[f32]>,
 ) -> Result<impl Iterator<Item = Vec<f32>> + use<>, JobError> {
     let vocabulary = encoder.config().vocab_size as u32;
     if let Some(id) = chunk.ids.iter().find(|&&id| id >= vocabulary) {
@@ -286,9 +485,70 @@ fn run(
     if let Some(first) = values.first_mut()
         && chunk.weights.iter().any(|&weight| weight != 1.0)
     {
-        weigh(first, chunk);
+        match (emphasis, nothing) {
+            (Emphasis::ComfyUi, Some(nothing)) => weigh_from(first, chunk, nothing),
+            (Emphasis::NoNorm, _) => multiply(first, chunk),
+            _ => weigh(first, chunk),
+        }
     }
     Ok(values.into_iter())
+}
+
+/// What an empty prompt is to the text encoders, where weights are counted from there.
+#[derive(Default)]
+struct Empty {
+    known: HashMap<(usize, usize), Vec<f32>>,
+}
+
+impl Empty {
+    /// The states of one encoder; `key` tells which, and how many layers are left out.
+    #[allow(clippy::too_many_arguments)]
+    fn states(
+        &mut self,
+        context: &mut Context<'_>,
+        request: &ImageRequest,
+        plan: PlanId,
+        encoder: &ClipText,
+        tokenizer: &ClipTokenizer,
+        key: (usize, usize),
+        text: &Text,
+    ) -> Result<Option<&[f32]>, JobError> {
+        let unweighted = text.chunks.unweighted();
+        if request.emphasis != Emphasis::ComfyUi || unweighted {
+            return Ok(None);
+        }
+        if let Entry::Vacant(place) = self.known.entry(key) {
+            let (ids, _) = tokenizer.sequence(&[]);
+            let chunk = PromptChunk {
+                weights: vec![1.0; ids.len()],
+                ids,
+            };
+            let mut output = run(context, plan, encoder, &chunk, Emphasis::NoNorm, None)?;
+            place.insert(output.next().unwrap_or_default());
+        }
+        Ok(self.known.get(&key).map(Vec::as_slice))
+    }
+}
+
+/// Moves each token's embedding away from that of an empty prompt, as far as its weight says.
+fn weigh_from(values: &mut [f32], chunk: &PromptChunk, nothing: &[f32]) {
+    let width = (values.len() / chunk.weights.len().max(1)).max(1);
+    let tokens = values.chunks_mut(width).zip(nothing.chunks(width));
+    for ((token, nothing), weight) in tokens.zip(&chunk.weights) {
+        if *weight != 1.0 {
+            for (value, nothing) in token.iter_mut().zip(nothing) {
+                *value = (*value - nothing) * weight + nothing;
+            }
+        }
+    }
+}
+
+/// Multiplies each token's embedding by its weight.
+fn multiply(values: &mut [f32], chunk: &PromptChunk) {
+    let width = values.len() / chunk.weights.len().max(1);
+    for (token, weight) in values.chunks_mut(width.max(1)).zip(&chunk.weights) {
+        token.iter_mut().for_each(|value| *value *= weight);
+    }
 }
 
 /// Multiplies each token's embedding by its weight and restores the mean, as AUTOMATIC1111's "Original" emphasis does.
@@ -297,10 +557,7 @@ fn weigh(values: &mut [f32], chunk: &PromptChunk) {
         values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64
     };
     let before = mean(values);
-    let width = values.len() / chunk.weights.len().max(1);
-    for (token, weight) in values.chunks_mut(width.max(1)).zip(&chunk.weights) {
-        token.iter_mut().for_each(|value| *value *= weight);
-    }
+    multiply(values, chunk);
     let ratio = (before / mean(values)) as f32;
     if ratio.is_finite() {
         values.iter_mut().for_each(|value| *value *= ratio);
@@ -322,5 +579,37 @@ mod tests {
         let mean: f32 = values.iter().sum::<f32>() / 4.0;
         assert!((mean - 2.0).abs() < 1e-6);
         assert!((values[2] / values[0] - 4.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn weights_count_from_an_empty_prompt() {
+        let chunk = PromptChunk {
+            ids: vec![0, 1, 2],
+            weights: vec![1.0, 2.0, 0.0],
+        };
+        let mut values = vec![1.0, 3.0, 2.0, 2.0, 5.0, 5.0];
+        weigh_from(&mut values, &chunk, &[9.0, 9.0, 1.0, 0.0, 4.0, 3.0]);
+        assert_eq!(values, [1.0, 3.0, 3.0, 4.0, 4.0, 3.0]);
+        multiply(&mut values, &chunk);
+        assert_eq!(values, [1.0, 3.0, 6.0, 8.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn evaluations_are_told_their_words() {
+        let words = |value: f32| Words {
+            embeddings: HostTensor::f32([1], vec![value]),
+            added: None,
+        };
+        let conditioning = Conditioning {
+            batch: 1,
+            length: 1,
+            words: vec![words(0.0), words(1.0)],
+            turns: vec![(0, 0), (3, 1), (5, 0)],
+            warnings: Vec::new(),
+        };
+        let told: Vec<f32> = (0..8)
+            .map(|at| conditioning.at(at).unwrap().embeddings.as_f32()[0])
+            .collect();
+        assert_eq!(told, [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
     }
 }

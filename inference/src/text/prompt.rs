@@ -2,6 +2,11 @@
 //!
 //! `(word)` counts 1.1 times, `[word]` 1/1.1 times, `(word:1.2)` as much as it says; `\(` is a bracket; `BREAK` begins a new chunk.
 
+mod comfy;
+pub mod phrases;
+pub mod schedule;
+pub mod variants;
+
 use super::TextError;
 use super::tokenizer::ClipTokenizer;
 
@@ -11,9 +16,35 @@ use super::tokenizer::ClipTokenizer;
 pub enum PromptSyntax {
     /// Plain text, one sequence, cut where it is full (as `diffusers` does).
     None,
-    /// AUTOMATIC1111's weights, as many sequences as the prompt needs.
+    /// AUTOMATIC1111's weights and changes over the steps, as many sequences as the prompt needs.
     #[default]
     A1111,
+    /// ComfyUI's weights: square brackets are text.
+    ComfyUi,
+}
+
+/// What a word's weight does to its embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Emphasis {
+    /// Multiplies it, and restores the mean of all: AUTOMATIC1111's "Original".
+    #[default]
+    Original,
+    /// Multiplies it: AUTOMATIC1111's "No norm".
+    NoNorm,
+    /// Moves it away from what an empty prompt has in its place, as ComfyUI does.
+    ComfyUi,
+}
+
+impl Emphasis {
+    /// The name in AUTOMATIC1111's metadata, and ComfyUI's own.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Original => "Original",
+            Self::NoNorm => "No norm",
+            Self::ComfyUi => "ComfyUI",
+        }
+    }
 }
 
 /// A part of a prompt.
@@ -336,6 +367,7 @@ pub fn chunk_prompt(
     match syntax {
         PromptSyntax::None => plain_chunk(prompt, tokenizer),
         PromptSyntax::A1111 => weighted_chunks(prompt, tokenizer),
+        PromptSyntax::ComfyUi => comfy::chunks(prompt, tokenizer),
     }
 }
 

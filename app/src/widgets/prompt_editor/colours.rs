@@ -1,8 +1,11 @@
 //! How a prompt is coloured.
 
+use std::ops::Range;
+
 use egui::text::{LayoutJob, TextFormat};
 use egui::{Color32, FontId, Stroke, Visuals};
 
+use super::switches::signs;
 use super::syntax::{Scan, TokenKind};
 
 /// The colours of a prompt.
@@ -72,6 +75,8 @@ pub fn layout(
         job.append(text, 0.0, TextFormat::simple(font.clone(), colours.text));
         return job;
     }
+    let signs = signs(text);
+    let mut signs = signs.as_slice();
     for token in Scan::of(text).tokens {
         let colour = match token.kind {
             TokenKind::Text => colours.words(token.weight),
@@ -85,7 +90,32 @@ pub fn layout(
             format.underline = Stroke::new(1.5, colours.fault);
             format.background = colours.fault.gamma_multiply(0.25);
         }
-        job.append(text.get(token.range).unwrap_or_default(), 0.0, format);
+        // What switches words stands out from what weighs them.
+        let mut from = token.range.start;
+        while let Some(sign) = signs.first() {
+            let (start, end) = (sign.start.max(from), sign.end.min(token.range.end));
+            if start >= token.range.end {
+                break;
+            }
+            let mut put = |range: Range<usize>, colour: Option<Color32>| {
+                let mut format = format.clone();
+                format.color = colour.unwrap_or(format.color);
+                if !range.is_empty() {
+                    job.append(text.get(range).unwrap_or_default(), 0.0, format);
+                }
+            };
+            put(from..start, None);
+            put(start..end, Some(colours.sign));
+            from = end;
+            if sign.end > token.range.end {
+                break;
+            }
+            signs = signs.get(1..).unwrap_or_default();
+        }
+        if from < token.range.end {
+            let rest = text.get(from..token.range.end).unwrap_or_default();
+            job.append(rest, 0.0, format);
+        }
     }
     job
 }
@@ -99,7 +129,12 @@ mod tests {
     fn all_of_the_text_is_laid_out() {
         let colours = PromptColours::of(&Visuals::dark());
         let font = FontId::proportional(14.0);
-        for text in ["", "a (red fox:1.4) BREAK [b] (c", "äß\n語 ))"] {
+        for text in [
+            "",
+            "a (red fox:1.4) BREAK [b] (c",
+            "äß\n語 ))",
+            "[ä|(b:1.2)] [a:b: 3 ] {c|[d|e]} __x/y__ BREAK",
+        ] {
             for plain in [false, true] {
                 let job = layout(text, &colours, &font, 100.0, plain);
                 assert_eq!(job.text, text);
@@ -130,6 +165,13 @@ mod tests {
         assert_eq!(colour_of("a "), colours.text);
         assert!(![colours.text, colours.strong].contains(&colour_of("c")));
         assert_ne!(colour_of("e"), colours.text);
+        let job2 = layout("a [b|c]", &colours, &font, 100.0, false);
+        let bar = job2
+            .sections
+            .iter()
+            .find(|s| &job2.text[s.byte_range.as_usize()] == "|")
+            .unwrap();
+        assert_eq!(bar.format.color, colours.sign);
         let fault = job
             .sections
             .iter()

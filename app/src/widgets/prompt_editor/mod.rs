@@ -2,6 +2,7 @@
 
 pub mod colours;
 pub mod history;
+pub mod switches;
 pub mod syntax;
 pub mod weights;
 

@@ -380,16 +380,6 @@ pub fn remarks(scan: &Scan, text: &str) -> Vec<String> {
     if let Some(tag) = strange {
         remarks.push(format!("{tag} is read as words: it cannot be used yet"));
     }
-    let body = |group: &Group| text.get(group.body.clone()).unwrap_or_default().to_owned();
-    let switches = scan.groups.iter().any(|group| {
-        group.square && group.close.is_some() && {
-            let body = body(group);
-            body.contains('|') || body.matches(':').count() >= 1
-        }
-    });
-    if switches {
-        remarks.push("[a|b] and [a:b:0.5] do not switch words yet: all of it is read".to_owned());
-    }
     remarks
 }
 
@@ -520,7 +510,7 @@ mod tests {
         assert!(remarks("(a").contains("no partner"));
         assert_eq!(remarks("<lora:ink:1> a"), "");
         assert!(remarks("<hypernet:ink:1> a").contains("<hypernet:ink:1>"));
-        assert!(remarks("[a:b:0.5]").contains("switch"));
+        assert_eq!(remarks("[a:b:0.5] [c|d]"), "");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Read are the texts of PNG files and the EXIF data of JPEG and WebP files; pixels are never decoded. What the texts mean is
 //! the business of [`super::metadata`].
 
+pub mod animation;
 mod encode;
 mod exif;
 mod jpeg;

@@ -6,6 +6,7 @@ use super::ImageJob;
 use crate::diffusion::{Beginning, Convention, Denoising, NoiseRng, SamplerSpec, vary};
 use crate::engine::{ImageRequest, InitPicture, Mask, Picture};
 use crate::pipelines::image_model::ImageModel;
+use crate::pipelines::morph::arc;
 use crate::pipelines::raster::{Area, Raster};
 use crate::pipelines::{Context, JobError};
 
@@ -171,6 +172,10 @@ impl ImageJob {
             let other = request.noise_source.draw(variation.seed, elements);
             let [_, h, w] = shape;
             beginning.noise = vary(&beginning.noise, &other, variation.strength, h, w);
+        }
+        if let Some(toward) = &request.toward {
+            let other = request.noise_source.draw(toward.seed, elements);
+            beginning.noise = arc(&beginning.noise, &other, toward.amount);
         }
         if let Some(blob) = &request.noise {
             let given = context.store.blob(blob)?;
@@ -422,6 +427,9 @@ fn check_settings(request: &ImageRequest) -> Result<(), JobError> {
         )))
     };
     share("guidance rescale", request.guidance_rescale)?;
+    if let Some(toward) = &request.toward {
+        share("way to another picture", toward.amount)?;
+    }
     if let Some(variation) = &request.variation {
         share("variation strength", variation.strength)?;
     }

@@ -88,6 +88,11 @@ fn unchangeable(old: &ImageRequest, new: &ImageRequest) -> Option<String> {
         ("variation", old.variation != new.variation),
         ("noise to start from", old.noise != new.noise),
         (
+            "seed of the other end",
+            old.toward.as_ref().map(|t| (t.seed, t.amount.to_bits()))
+                != new.toward.as_ref().map(|t| (t.seed, t.amount.to_bits())),
+        ),
+        (
             "picture to begin from",
             !same_beginning(old.init.as_ref(), new.init.as_ref()),
         ),
@@ -117,6 +122,7 @@ fn bare(request: &ImageRequest) -> ImageRequest {
     let mut request = request.clone();
     (request.keep_latents, request.preview, request.trace) = (false, false, false);
     request.model.hash = None;
+    request.template = None;
     if let Some(branched) = &mut request.branched {
         *branched.from = bare(&branched.from);
     }

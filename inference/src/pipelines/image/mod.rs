@@ -234,6 +234,15 @@ impl ImageJob {
         timestep: f32,
     ) -> Result<Vec<f32>, JobError> {
         let conditioning = self.conditioning(context, model)?;
+        let evaluation = match &self.stage {
+            // In the second pass the words are those that the first ended with.
+            Stage::Denoise(_) if self.first.is_some() => u32::MAX,
+            Stage::Denoise(denoising) => denoising.evals_done() as u32,
+            Stage::Start | Stage::Enlarge(_) => 0,
+        };
+        let words = conditioning
+            .at(evaluation)
+            .ok_or_else(|| JobError::Request("the prompt says nothing".into()))?;
         let [c, h, w] = self.latent_shape(model)?;
         let mut sample = input.to_vec();
         let channels = model.unet().config().in_channels;
@@ -251,9 +260,9 @@ impl ImageJob {
                 (model.unet())
                     .guided_time_features(&vec![timestep; batch], self.request.guidance)?,
             ),
-            ("context", conditioning.embeddings.clone()),
+            ("context", words.embeddings.clone()),
         ];
-        if let Some(added) = &conditioning.added {
+        if let Some(added) = &words.added {
             inputs.push(("added", added.clone()));
         }
         let sizes = [batch, h, w, length];
@@ -382,7 +391,12 @@ impl ImageJob {
                 self.trace(context, None);
                 return Ok(Progress::Working);
             }
-            Stage::Denoise(denoising) => denoising.next_eval(),
+            Stage::Denoise(denoising) => {
+                let stop = self.request.stop_after.map(|steps| steps as usize);
+                denoising
+                    .next_eval()
+                    .filter(|_| stop.is_none_or(|stop| denoising.step_index() < stop.max(1)))
+            }
             Stage::Enlarge(_) => return self.enlarge(context, &model),
         };
         let Some(eval) = eval else {
