@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod export;
 pub mod folders;
 pub mod library;
+pub mod paint;
 pub mod panels;
 pub mod presets;
 pub mod recall;

@@ -21,7 +21,7 @@ mod morph;
 mod noise;
 mod out;
 mod perplexity;
-mod pictures;
+pub mod pictures;
 mod progress;
 mod proof;
 mod queue;

@@ -10,7 +10,7 @@ mod remarks;
 use std::path::{Path, PathBuf};
 
 use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
-use diptych_inference::engine::{ImageRequest, ModelRef, Request, Variation};
+use diptych_inference::engine::{ImageRequest, InitPicture, LoraUse, ModelRef, Request, Variation};
 use diptych_inference::formats::error::FormatError;
 use diptych_inference::formats::metadata::{PictureInfo, a1111};
 use diptych_inference::formats::picture::{inspect_picture, inspect_picture_bytes};
@@ -113,6 +113,12 @@ pub struct Recalled {
     pub variation: Option<Option<Variation>>,
     /// The model among those that are known.
     pub model: Option<ModelRef>,
+    /// LoRAs beside those that the prompt names.
+    pub loras: Option<Vec<LoraUse>>,
+    /// An autoencoder in place of the model's own; the inner `None` is its own.
+    pub vae: Option<Option<ModelRef>>,
+    /// The picture that it was drawn over; the inner `None` is none.
+    pub init: Option<Option<InitPicture>>,
     /// What could not be taken over and why, in whole sentences.
     pub notes: Vec<String>,
     /// How the prompts are read.
@@ -137,6 +143,15 @@ impl Recalled {
             ("sampler", self.sampler.is_some()),
             ("schedule", self.schedule.is_some()),
             ("seed", self.seed.is_some()),
+            (
+                "LoRAs",
+                self.loras.as_ref().is_some_and(|loras| !loras.is_empty()),
+            ),
+            ("VAE", self.vae.as_ref().is_some_and(Option::is_some)),
+            (
+                "start picture",
+                self.init.as_ref().is_some_and(Option::is_some),
+            ),
         ];
         all.into_iter()
             .filter_map(|(name, taken)| taken.then_some(name))
@@ -219,12 +234,11 @@ fn from_request(
     against: &Against<'_>,
 ) {
     if part.prompt() {
-        // The form says LoRAs in the prompt.
-        let tags = request.loras.iter().map(|lora| {
-            let (name, weight) = (&lora.model.name, lora.weight);
-            format!(" <lora:{name}:{weight}>")
-        });
-        recalled.prompt = Some(tags.fold(request.prompt.clone(), |prompt, tag| prompt + &tag));
+        recalled.prompt = Some(request.prompt.clone());
+        // The prompt alone takes no LoRAs out of the list.
+        if part.rest() || !request.loras.is_empty() {
+            recalled.loras = Some(request.loras.clone());
+        }
         recalled.negative = Some(request.negative_prompt.clone());
         remarks::loras(recalled, against);
     }
@@ -255,9 +269,8 @@ fn from_request(
         recalled.convention = Some(request.convention);
         recalled.spacing = Some(request.spacing);
         recalled.guidance_rescale = Some(request.guidance_rescale);
-        if request.init.is_some() {
-            recalled.note("It was drawn over another picture, which is not kept with it; it is drawn from noise");
-        }
+        recalled.vae = Some(request.vae.clone());
+        recalled.init = Some(request.init.clone());
         recalled.clip_skip = Some(request.clip_skip);
         if let Some(hires) = &request.hires {
             recalled.note(format!(

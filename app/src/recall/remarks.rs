@@ -36,6 +36,15 @@ pub(super) fn loras(recalled: &mut Recalled, against: &Against<'_>) {
             }
         }
     }
+    let chosen = recalled.loras.clone().unwrap_or_default();
+    for lora in chosen {
+        let name = lora.model.name;
+        if !against.loras.contains(&name) {
+            recalled.note(format!(
+                "The LoRA '{name}' was not found; add its file in Models, or take it out of the list"
+            ));
+        }
+    }
 }
 
 /// What is done to pictures beside drawing them.
@@ -48,11 +57,13 @@ pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
     }
     if let Some(strength) = get("Denoising strength").filter(|_| !hires) {
         recalled.note(format!(
-            "It was drawn over another picture (denoising strength {strength}), which is not there yet; it is drawn from noise"
+            "It was drawn over another picture (denoising strength {strength}), which it does not carry; choose one to begin from"
         ));
     }
     if let Some(vae) = get("VAE") {
-        recalled.note(format!("It used the VAE '{vae}'; the model's own is used"));
+        recalled.note(format!(
+            "It used the VAE '{vae}'; the model's own is used unless you choose it"
+        ));
     }
     if let Some(refiner) = get("Refiner") {
         recalled.note(format!(

@@ -74,6 +74,9 @@ fn a_web_ui_picture_gives_all_of_its_settings() {
             noise_source: Some(NoiseSource::Cpu),
             variation: Some(None),
             model: Some(models[2].model.clone()),
+            loras: None,
+            vae: None,
+            init: None,
             notes: Vec::new(),
             prompt_syntax: Some(PromptSyntax::A1111),
             emphasis: Some(Emphasis::Original),
@@ -214,8 +217,8 @@ fn our_own_pictures_come_back_exactly() {
 }
 
 #[test]
-fn loras_of_a_request_become_tags() {
-    use diptych_inference::engine::LoraUse;
+fn loras_vae_and_start_of_a_request_are_taken_over() {
+    use diptych_inference::engine::{BlobRef, InitPicture, LoraUse};
     let models = models();
     let mut request = own();
     request.prompt = "a fox".into();
@@ -229,8 +232,32 @@ fn loras_of_a_request_become_tags() {
         ..against(&models)
     };
     let recalled = recall_request(&request, Part::Prompt, &against);
-    assert_eq!(recalled.prompt.as_deref(), Some("a fox <lora:ink:0.8>"));
+    assert_eq!(recalled.prompt.as_deref(), Some("a fox"));
+    assert_eq!(recalled.loras.as_ref().map(Vec::len), Some(1));
+    assert_eq!((&recalled.vae, &recalled.init), (&None, &None));
     assert_eq!(recalled.notes, Vec::<String>::new());
+    request.vae = Some(ModelRef::named("soft"));
+    request.init = Some(InitPicture {
+        picture: BlobRef("a".repeat(64)),
+        strength: 0.4,
+        mask: None,
+    });
+    let recalled = recall_request(&request, Part::All, &against);
+    assert_eq!(recalled.vae, Some(request.vae.clone()));
+    assert_eq!(recalled.init, Some(request.init.clone()));
+    let taken = recalled.taken();
+    for what in ["LoRAs", "VAE", "start picture"] {
+        assert!(taken.contains(&what), "{taken:?}");
+    }
+    request.loras[0].model.name = "gone".into();
+    let notes = recall_request(&request, Part::All, &against).notes;
+    assert!(
+        notes.iter().any(|note| note.contains("'gone'")),
+        "{notes:?}"
+    );
+    // A picture without LoRAs: its prompt alone leaves the list as it is.
+    request.loras.clear();
+    assert_eq!(recall_request(&request, Part::Prompt, &against).loras, None);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Drawing: the form with all settings of a picture, what lies on the canvas, and settings taken from other pictures.
 
+pub mod brush;
 mod deeds;
+pub mod desk;
 mod entries;
 mod files;
 pub mod form;
 pub mod guest;
 mod ideas;
+mod reading;
+pub mod start;
 pub mod strip;
 mod undo;
 
@@ -31,10 +35,13 @@ use crate::library::keeper::LibraryEvent;
 use crate::library::records::{PictureId, Target, TaskId};
 use crate::recall::Part;
 
+pub use brush::{MaskCommand, Paint, Tool};
+pub use desk::{Desk, StartCommand};
 pub use entries::entries;
-pub use form::{Aspect, Form, SeedMode};
+pub use form::{Aspect, Form, LoraChoice, SeedMode};
 pub use guest::{Guest, GuestSource};
 pub use ideas::ideas;
+pub use start::{Fit, Start};
 pub use strip::{Current, Shown, Tile};
 use undo::FormHistory;
 
@@ -114,6 +121,18 @@ pub enum CreateCommand {
     PasteSettings(String),
     /// Put the picture from elsewhere away.
     Dismiss,
+    /// The picture to begin from.
+    Start(StartCommand),
+    /// A picture could not be read to begin from.
+    StartRefused,
+    /// What of it is drawn anew.
+    Mask(MaskCommand),
+    /// Add a LoRA to the list.
+    AddLora(ModelRef),
+    /// Take one out of it, by its place.
+    RemoveLora(usize),
+    /// Use another autoencoder; `None` is the model's own.
+    UseVae(Option<ModelRef>),
 }
 
 /// What is unfolded in Create.
@@ -126,6 +145,8 @@ pub struct Folds {
     pub more: bool,
     /// All settings of the picture that is shown.
     pub details: bool,
+    /// By how much the start picture is extended.
+    pub extend: bool,
 }
 
 /// A wish to the canvas.
@@ -146,6 +167,10 @@ pub struct Create {
     pub shown: Shown,
     /// What is unfolded.
     pub folds: Folds,
+    /// The brush.
+    pub paint: Paint,
+    /// What is known of the start picture.
+    pub desk: Desk,
     /// The picture from elsewhere.
     pub guest: Option<Guest>,
     /// What the canvas is to do next; it takes it.
@@ -160,6 +185,7 @@ pub struct Create {
 
 const DRAFT: &str = "create";
 const FOLDS: &str = "create.folds";
+const BRUSH: &str = "create.brush";
 /// Prompts that Alt+Up goes back to.
 const MOST_PROMPTS: usize = 300;
 
@@ -188,6 +214,11 @@ impl Create {
         if let Some(folds) = read(FOLDS).and_then(|text| serde_json::from_str(text).ok()) {
             self.folds = folds;
         }
+        if let Some(paint) = read(BRUSH).and_then(|text| serde_json::from_str(text).ok()) {
+            self.paint = paint;
+            self.paint.heal();
+        }
+        self.desk.restore(restored);
         self.undo.begin(&self.form);
         for picture in &restored.pictures {
             let history = Arc::make_mut(&mut self.history);
@@ -205,11 +236,13 @@ impl Create {
         draft(DRAFT, &self.form)
             .into_iter()
             .chain(draft(FOLDS, &self.folds))
+            .chain(draft(BRUSH, &self.paint))
             .collect()
     }
 
     /// Called before each frame.
     pub(super) fn tick(&mut self, house: &mut House) {
+        self.tick_start(house);
         self.undo.watch(&self.form, Instant::now());
         if let Some(path) = &self.expected {
             let path = path.clone();
@@ -248,6 +281,9 @@ impl Create {
         match command {
             CreateCommand::Generate { front } => self.generate(front, house),
             CreateCommand::Stop => {
+                if self.desk.drop_orders() {
+                    return;
+                }
                 if let Some(id) = at_work(house) {
                     house.command(QueueCommand::Cancel(id));
                 }
@@ -279,6 +315,22 @@ impl Create {
             CreateCommand::LockSeed => {
                 self.change(house, |form| form.seed_mode = SeedMode::Locked);
             }
+            CreateCommand::Start(command) => self.start(command, gallery, house),
+            CreateCommand::StartRefused => self.start_refused(),
+            CreateCommand::Mask(command) => self.paint(command, house),
+            CreateCommand::AddLora(model) => self.change(house, |form| {
+                form.loras.push(LoraChoice {
+                    model,
+                    weight: 1.0,
+                    on: true,
+                });
+            }),
+            CreateCommand::RemoveLora(place) => self.change(house, |form| {
+                if place < form.loras.len() {
+                    form.loras.remove(place);
+                }
+            }),
+            CreateCommand::UseVae(vae) => self.change(house, |form| form.vae = vae),
             command => self.look(command, gallery, house),
         }
     }
@@ -294,6 +346,23 @@ impl Create {
     }
 
     fn generate(&mut self, front: bool, house: &mut House) {
+        let Some(model) = self.form.model(house) else {
+            return;
+        };
+        let start = self.form.start.clone();
+        let plan = start
+            .as_ref()
+            .map(|start| start.plan(self.form.size(model)));
+        let init = match start.zip(plan) {
+            None => None,
+            Some((start, plan)) => {
+                let Some(ready) = self.ready(&plan, front, house) else {
+                    return;
+                };
+                self.hand_over(&ready, house);
+                Some(start.init(&ready))
+            }
+        };
         if self.form.seed_mode == SeedMode::Random {
             self.form.seed = crate::cli::new_seed();
         }
@@ -302,7 +371,9 @@ impl Create {
             Some(model) => (0..self.form.count.clamp(1, form::MOST_PICTURES))
                 .filter_map(|number| {
                     let seed = self.form.seed.wrapping_add(u64::from(number));
-                    self.form.request(model, seed).map(Request::Image)
+                    let mut request = self.form.request(model, seed)?;
+                    request.init.clone_from(&init);
+                    Some(Request::Image(request))
                 })
                 .collect(),
             None => return,
@@ -319,6 +390,7 @@ impl Create {
         self.remember(&self.form.prompt.clone());
         self.shown = Shown::Newest;
         self.guest = None;
+        self.paint.close();
     }
 
     fn remember(&mut self, prompt: &str) {
@@ -345,14 +417,23 @@ impl Create {
             true => Ok(()),
             false => Err(reason.to_owned()),
         };
+        if self.paint.open && self.is_about_the_picture(command) {
+            return Err("Finish painting the mask first".to_owned());
+        }
         match command {
             CreateCommand::Generate { .. } => {
                 self.can_draw(house)?;
                 let empty = self.form.prompt.trim().is_empty();
-                say(!empty, "Write what to draw first")
+                say(!empty, "Write what to draw first")?;
+                self.can_begin()
             }
+            CreateCommand::Start(command) => self.start_available(command, gallery, house),
+            CreateCommand::Mask(command) => self.mask_available(command),
             CreateCommand::DrawSomething | CreateCommand::DrawPrompt(_) => self.can_draw(house),
-            CreateCommand::Stop => say(at_work(house).is_some(), "Nothing is being drawn"),
+            CreateCommand::Stop => say(
+                at_work(house).is_some() || self.desk.holds_order(),
+                "Nothing is being drawn",
+            ),
             CreateCommand::Reset => say(self.form.is_changed(), "Nothing was changed"),
             CreateCommand::LockSeed => say(
                 self.form.seed_mode == SeedMode::Random,
@@ -413,7 +494,13 @@ impl Create {
         }
     }
 
+    /// Whether nothing of it is under way or not kept yet.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.desk.is_busy(self.mask())
+    }
+
     pub(super) fn undo(&mut self, back: bool, _house: &mut House) {
+        self.paint.drop_stroke();
         self.undo.step(back, &mut self.form);
     }
 

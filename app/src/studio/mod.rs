@@ -257,6 +257,7 @@ impl Studio {
     /// The last word before the window closes: everything is handed to the library, which may take this long.
     pub fn close(&mut self, within: std::time::Duration) {
         self.save_drafts(true);
+        self.create.close(&mut self.house);
         self.chat.close(&mut self.house);
         self.compare.close(&self.house);
         if !self.house.close(within) {
@@ -266,7 +267,7 @@ impl Studio {
 
     /// Whether nothing runs, waits or is being saved.
     pub fn is_idle(&self) -> bool {
-        self.house.is_idle()
+        self.house.is_idle() && self.create.is_idle()
     }
 
     /// Opens or closes a drawer without a command; for tests and screenshots.

@@ -123,6 +123,11 @@ icons! {
     Bolt => "bolt",
     Sidebar => "sidebar",
     Drop => "drop",
+    Brush => "brush",
+    Eraser => "eraser",
+    Start => "start",
+    Invert => "invert",
+    Fill => "fill",
 }
 
 /// All drawings, and the textures made of them so far.

@@ -20,6 +20,7 @@ const DOUBLE_CLICK_SECS: f64 = 0.6;
 #[must_use = "add it to a ui"]
 pub struct NumberField<'a> {
     label: &'a str,
+    name: &'a str,
     get_set: Box<dyn FnMut(Option<f64>) -> f64 + 'a>,
     least: f64,
     most: f64,
@@ -60,6 +61,7 @@ impl<'a> NumberField<'a> {
         };
         Self {
             label,
+            name: label,
             get_set: Box::new(move |set| {
                 if let Some(set) = set {
                     *value = N::from_f64(set);
@@ -77,6 +79,12 @@ impl<'a> NumberField<'a> {
             width: None,
             bar: true,
         }
+    }
+
+    /// Its name for screen readers, where the label alone does not tell which of several it is.
+    pub fn name(mut self, name: &'a str) -> Self {
+        self.name = name;
+        self
     }
 
     /// What the value is a multiple of, counted from the lower bound.
@@ -232,7 +240,7 @@ impl<'a> NumberField<'a> {
             })
             .align(egui::Align2::RIGHT_CENTER)
             .desired_width(inner.width());
-        let mut response = ui.put(inner, edit).accessible_name(self.label);
+        let mut response = ui.put(inner, edit).accessible_name(self.name);
         if !typing.started {
             typing.started = true;
             response.request_focus();
@@ -344,7 +352,7 @@ impl Widget for NumberField<'_> {
     fn ui(mut self, ui: &mut Ui) -> Response {
         let t = theme::tokens(ui.ctx());
         let width = self.width.unwrap_or_else(|| ui.available_width()).max(64.0);
-        let id = ui.make_persistent_id(("number", self.label));
+        let id = ui.make_persistent_id(("number", self.name));
         let (_, rect) = ui.allocate_space(Vec2::new(width, t.size.control_m));
         let typing: Option<Typing> = ui.data(|data| data.get_temp(id));
         if let Some(typing) = typing.filter(|_| ui.is_enabled()) {
@@ -408,7 +416,7 @@ impl Widget for NumberField<'_> {
         let enabled = ui.is_enabled();
         response.widget_info(|| WidgetInfo {
             value: Some(value),
-            ..WidgetInfo::labeled(Role::SpinButton, enabled, self.label)
+            ..WidgetInfo::labeled(Role::SpinButton, enabled, self.name)
         });
         ui.ctx().accesskit_node_builder(id, |node| {
             node.set_min_numeric_value(self.least);

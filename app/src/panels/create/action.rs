@@ -45,7 +45,12 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let draw = CreateCommand::Generate { front: false };
     let reason = studio.available(&draw.clone().into()).err();
     let keys = gui.keys(&draw.clone().into()).unwrap_or_default();
-    let busy = at_work.is_some();
+    let prepares = studio.create.desk.holds_order();
+    if prepares {
+        let words = "Getting the start picture ready";
+        ui.label(RichText::new(words).small().color(tokens.text_muted));
+    }
+    let busy = at_work.is_some() || prepares;
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = tokens.size.gap_s;
         if busy {

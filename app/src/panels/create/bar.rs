@@ -7,7 +7,7 @@ use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::{QueueCommand, UiCommand};
 use crate::studio::compare::CompareCommand;
-use crate::studio::create::{CreateCommand, Current};
+use crate::studio::create::{CreateCommand, Current, StartCommand};
 use crate::studio::queue::Stage;
 use crate::theme::{self, Icon};
 use crate::widgets::button::{Button, IconButton};
@@ -54,6 +54,8 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
             }
             Current::Guest(_) => {
                 button(ui, studio, gui, CreateCommand::Dismiss);
+                let start = CreateCommand::Start(StartCommand::FromShown);
+                button(ui, studio, gui, start);
             }
         }
         ui.add_space(6.0);
@@ -112,6 +114,12 @@ fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_
         menu_item(ui, studio, gui, CreateCommand::Reveal);
     });
     button(ui, studio, gui, CreateCommand::SaveAs);
+    button(
+        ui,
+        studio,
+        gui,
+        CreateCommand::Start(StartCommand::FromShown),
+    );
     use_settings(ui, studio, gui);
     if let Current::Picture(item) = current {
         let compare = IconButton::new(Icon::Columns, "Compare with other words");

@@ -8,7 +8,8 @@ use crate::library::records::PictureRecord;
 use crate::panels::Gui;
 use crate::recall::Part;
 use crate::studio::Studio;
-use crate::studio::create::{CreateCommand, Current, Guest};
+use crate::studio::command::UiCommand;
+use crate::studio::create::{CreateCommand, Current, Guest, StartCommand};
 use crate::theme::{self, Icon, Tokens};
 use crate::widgets::button::Button;
 use crate::widgets::text;
@@ -85,6 +86,26 @@ fn table<T: AsRef<str>>(ui: &mut Ui, tokens: &Tokens, rows: &[(T, String)]) {
     });
 }
 
+/// The way to drawing over it.
+fn begin_from(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, main: bool) {
+    let command = UiCommand::from(CreateCommand::Start(StartCommand::FromShown));
+    let reason = studio.available(&command).err();
+    let button = match main {
+        true => Button::primary("Begin from this picture"),
+        false => Button::secondary("Begin from this picture"),
+    };
+    let keys = gui.keys(&command).unwrap_or_default();
+    let button = button
+        .icon(Icon::Start)
+        .full_width()
+        .shortcut(&keys)
+        .tooltip("Draws over it: some of it stays, the rest follows the words.")
+        .unless(reason.as_deref());
+    if ui.add(button).clicked() {
+        gui.send(command);
+    }
+}
+
 /// A picture from elsewhere.
 fn visitor(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, guest: &Guest) {
     let tokens = gui.tokens.clone();
@@ -97,6 +118,7 @@ fn visitor(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, guest: &Guest) {
                 text::strong(ui, "No settings to take over");
             });
             ui.add(Label::new(RichText::new(reason).color(tokens.text_muted)).wrap());
+            begin_from(ui, studio, gui, true);
             return;
         }
     };
@@ -106,6 +128,7 @@ fn visitor(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, guest: &Guest) {
     if ui.add(take).clicked() {
         gui.send(CreateCommand::Recall(Part::All));
     }
+    begin_from(ui, studio, gui, false);
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 6.0;
         let parts = [

@@ -100,7 +100,29 @@ pub fn settings(request: &ImageRequest) -> Vec<(&'static str, String)> {
     if request.clip_skip != 1 {
         facts.push(("CLIP skip", request.clip_skip.to_string()));
     }
+    for lora in &request.loras {
+        facts.push(("LoRA", format!("{} at {}", lora.model.name, lora.weight)));
+    }
+    if let Some(init) = &request.init {
+        facts.push((
+            "Start",
+            format!("another picture, strength {}", init.strength),
+        ));
+        if let Some(mask) = &init.mask {
+            let mut words = match mask.only_masked {
+                Some(padding) => format!("only its part, with {padding} px around it"),
+                None => "parts of it".to_owned(),
+            };
+            if mask.blur > 0.0 {
+                words.push_str(&format!(", edge softened by {} px", mask.blur));
+            }
+            facts.push(("Mask", words));
+        }
+    }
     facts.push(("Model", request.model.name.clone()));
+    if let Some(vae) = &request.vae {
+        facts.push(("VAE", vae.name.clone()));
+    }
     if let Some(hash) = &request.model.hash {
         facts.push(("Model hash", hash.clone()));
     }

@@ -1,13 +1,16 @@
 //! The workspace "Create": settings at the left, the canvas in the middle, the filmstrip below.
 
 mod action;
+mod additions;
 pub mod bar;
 pub mod card;
 pub mod facts;
 mod film;
 mod model;
+mod paint;
 mod settings;
 mod stage;
+mod start;
 mod welcome;
 
 use egui::{CentralPanel, Context, Event, Frame, Margin, Panel, Ui};

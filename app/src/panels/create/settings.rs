@@ -5,7 +5,7 @@ use diptych_inference::engine::{ImageRequest, Variation};
 use diptych_inference::text::prompt::{PromptSyntax, split_lora_tags};
 use egui::{Id, Margin, RichText, ScrollArea, Ui};
 
-use super::{facts, model};
+use super::{additions, facts, model, start};
 use crate::panels::Gui;
 use crate::recall;
 use crate::studio::Studio;
@@ -13,7 +13,7 @@ use crate::studio::create::form::{ASPECTS, MOST_PICTURES, SKIPPED, own_request};
 use crate::studio::create::{Aspect, CreateCommand, Form, SeedMode, loras};
 use crate::studio::effects::focus;
 use crate::studio::models::Model;
-use crate::theme::{Icon, Tokens};
+use crate::theme::{self, Icon, Tokens};
 use crate::widgets::button::{Button, IconButton};
 use crate::widgets::combo::{Combo, ComboItem};
 use crate::widgets::input::TextField;
@@ -48,6 +48,11 @@ fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     ui.spacing_mut().item_spacing.y = tokens.size.gap_m;
     model::show(ui, studio, gui);
     prompts(ui, studio, gui);
+    let some_loras = additions::has_loras(studio);
+    if some_loras {
+        additions::loras(ui, studio, gui);
+    }
+    start::show(ui, studio, gui);
     let Studio { create, house, .. } = studio;
     let form = &mut create.form;
     let Some(model) = form.model(house) else {
@@ -98,7 +103,13 @@ fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     if changed {
         form.settle(model);
     }
-    if form.is_changed() {
+    if create.folds.more {
+        additions::vae(ui, studio, gui);
+        if !some_loras {
+            additions::loras(ui, studio, gui);
+        }
+    }
+    if studio.create.form.is_changed() {
         ui.vertical_centered(|ui| {
             let reset = Button::quiet("Reset to the model's settings")
                 .small()
@@ -445,16 +456,28 @@ fn finer(ui: &mut Ui, form: &mut Form, request: &ImageRequest) -> bool {
         .filter(|variation| variation.strength > 0.0)
     {
         ui.horizontal(|ui| {
-            let words = format!("Variation seed {}", variation.seed);
-            ui.label(RichText::new(words).small().weak());
-            if ui
-                .add(IconButton::new(Icon::Dice, "Another variation").small())
-                .clicked()
-            {
-                form.variation = Some(Variation {
-                    seed: crate::cli::new_seed(),
-                    ..variation
-                });
+            ui.spacing_mut().item_spacing.x = 4.0;
+            let mut digits = variation.seed.to_string();
+            let side = theme::tokens(ui.ctx()).size.control_m;
+            let field = TextField::new("Variation seed", &mut digits)
+                .unlabelled()
+                .hint("Variation seed")
+                .mono()
+                .width(ui.available_width() - side - 4.0);
+            let typed = ui.add(field).changed();
+            let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
+            let seed = match digits.parse() {
+                Ok(seed) => seed,
+                Err(_) if digits.is_empty() => 0,
+                // Longer than a seed can be: the last digit is not taken.
+                Err(_) => variation.seed,
+            };
+            let another = ui.add(IconButton::new(Icon::Dice, "Another variation"));
+            if another.clicked() {
+                let seed = crate::cli::new_seed();
+                form.variation = Some(Variation { seed, ..variation });
+            } else if typed {
+                form.variation = Some(Variation { seed, ..variation });
             }
         });
     }

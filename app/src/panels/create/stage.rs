@@ -9,7 +9,7 @@ use super::{bar, card, facts, welcome};
 use crate::panels::Gui;
 use crate::studio::Studio;
 use crate::studio::command::QueueCommand;
-use crate::studio::create::{CreateCommand, Current, GuestSource};
+use crate::studio::create::{CreateCommand, Current, Guest, GuestSource, StartCommand};
 use crate::studio::queue::{Stage, Task};
 use crate::theme::{self, Icon, Tokens, paint_icon};
 use crate::widgets::button::Button;
@@ -31,6 +31,9 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             crate::studio::create::Zoom::Actual => CanvasAction::ActualSize,
         };
         action.send(ui.ctx());
+    }
+    if studio.create.paint.open && studio.create.form.start.is_some() {
+        return super::paint::show(ui, studio, gui);
     }
     let studio = &*studio;
     let current = studio.create.current(&studio.gallery, &studio.house);
@@ -171,14 +174,50 @@ fn canvas(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>
     if let Current::Job(task) = current {
         progress_line(ui, &tokens, viewport, task);
     }
-    if matches!(current, Current::Picture(_)) {
+    let finished = match current {
+        Current::Picture(_) => true,
+        Current::Guest(guest) => {
+            guest_menu(ui, studio, gui, &shown.frame.response, guest);
+            false
+        }
+        Current::Job(_) | Current::Nothing => false,
+    };
+    if finished {
         picture_menu(ui, studio, gui, &shown.frame.response);
     }
 }
 
+/// What can be done with a picture from elsewhere, at the pointer.
+fn guest_menu(
+    ui: &Ui,
+    studio: &Studio,
+    gui: &mut Gui<'_>,
+    response: &egui::Response,
+    guest: &Guest,
+) {
+    menu::context(ui, response, |ui| {
+        ui.set_max_width(bar::MENU);
+        bar::menu_item(
+            ui,
+            studio,
+            gui,
+            CreateCommand::Start(StartCommand::FromShown),
+        );
+        if guest.info.is_ok() {
+            menu::separator(ui);
+            for command in bar::RECALLS {
+                bar::menu_item(ui, studio, gui, command);
+            }
+        }
+        menu::separator(ui);
+        bar::menu_item(ui, studio, gui, CreateCommand::Dismiss);
+    });
+}
+
 /// What can be done with the picture, at the pointer.
 pub(super) fn picture_menu(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, response: &egui::Response) {
-    let entries: [&[CreateCommand]; 3] = [
+    let entries: [&[CreateCommand]; 4] = [
+        &[CreateCommand::Start(StartCommand::FromShown)],
         &[
             CreateCommand::Copy,
             CreateCommand::CopyPrompt,

@@ -12,6 +12,7 @@ use crate::panels::create::facts;
 use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::UiCommand;
+use crate::studio::create::{CreateCommand, StartCommand};
 use crate::studio::gallery::{GalleryCommand, Item, Pick};
 use crate::theme::{Icon, Tokens, paint_icon};
 use crate::widgets::menu::{self, MenuItem};
@@ -227,6 +228,7 @@ fn paint(ui: &Ui, tokens: &Tokens, item: &Item, rect: Rect, chosen: bool, respon
 /// What can be done, at the pointer.
 fn context(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, item: &Item, response: &Response) {
     let trashed = item.record.trashed;
+    let mut begun = false;
     menu::context(ui, response, |ui| {
         ui.set_max_width(MENU);
         let mut row = |ui: &mut Ui, label: &str, icon, command: GalleryCommand| {
@@ -268,6 +270,8 @@ fn context(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, item: &Item, response: &
             Icon::Seed,
             GalleryCommand::RecallChosen(Part::Seed),
         );
+        let begin = MenuItem::new("Use as a start").icon(Icon::Start);
+        begun = ui.add(begin).clicked();
         menu::separator(ui);
         row(ui, "Copy", Icon::Copy, GalleryCommand::CopyChosen);
         row(ui, "Save as…", Icon::Save, GalleryCommand::SaveChosen);
@@ -295,6 +299,10 @@ fn context(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, item: &Item, response: &
             );
         }
     });
+    if begun {
+        let from = StartCommand::FromPicture(item.record.id);
+        gui.send(CreateCommand::Start(from));
+    }
 }
 
 #[cfg(test)]

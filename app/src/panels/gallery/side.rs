@@ -7,6 +7,7 @@ use crate::panels::create::{card, facts};
 use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::UiCommand;
+use crate::studio::create::{CreateCommand, StartCommand};
 use crate::studio::gallery::GalleryCommand;
 use crate::theme::Icon;
 use crate::widgets::button::{Button, IconButton};
@@ -51,6 +52,13 @@ fn buttons(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
             .clicked()
         {
             gui.send(GalleryCommand::OpenChosen);
+        }
+        if let Some(item) = studio.gallery.chosen() {
+            let begin = IconButton::new(Icon::Start, "Use as a start");
+            let from = StartCommand::FromPicture(item.record.id);
+            if ui.add(begin).clicked() {
+                gui.send(CreateCommand::Start(from));
+            }
         }
         let actions = [
             (

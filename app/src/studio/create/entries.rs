@@ -1,6 +1,6 @@
 //! What of Create stands in the palette.
 
-use super::CreateCommand;
+use super::{CreateCommand, MaskCommand, StartCommand, Tool};
 use crate::recall::Part;
 use crate::studio::command::Entry;
 use crate::studio::keys::{Chord, Place};
@@ -119,5 +119,74 @@ pub fn entries() -> Vec<Entry> {
             Chord::ctrl(Key::O),
         ),
         Entry::new(C::Dismiss, "Put the opened picture away", Icon::Close),
+        key(
+            C::Start(StartCommand::FromShown),
+            "Use the picture as a start",
+            Icon::Start,
+            Chord::plain(Key::U),
+        ),
+        Entry::new(
+            C::Start(StartCommand::Ask),
+            "Open a picture to begin from…",
+            Icon::FolderOpen,
+        ),
+        Entry::new(
+            C::Start(StartCommand::Match),
+            "Give the picture the start picture's shape",
+            Icon::Crop,
+        ),
+        Entry::new(
+            C::Start(StartCommand::Remove),
+            "Take the start picture away",
+            Icon::Close,
+        ),
+        key(
+            C::Mask(MaskCommand::Open),
+            "Paint a mask",
+            Icon::Brush,
+            Chord::plain(Key::M),
+        ),
+        Entry::new(
+            C::Mask(MaskCommand::Close),
+            "Finish painting the mask",
+            Icon::Check,
+        ),
+        key(
+            C::Mask(MaskCommand::Take(Tool::Brush)),
+            "Brush: what is drawn anew",
+            Icon::Brush,
+            Chord::plain(Key::B),
+        ),
+        key(
+            C::Mask(MaskCommand::Take(Tool::Eraser)),
+            "Eraser: what is kept",
+            Icon::Eraser,
+            Chord::plain(Key::E),
+        ),
+        key(
+            C::Mask(MaskCommand::Smaller),
+            "Narrower brush",
+            Icon::Minus,
+            Chord::plain(Key::OpenBracket),
+        ),
+        key(
+            C::Mask(MaskCommand::Larger),
+            "Wider brush",
+            Icon::Plus,
+            Chord::plain(Key::CloseBracket),
+        ),
+        Entry::new(C::Mask(MaskCommand::Fill), "Fill the mask", Icon::Fill),
+        Entry::new(
+            C::Mask(MaskCommand::Invert),
+            "Invert the mask",
+            Icon::Invert,
+        ),
+        Entry::new(C::Mask(MaskCommand::Clear), "Clear the mask", Icon::Trash),
+        Entry::new(C::Mask(MaskCommand::AskOpen), "Load a mask…", Icon::Import),
+        Entry::new(
+            C::Mask(MaskCommand::AskSave),
+            "Save the mask as…",
+            Icon::Export,
+        ),
     ]
 }

@@ -95,7 +95,7 @@ fn read(path: &Path) -> Result<Picture, String> {
 }
 
 /// Pictures are written as PNG; a name without ending gets one.
-fn with_ending(path: PathBuf) -> Result<PathBuf, String> {
+pub(super) fn with_ending(path: PathBuf) -> Result<PathBuf, String> {
     let ending = path
         .extension()
         .map(|ending| ending.to_string_lossy().to_lowercase());
@@ -113,7 +113,8 @@ fn with_ending(path: PathBuf) -> Result<PathBuf, String> {
     }
 }
 
-fn in_background(
+/// Does what takes its time on a thread of its own; what went wrong is told.
+pub(super) fn in_background(
     house: &mut House,
     failure: &'static str,
     work: impl FnOnce(&Reply) -> Result<(), String> + Send + 'static,

@@ -1,9 +1,10 @@
 //! The form: all that a person can say about a picture, and what it comes to with a model.
 
 use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
-use diptych_inference::engine::{ImageRequest, ModelRef, Variation};
+use diptych_inference::engine::{ImageRequest, LoraUse, ModelRef, Variation};
 use serde::{Deserialize, Serialize};
 
+use super::start::Start;
 use crate::recall::{GUIDANCE, LONGEST_SIDE, Recalled, STEPS};
 use crate::studio::house::House;
 use crate::studio::models::Model;
@@ -26,6 +27,20 @@ pub enum SeedMode {
     Random,
     /// The one in the form.
     Locked,
+}
+
+/// Weights of LoRAs that can be chosen.
+pub const LORA_WEIGHTS: std::ops::RangeInclusive<f32> = -4.0..=4.0;
+
+/// A LoRA of the list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoraChoice {
+    /// Its file.
+    pub model: ModelRef,
+    /// How much of it is added; 1 is as it was trained.
+    pub weight: f32,
+    /// Whether it is added at all.
+    pub on: bool,
 }
 
 /// All that a person can say about a picture. `None` is the model's own choice.
@@ -60,6 +75,12 @@ pub struct Form {
     pub noise_source: Option<NoiseSource>,
     /// Another seed mixed in.
     pub variation: Option<Variation>,
+    /// LoRAs, added one after the other.
+    pub loras: Vec<LoraChoice>,
+    /// An autoencoder in place of the model's own.
+    pub vae: Option<ModelRef>,
+    /// A picture to begin from.
+    pub start: Option<Start>,
     /// Where the seed comes from.
     pub seed_mode: SeedMode,
     /// The seed, or the last one.
@@ -85,6 +106,9 @@ impl Default for Form {
             clip_skip: None,
             noise_source: None,
             variation: None,
+            loras: Vec::new(),
+            vae: None,
+            start: None,
             seed_mode: SeedMode::Random,
             seed: 0,
             count: 1,
@@ -108,7 +132,8 @@ impl Form {
         (fit(width, factor), fit(height, factor))
     }
 
-    /// What a seed would be drawn with; `None` if the engine does not know the model.
+    /// What a seed would be drawn with, without the start picture, which takes time to be made ready; `None` if the engine does
+    /// not know the model.
     pub fn request(&self, model: &Model, seed: u64) -> Option<ImageRequest> {
         let own = own_request(model)?;
         let (width, height) = self.size(model);
@@ -133,18 +158,35 @@ impl Form {
             clip_skip: self.clip_skip.unwrap_or(own.clip_skip),
             noise_source: self.noise_source.unwrap_or(own.noise_source),
             variation: self.variation,
+            loras: self.loras(),
+            vae: self.vae.clone(),
             seed,
             preview: true,
             ..own
         })
     }
 
-    /// The form without what the person changed, apart from prompts, model and seed.
+    /// The LoRAs that are added.
+    fn loras(&self) -> Vec<LoraUse> {
+        let used = self
+            .loras
+            .iter()
+            .filter(|lora| lora.on && lora.weight != 0.0);
+        used.map(|lora| LoraUse {
+            model: lora.model.clone(),
+            weight: lora.weight,
+        })
+        .collect()
+    }
+
+    /// The form without what the person changed, apart from prompts, model, LoRAs, start picture and seed.
     pub fn reset(&mut self) {
         *self = Self {
             prompt: std::mem::take(&mut self.prompt),
             negative: std::mem::take(&mut self.negative),
             model: self.model.take(),
+            loras: std::mem::take(&mut self.loras),
+            start: self.start.take(),
             seed_mode: self.seed_mode,
             seed: self.seed,
             ..Self::default()
@@ -219,6 +261,21 @@ impl Form {
         if let Some(spacing) = recalled.spacing {
             self.spacing = spacing;
         }
+        if let Some(loras) = &recalled.loras {
+            let choice = |lora: &LoraUse| LoraChoice {
+                model: ModelRef::named(lora.model.name.clone()),
+                weight: lora.weight,
+                on: true,
+            };
+            self.loras = loras.iter().map(choice).collect();
+        }
+        if let Some(vae) = &recalled.vae {
+            let named = |vae: &ModelRef| ModelRef::named(vae.name.clone());
+            self.vae = vae.as_ref().map(named);
+        }
+        if let Some(init) = &recalled.init {
+            self.start = init.as_ref().map(Start::of);
+        }
         if let Some(seed) = recalled.seed {
             self.seed = seed;
             self.seed_mode = SeedMode::Locked;
@@ -240,6 +297,14 @@ impl Form {
             .guidance_rescale
             .filter(|value| (0.0..=1.0).contains(value));
         self.clip_skip = self.clip_skip.filter(|layers| SKIPPED.contains(layers));
+        for lora in &mut self.loras {
+            if !LORA_WEIGHTS.contains(&lora.weight) {
+                lora.weight = 1.0;
+            }
+        }
+        if let Some(start) = &mut self.start {
+            start.heal();
+        }
         let within = |variation: &Variation| (0.0..=1.0).contains(&variation.strength);
         self.variation = self.variation.filter(within);
     }
@@ -340,7 +405,7 @@ impl Aspect {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::defaults::Defaults;
     use std::sync::Arc;

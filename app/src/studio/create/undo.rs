@@ -83,6 +83,12 @@ impl FormHistory {
         }
     }
 
+    /// The form is the same as before, only more fully known: no step.
+    pub fn amend(&mut self, form: &Form) {
+        self.seen = None;
+        self.settled = Some(form.clone());
+    }
+
     /// Goes a step back, or forward again. Tells whether there was one.
     pub fn step(&mut self, back: bool, form: &mut Form) -> bool {
         self.mark(form);

@@ -2,12 +2,24 @@
 
 use std::sync::Arc;
 
-use diptych_inference::engine::{Command, Event, Place, Request};
+use diptych_inference::engine::{Command, Event, ModelRef, Place, Request};
 
 use super::House;
 use crate::library::records::{Target, TaskId, now};
 use crate::studio::command::QueueCommand;
 use crate::studio::queue::{Progress, Stage, Task, TaskHead};
+
+/// What is added to the model: LoRAs and an autoencoder.
+fn added(request: &Request) -> impl Iterator<Item = &ModelRef> {
+    let image = match request {
+        Request::Image(request) => Some(request),
+        Request::Chat(_) => None,
+    };
+    image.into_iter().flat_map(|request| {
+        let loras = request.loras.iter().map(|lora| &lora.model);
+        loras.chain(&request.vae)
+    })
+}
 
 impl House {
     /// Queues a job. It is in the library before the engine is told.
@@ -45,16 +57,28 @@ impl House {
         let Some(index) = self.queue.index(id) else {
             return;
         };
-        let Some(session) = &self.session else {
+        if self.session.is_none() {
             return;
-        };
+        }
         let Some(task) = self.queue.tasks().get(index) else {
             return;
         };
-        let known = self.shelf.find(task.head.request.model()).is_some();
+        let request = &task.head.request;
+        let known = std::iter::once(request.model())
+            .chain(added(request))
+            .all(|model| self.shelf.find(model).is_some());
         if task.job.is_some() || task.stage != Stage::Waiting || !(known || self.shelf.ready) {
             return;
         }
+        if !self.send_inputs(id) {
+            return;
+        }
+        let Some(task) = self.queue.get(id) else {
+            return;
+        };
+        let Some(session) = &self.session else {
+            return;
+        };
         let job = session.next_job();
         let command = match &task.checkpoint {
             Some(checkpoint) => Command::Resume {
@@ -108,6 +132,7 @@ impl House {
             Event::Finished { .. } | Event::Cancelled { .. } => {
                 let ended = self.queue.remove(head.id);
                 self.send(Command::ReportMemory);
+                self.tidy_inputs();
                 return Some((head, ended));
             }
             Event::Failed { failure, .. } => {
@@ -118,6 +143,7 @@ impl House {
                 let task = task.clone();
                 self.save_task(&task);
                 self.send(Command::ReportMemory);
+                self.tidy_inputs();
                 return Some((head, None));
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! What all parts of the studio share: the engine, the library, the queue, the models, the settings, the log.
 
 mod engine;
+mod inputs;
 mod jobs;
 mod library;
 mod shelf;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use diptych_inference::engine::{DeviceChoice, Picture};
-use diptych_inference::graph::MemoryUse;
+use diptych_inference::graph::{HostTensor, MemoryUse};
 
 use super::command::UiCommand;
 use super::effects::{Ask, AskKind, Effect};
@@ -35,6 +36,7 @@ enum Later {
     Command(UiCommand),
     Seen(Box<Seen>),
     LookedEverywhere(u64),
+    Input(String, Result<Arc<HostTensor>, String>),
     Notice(Level, String, String),
 }
 
@@ -97,6 +99,7 @@ pub struct House {
     reply: Reply,
     fresh: HashMap<PictureId, Arc<Picture>>,
     checkpoints_at: Option<Instant>,
+    inputs: inputs::Inputs,
 }
 
 impl House {
@@ -130,6 +133,7 @@ impl House {
             },
             fresh: HashMap::new(),
             checkpoints_at: None,
+            inputs: inputs::Inputs::default(),
         }
     }
 
@@ -181,6 +185,7 @@ impl House {
                 Later::Command(command) => return Some(command),
                 Later::Seen(seen) => self.seen(*seen),
                 Later::LookedEverywhere(scan) => self.looked_everywhere(scan),
+                Later::Input(hash, data) => self.input_read(hash, data),
                 Later::Notice(level, title, text) => {
                     self.log.notify(level, title, text);
                 }
@@ -228,6 +233,7 @@ impl House {
         self.opened
             && self.commands.is_empty()
             && self.later.is_empty()
+            && !self.reads_inputs()
             && self.queue.live().next().is_none()
             && self.keeper.waiting() == 0
             && !self.shelf.scanning

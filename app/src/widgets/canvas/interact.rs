@@ -87,6 +87,23 @@ pub struct CanvasFrame {
     pub steady: bool,
 }
 
+/// What the first button of the pointer does on a canvas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hand {
+    /// It moves the picture; a double click fits it or shows it pixel by pixel.
+    #[default]
+    Pan,
+    /// It belongs to a tool, unless Space is held down; the middle button moves the picture.
+    Tool,
+}
+
+impl Hand {
+    /// Whether the first button acts for the tool now.
+    pub fn works(self, ui: &Ui) -> bool {
+        self == Self::Tool && !ui.input(|input| input.key_down(Key::Space))
+    }
+}
+
 /// Takes the input of a canvas and moves its view.
 ///
 /// `keys` lets the shortcuts act even when the canvas has no focus, as long as no text is edited.
@@ -97,6 +114,21 @@ pub fn interact(
     size: [usize; 2],
     margin: f32,
     keys: bool,
+    view: &mut CanvasView,
+) -> CanvasFrame {
+    interact_with(ui, id, viewport, size, margin, keys, Hand::Pan, view)
+}
+
+/// As [`interact`], with a tool in the hand.
+#[allow(clippy::too_many_arguments, reason = "each is a different thing")]
+pub fn interact_with(
+    ui: &mut Ui,
+    id: Id,
+    viewport: Rect,
+    size: [usize; 2],
+    margin: f32,
+    keys: bool,
+    hand: Hand,
     view: &mut CanvasView,
 ) -> CanvasFrame {
     let response = ui.interact(viewport, id, Sense::click_and_drag());
@@ -110,7 +142,7 @@ pub fn interact(
     *view = geometry.settle(*view);
     let before = *view;
 
-    let action = wanted_action(ui, &response, keys, &geometry, view, memory.motion);
+    let action = wanted_action(ui, &response, keys, hand, &geometry, view, memory.motion);
     let target = memory.motion.map_or(view.zoom, |motion| motion.zoom);
     match action {
         Some((CanvasAction::Fit, _)) => {
@@ -145,7 +177,7 @@ pub fn interact(
             memory.motion = None;
         }
     }
-    pan(ui, &response, &geometry, view, &mut memory);
+    pan(ui, &response, hand, &geometry, view, &mut memory);
     advance(ui, &geometry, view, &mut memory);
     *view = geometry.settle(*view);
     if *view != before {
@@ -188,6 +220,7 @@ fn wanted_action(
     ui: &Ui,
     response: &Response,
     keys: bool,
+    hand: Hand,
     geometry: &Geometry,
     view: &CanvasView,
     motion: Option<Motion>,
@@ -196,7 +229,7 @@ fn wanted_action(
     if let Some(action) = CanvasAction::receive(ui.ctx(), response.id) {
         return Some((action, middle));
     }
-    if response.double_clicked() {
+    if response.double_clicked() && hand == Hand::Pan {
         let fitted = view.fit || motion.is_some_and(|motion| motion.fit);
         let at = response.interact_pointer_pos().unwrap_or(middle);
         let action = if fitted {
@@ -262,16 +295,18 @@ fn wheel(
 fn pan(
     ui: &Ui,
     response: &Response,
+    hand: Hand,
     geometry: &Geometry,
     view: &mut CanvasView,
     memory: &mut Memory,
 ) {
     let mut delta = Vec2::ZERO;
-    let buttons = [PointerButton::Primary, PointerButton::Middle];
-    if buttons.iter().any(|button| response.dragged_by(*button)) {
+    let works = hand.works(ui);
+    let first = !works && response.dragged_by(PointerButton::Primary);
+    if first || response.dragged_by(PointerButton::Middle) {
         delta += response.drag_delta();
         ui.ctx().set_cursor_icon(CursorIcon::Grabbing);
-    } else if response.hovered() && !view.fit {
+    } else if response.hovered() && !works && !view.fit {
         ui.ctx().set_cursor_icon(CursorIcon::Grab);
     }
     if response.contains_pointer() {

@@ -2,6 +2,7 @@
 
 mod indicator;
 pub mod interact;
+pub mod mask;
 pub mod paint;
 pub mod view;
 
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use egui::{Align2, Color32, FontId, Id, IdSalt, Painter, Rect, Role, Sense, Ui, WidgetInfo};
 
 pub use indicator::zoom_indicator;
-pub use interact::{CanvasAction, CanvasFrame, interact};
+pub use interact::{CanvasAction, CanvasFrame, Hand, interact, interact_with};
+pub use mask::{paint_brush, paint_mask};
 pub use paint::{Magnify, paint_picture};
 pub use view::{CanvasView, Geometry, zoom_text};
 
@@ -31,6 +33,7 @@ pub struct Canvas<'a> {
     margin: f32,
     keys: bool,
     indicator: bool,
+    hand: Hand,
     overlay: Option<Overlay<'a>>,
 }
 
@@ -60,6 +63,7 @@ impl<'a> Canvas<'a> {
             margin: MARGIN,
             keys: true,
             indicator: true,
+            hand: Hand::Pan,
             overlay: None,
         }
     }
@@ -94,6 +98,12 @@ impl<'a> Canvas<'a> {
         self
     }
 
+    /// What the first button of the pointer does.
+    pub fn hand(mut self, hand: Hand) -> Self {
+        self.hand = hand;
+        self
+    }
+
     /// Draws over the picture.
     pub fn overlay(mut self, overlay: impl FnOnce(&Painter, &CanvasFrame) + 'a) -> Self {
         self.overlay = Some(Box::new(overlay));
@@ -122,7 +132,8 @@ impl<'a> Canvas<'a> {
         // Without a picture there is nothing to zoom, and the view is left alone.
         let mut idle = CanvasView::fitted();
         let used = if drawn.is_some() { view } else { &mut idle };
-        let frame = interact(ui, id, viewport, size, self.margin, self.keys, used);
+        let (margin, keys, hand) = (self.margin, self.keys, self.hand);
+        let frame = interact_with(ui, id, viewport, size, margin, keys, hand, used);
         let painter = ui.painter_at(viewport);
         if let Some(Last(source, picture)) = &drawn {
             let target = frame.picture;
