@@ -607,10 +607,10 @@ fn painting_on_a_large_picture_is_smooth() {
     bench.wait_idle().unwrap();
 }
 
-/// Pictures of every state, to be looked at: `DIPTYCH_SHOTS=folder cargo test --release --workspace --test paint shots -- --ignored`.
+/// Pictures of every state, to be looked at: `DIPTYCH_SHOTS=folder cargo test --release --workspace --test paint paint_shots -- --ignored`.
 #[test]
 #[ignore = "draws pictures of the window into the folder named by DIPTYCH_SHOTS"]
-fn shots() {
+fn paint_shots() {
     let folder =
         PathBuf::from(std::env::var_os("DIPTYCH_SHOTS").expect("DIPTYCH_SHOTS names a folder"));
     std::fs::create_dir_all(&folder).unwrap();

@@ -281,6 +281,12 @@ fn from_request(
         if !request.controls.is_empty() {
             recalled.note("It was guided by other pictures (ControlNet), which are not kept with it; it is drawn without them");
         }
+        if let Some(branched) = &request.branched {
+            recalled.note(format!(
+                "It branched from another picture after step {}; the settings from there on were taken over",
+                branched.step
+            ));
+        }
     }
 }
 

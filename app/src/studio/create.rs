@@ -417,7 +417,8 @@ impl Create {
             true => Ok(()),
             false => Err(reason.to_owned()),
         };
-        if self.paint.open && self.is_about_the_picture(command) {
+        let painting = self.paint.open && self.form.start.is_some();
+        if painting && self.is_about_the_picture(command) {
             return Err("Finish painting the mask first".to_owned());
         }
         match command {

@@ -189,7 +189,9 @@ impl Create {
         let Some(stroke) = self.paint.stroke.take() else {
             return;
         };
-        if stroke.changed {
+        // Settings that were taken over meanwhile may have brought another picture.
+        let size = self.form.start.as_ref().map(|start| start.size);
+        if stroke.changed && size == Some(stroke.mask.size()) {
             self.set_mask(Some(stroke.mask), house);
         }
     }
