@@ -41,6 +41,7 @@ impl Hand {
             memory_budget: Some(budget),
             assets: assets(),
             cache: None,
+            ..EngineOptions::default()
         };
         let store = ModelStore::new(executor, Registry::default(), assets());
         let inbox = Inbox {

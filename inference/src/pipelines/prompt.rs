@@ -65,7 +65,12 @@ impl EmbeddingKey {
         let toward = request.toward.as_ref();
         let in_turn = [Some(&request.prompt), Some(&request.negative_prompt)]
             .into_iter()
-            .chain(toward.map(|toward| [Some(&toward.prompt), Some(&toward.negative_prompt)]).into_iter().flatten())
+            .chain(
+                toward
+                    .map(|toward| [Some(&toward.prompt), Some(&toward.negative_prompt)])
+                    .into_iter()
+                    .flatten(),
+            )
             .flatten()
             .any(course);
         Self {

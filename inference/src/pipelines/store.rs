@@ -15,7 +15,8 @@ use crate::formats::embedding::Embedding;
 use crate::formats::ldm::open_controlnet;
 use crate::formats::lora::Lora;
 use crate::graph::{
-    ExecError, Executor, Graph, HostTensor, Interrupt, KvShape, KvType, MemoryUse, PlanId, Run, StateId,
+    ExecError, Executor, Graph, HostTensor, Interrupt, KvShape, KvType, MemoryUse, PlanId, Run,
+    StateId,
 };
 use crate::models::ControlNet;
 use crate::models::controlnet::ControlNetConfig;

@@ -13,7 +13,7 @@ use crate::studio::queue::{Progress, Stage, Task, TaskHead};
 fn added(request: &Request) -> impl Iterator<Item = &ModelRef> {
     let image = match request {
         Request::Image(request) => Some(request),
-        Request::Chat(_) => None,
+        Request::Chat(_) | Request::Upscale(_) | Request::Score(_) => None,
     };
     image.into_iter().flat_map(|request| {
         let loras = request.loras.iter().map(|lora| &lora.model);

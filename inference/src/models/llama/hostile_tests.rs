@@ -53,7 +53,7 @@ fn use_gguf(file: &crate::formats::gguf::Gguf) {
             pages: 4,
         };
         let _ = model.graph(&shape);
-        let _ = model.kv_shape(4).bytes(4);
+        let _ = model.kv_shape(4).bytes();
     }
     if let Ok(vocabulary) = GgufVocab::from_gguf(&file.metadata)
         && let Ok(tokenizer) = Tokenizer::new(vocabulary)
