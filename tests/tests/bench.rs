@@ -106,7 +106,7 @@ impl Watcher for Listener {
 /// The built-in models, as somebody who has just installed the program measures them.
 #[test]
 fn the_built_in_models_are_measured() {
-    let models = ["muse", "sketch"].map(|name| repository("assets/models").join(name));
+    let models = ["muse/muse.gguf", "sketch"].map(|name| repository("assets/models").join(name));
     let options = Options {
         device: DeviceChoice::Cpu,
         models: models.to_vec(),

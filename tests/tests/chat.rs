@@ -326,6 +326,8 @@ fn system_prompt_and_sampling_reach_the_model() -> Result<()> {
         "{request:?}"
     );
     answered(&mut bench, MessageState::Stopped)?;
+    bench.get("Reset to the model's own").scroll_to_me();
+    bench.harness.run_steps(4);
     bench.click("Reset to the model's own");
     let studio = studio(&bench);
     let settings = studio.chat.settings(&studio.house);

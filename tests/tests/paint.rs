@@ -555,6 +555,8 @@ fn another_autoencoder_is_chosen_under_more() {
     apply(&mut bench, ModelsCommand::Add(vae));
     bench.wait_idle().unwrap();
     bench.click("More settings");
+    bench.get("VAE").scroll_to_me();
+    bench.harness.run_steps(4);
     bench.click("VAE");
     bench.click("second vae");
     assert_eq!(
@@ -566,6 +568,8 @@ fn another_autoencoder_is_chosen_under_more() {
         newest(&bench).0.vae.map(|vae| vae.name).as_deref(),
         Some("second vae")
     );
+    bench.get("Reset to the model's settings").scroll_to_me();
+    bench.harness.run_steps(4);
     bench.click("Reset to the model's settings");
     assert_eq!(form(&bench).vae, None);
 }

@@ -97,7 +97,7 @@ pub fn run(global: &Global, args: &BenchArgs) -> Result<()> {
     let assets = global.engine_options()?.assets;
     if models.is_empty() && !args.ops {
         let folder = folders::assets(global.assets.as_deref()).map_err(CliError::failed)?;
-        models.extend(["muse", "sketch"].map(|name| folder.join("models").join(name)));
+        models.extend(["muse/muse.gguf", "sketch"].map(|name| folder.join("models").join(name)));
     }
     let options = Options {
         device: global.device.into(),

@@ -19,14 +19,14 @@ const ROUNDS: u32 = 64;
 const READ: &str = "
 struct Sizes { stride: u32, rounds: u32 }
 @group(0) @binding(0) var<uniform> sizes: Sizes;
-@group(0) @binding(1) var<storage, read> from: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> given: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> to: array<vec4<f32>>;
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var sum = vec4<f32>(0.0);
     var at = id.x;
     for (var i = 0u; i < sizes.rounds; i += 1u) {
-        sum += from[at];
+        sum += given[at];
         at += sizes.stride;
     }
     if (sum.x == 0.123456789) { to[0] = sum; }
@@ -37,11 +37,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 const MULTIPLY: &str = "
 struct Sizes { stride: u32, rounds: u32 }
 @group(0) @binding(0) var<uniform> sizes: Sizes;
-@group(0) @binding(1) var<storage, read> from: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> given: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> to: array<vec4<f32>>;
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let m = vec4<f32>(0.999) + from[0];
+    let m = vec4<f32>(0.999) + given[0];
     let b = vec4<f32>(f32(id.x) * 1e-9);
     var a0 = b; var a1 = b + 1.0; var a2 = b + 2.0; var a3 = b + 3.0;
     var a4 = b + 4.0; var a5 = b + 5.0; var a6 = b + 6.0; var a7 = b + 7.0;

@@ -44,6 +44,7 @@ fn the_cost_of_a_message_is_told_before_it_is_sent() -> Result<()> {
     let notes = folder.path().join("notes.txt");
     std::fs::write(&notes, "a red fox and a blue boat\n".repeat(400))?;
     bench.dialogs.answer(&notes);
+    bench.harness.run_steps(6);
     bench.click("Attach a text file");
     bench.wait("tokens of the file", |bench| {
         let labels = bench.labels();
