@@ -1,5 +1,7 @@
 //! Telling what one file or folder is.
 
+mod gguf;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
@@ -113,7 +115,7 @@ pub fn probe(path: &Path) -> Result<ModelInfo, FormatError> {
         return safetensors(path);
     }
     match magic(path)? {
-        Magic::Gguf => gguf(path),
+        Magic::Gguf => gguf::gguf(path),
         Magic::Safetensors => safetensors(path),
         // Weights of torch's formats are read as any others, without running anything; whatever else is in them is told.
         Magic::Pickle => Ok(match safetensors(path) {
@@ -636,93 +638,6 @@ fn pickle(path: &Path, bytes: u64, fault: &FormatError) -> ModelInfo {
     info.files = vec![path.into()];
     info.unusable = Some(fault.to_string());
     info
-}
-
-fn gguf(path: &Path) -> Result<ModelInfo, FormatError> {
-    let file = read_gguf(path)?;
-    let meta = &file.metadata;
-    let architecture = meta.opt_str("general.architecture")?.unwrap_or("");
-    let kind_stated = meta.opt_str("general.type")?.unwrap_or("model");
-    let kind = match (kind_stated, architecture) {
-        ("adapter", _) => ModelKind::Lora,
-        ("mmproj", _) | (_, "clip") => ModelKind::Other,
-        (_, name) if PICTURE_ARCHITECTURES.contains(&name) => ModelKind::Denoiser,
-        (_, "t5" | "t5encoder" | "bert" | "nomic-bert") => ModelKind::TextEncoder,
-        _ if file.tensors.is_empty() => ModelKind::Vocabulary,
-        _ => ModelKind::Chat,
-    };
-    let mut info = start(kind, ModelLayout::Gguf, architecture, &file.tensors);
-    info.set_files(weight_files(&file.tensors, path));
-    info.name = meta.opt_str("general.name")?.map(brief);
-    gguf_details(&mut info, meta, architecture);
-    info.unusable = gguf_refusal(&file, kind, architecture);
-    if kind == ModelKind::Chat {
-        info.abilities.push("text completion".into());
-        if meta.get("tokenizer.chat_template").is_some() {
-            info.abilities.push("chat".into());
-        }
-    }
-    Ok(info)
-}
-
-fn gguf_details(info: &mut ModelInfo, meta: &GgufMetadata, architecture: &str) {
-    for (key, label) in [
-        ("context_length", "context length"),
-        ("block_count", "layers"),
-        ("embedding_length", "width"),
-        ("attention.head_count", "heads"),
-        ("attention.head_count_kv", "key and value heads"),
-        ("expert_count", "experts"),
-        ("expert_used_count", "experts a token"),
-    ] {
-        if let Some(value) = meta.get(&format!("{architecture}.{key}")) {
-            info.detail(label, value.summary());
-        }
-    }
-    if let Ok(Some(tokens)) = meta.opt_array("tokenizer.ggml.tokens") {
-        info.detail("vocabulary", tokens.len());
-    }
-    for (key, label) in [
-        ("tokenizer.ggml.model", "tokenizer"),
-        ("tokenizer.ggml.pre", "pre-tokenizer"),
-        ("general.license", "licence"),
-        ("general.size_label", "size label"),
-    ] {
-        if let Some(value) = meta.get(key) {
-            info.detail(label, value.summary());
-        }
-    }
-}
-
-fn gguf_refusal(file: &Gguf, kind: ModelKind, architecture: &str) -> Option<String> {
-    let shown = brief(architecture);
-    let reason = match kind {
-        ModelKind::Vocabulary => {
-            return Some(
-                "this file holds a vocabulary without weights; it can be used with `tokenize` only"
-                    .into(),
-            );
-        }
-        ModelKind::Lora => "this file is a LoRA only: LoRAs cannot be applied yet".into(),
-        ModelKind::Chat if architecture.is_empty() => {
-            "the file does not say its architecture (general.architecture); convert the model again"
-                .into()
-        }
-        ModelKind::Chat if CHAT_ARCHITECTURES.contains(&architecture) => {
-            if file.metadata.get("tokenizer.ggml.tokens").is_none() {
-                return Some(
-                    "the file has no tokenizer (tokenizer.ggml.tokens); convert the model again"
-                        .into(),
-                );
-            }
-            return check_types(&file.tensors);
-        }
-        _ => format!(
-            "this is a model of the architecture `{shown}`, which Diptych cannot run yet; use one of {}",
-            CHAT_ARCHITECTURES.join(", ")
-        ),
-    };
-    Some(reason)
 }
 
 /// The weights of a folder that are no model by themselves: shards of an index, further parts of a split GGUF.
