@@ -15,6 +15,9 @@ const MOST: usize = 5;
 /// Seconds for which toasts stay after the pointer has left them.
 const HOVER_SECS: f64 = 2.0;
 
+/// Seconds for which a toast with a button stays.
+const OFFER_SECS: f64 = 20.0;
+
 /// What kind of news it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToastKind {
@@ -97,6 +100,16 @@ impl<A> Toast<A> {
         self
     }
 
+    /// Seconds for which it is shown; `None` stays. An offer stays long enough to be read, thought about and reached.
+    fn secs(&self) -> Option<f64> {
+        let least = if self.action.is_some() {
+            OFFER_SECS
+        } else {
+            0.0
+        };
+        self.kind.secs().map(|secs| secs.max(least))
+    }
+
     /// A button, and what it asks for.
     pub fn action(mut self, text: impl Into<String>, action: A) -> Self {
         self.action = Some((text.into(), action));
@@ -146,7 +159,7 @@ impl<A: Clone> Toasts<A> {
         let number = self.next;
         self.next += 1;
         self.shown.push(Shown {
-            secs: toast.kind.secs(),
+            secs: toast.secs(),
             until: None,
             toast,
             number,
