@@ -1,5 +1,6 @@
 //! Helpers for the whole-program tests of Diptych: a client of the engine, and where the fixtures lie.
 
+pub mod traced;
 pub mod window;
 
 use std::collections::BTreeMap;

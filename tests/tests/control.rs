@@ -11,17 +11,15 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command as Process, Output, Stdio};
-use std::sync::Arc;
 
 use clap::Parser as _;
 use diptych::cli::args::Cli;
 use diptych::library::files;
 use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
-use diptych_inference::engine::{
-    Command, DeviceChoice, Event, ImageRequest, ModelRef, Outcome, Picture, Request, Toward,
-};
+use diptych_inference::engine::{DeviceChoice, ImageRequest, ModelRef, Toward};
 use diptych_inference::formats::picture::encode_png;
 use diptych_inference::text::prompt::{Emphasis, PromptSyntax};
+use diptych_tests::traced::{self, Drawn, branch};
 use diptych_tests::{Client, fixture};
 use serde_json::Value;
 
@@ -38,48 +36,12 @@ fn request(model: &ModelRef, prompt: &str, sampler: SamplerKind) -> ImageRequest
     }
 }
 
-struct Drawn {
-    picture: Arc<Picture>,
-    hashes: Vec<[u8; 32]>,
-    states: Vec<Arc<[u8]>>,
-}
-
-fn end(client: &mut Client, job: diptych_inference::engine::JobId) -> Drawn {
-    let Outcome::Image { picture, .. } = client.result(job).unwrap() else {
-        panic!("no picture")
-    };
-    let steps = client.events.iter().filter_map(|event| match event {
-        Event::TraceStep {
-            job: of,
-            sha256,
-            bytes,
-            ..
-        } if *of == job => Some((*sha256, bytes.clone())),
-        _ => None,
-    });
-    let (hashes, states) = steps.unzip();
-    Drawn {
-        picture,
-        hashes,
-        states,
-    }
-}
-
 fn draw(client: &mut Client, request: &ImageRequest) -> Drawn {
-    let job = client.submit(Request::Image(request.clone())).unwrap();
-    end(client, job)
+    traced::draw(client, request).unwrap()
 }
 
-fn branch(client: &mut Client, state: &Arc<[u8]>, request: &ImageRequest) -> Drawn {
-    let job = client.next_job();
-    client
-        .send(Command::Branch {
-            job,
-            step_state: state.clone(),
-            request: Box::new(request.clone()),
-        })
-        .unwrap();
-    end(client, job)
+fn hashes(drawn: &Drawn) -> Vec<[u8; 32]> {
+    drawn.steps.iter().map(|step| step.sha256).collect()
 }
 
 /// A prompt that changes is the same as a picture that branches: that part is known to be right.
@@ -102,12 +64,12 @@ fn prompts_change_when_automatic1111_changes_them() {
         let mut whale = request(&model, "a blue whale", sampler);
         // Where a step asks twice the change may fall between its halves, so that a branch is not quite the same.
         let common = (0..=8)
-            .take_while(|i| fox.hashes[*i] == changed.hashes[*i])
+            .take_while(|i| fox.steps[*i].sha256 == changed.steps[*i].sha256)
             .count()
             - 1;
         assert_eq!(common, step, "{prompt}");
         whale.trace = false;
-        let branched = branch(&mut client, &fox.states[step], &whale);
+        let branched = branch(&mut client, &fox.steps[step].bytes, &whale).unwrap();
         if !sampler.asks_twice() {
             assert_eq!(branched.picture.rgb, changed.picture.rgb, "{prompt}");
         }
@@ -125,21 +87,25 @@ fn prompts_change_when_automatic1111_changes_them() {
         &mut client,
         &request(&model, "[a red fox|a blue whale]", SamplerKind::Euler),
     );
-    assert_eq!(both.hashes[..3], fox.hashes[..3]);
-    assert_ne!(both.hashes[3], fox.hashes[3]);
+    assert_eq!(hashes(&both)[..3], hashes(&fox)[..3]);
+    assert_ne!(both.steps[3].sha256, fox.steps[3].sha256);
     assert_ne!(both.picture.rgb, whale.picture.rgb);
     // In the middle of it, it goes on the same.
     let again = branch(
         &mut client,
-        &both.states[5],
+        &both.steps[5].bytes,
         &request(&model, "[a red fox|a blue whale]", SamplerKind::Euler),
-    );
+    )
+    .unwrap();
     assert_eq!(again.picture.rgb, both.picture.rgb);
     // ComfyUI and plain text have no such thing.
     for syntax in [PromptSyntax::None, PromptSyntax::ComfyUi] {
         let mut plain = request(&model, "[a red fox|a blue whale]", SamplerKind::Euler);
         plain.prompt_syntax = syntax;
-        assert_ne!(draw(&mut client, &plain).hashes[1], fox.hashes[1]);
+        assert_ne!(
+            draw(&mut client, &plain).steps[1].sha256,
+            fox.steps[1].sha256
+        );
     }
 }
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind};
 use diptych_inference::engine::{
-    BlobRef, Command, DeviceChoice, Event, ImageRequest, InitPicture, LoraUse, Mask, ModelRef,
-    Outcome, Picture, Request,
+    BlobRef, Command, DeviceChoice, ImageRequest, InitPicture, JobId, LoraUse, Mask, ModelRef,
+    Picture, Request,
 };
 use diptych_inference::graph::HostTensor;
+use diptych_tests::traced::{self, Drawn};
 use diptych_tests::{Client, End, fixture};
 
 const STEPS: u32 = 6;
@@ -33,83 +34,20 @@ fn request(model: &ModelRef, sampler: SamplerKind) -> ImageRequest {
     }
 }
 
-struct Step {
-    index: u32,
-    sigma: f32,
-    sha256: [u8; 32],
-    bytes: Arc<[u8]>,
-    preview: Option<Arc<Picture>>,
-}
-
-struct Drawn {
-    picture: Arc<Picture>,
-    request: ImageRequest,
-    steps: Vec<Step>,
-}
-
-/// Takes what a job made, and its trace.
-fn drawn(client: &mut Client, job: diptych_inference::engine::JobId) -> Drawn {
-    let outcome = client.result(job).unwrap();
-    let Outcome::Image {
-        picture, request, ..
-    } = outcome
-    else {
-        panic!("no picture")
-    };
-    let Request::Image(request) = *request else {
-        panic!("no request")
-    };
-    let steps = client.events.iter().filter_map(|event| match event {
-        Event::TraceStep {
-            job: of,
-            index,
-            sigma,
-            sha256,
-            bytes,
-            preview,
-            ..
-        } if *of == job => Some(Step {
-            index: *index,
-            sigma: *sigma,
-            sha256: *sha256,
-            bytes: bytes.clone(),
-            preview: preview.clone(),
-        }),
-        _ => None,
-    });
-    Drawn {
-        steps: steps.collect(),
-        picture,
-        request,
-    }
+fn drawn(client: &mut Client, job: JobId) -> Drawn {
+    traced::drawn(client, job).unwrap()
 }
 
 fn draw(client: &mut Client, request: &ImageRequest) -> Drawn {
-    let job = client.submit(Request::Image(request.clone())).unwrap();
-    drawn(client, job)
+    traced::draw(client, request).unwrap()
 }
 
-fn branch(client: &mut Client, state: &Arc<[u8]>, request: &ImageRequest) -> Drawn {
-    let job = client.next_job();
-    client
-        .send(Command::Branch {
-            job,
-            step_state: state.clone(),
-            request: Box::new(request.clone()),
-        })
-        .unwrap();
-    drawn(client, job)
+fn branch(client: &mut Client, state: &[u8], request: &ImageRequest) -> Drawn {
+    traced::branch(client, state, request).unwrap()
 }
 
 fn refused(client: &mut Client, state: &[u8], request: &ImageRequest) -> String {
-    let job = client.next_job();
-    client
-        .send(Command::Branch {
-            job,
-            step_state: state.into(),
-            request: Box::new(request.clone()),
-        })
-        .unwrap();
+    let job = traced::submit_branch(client, state, request).unwrap();
     match client.end(job).unwrap() {
         End::Failed(failure) if !failure.bug => failure.message,
         other => panic!("{other:?}"),

@@ -9,6 +9,7 @@ use diptych_inference::text::prompt::PromptSyntax;
 use diptych_inference::text::sampling::SamplingStage;
 
 use super::ablate::AblateArgs;
+use super::basics::BasicArgs;
 use super::morph::MorphArgs;
 use super::perplexity::PerplexityArgs;
 use super::proof::ProofArgs;
@@ -119,31 +120,18 @@ pub struct DrawArgs {
     /// The PNG file to write; without it a name is made of prompt and seed, and no file is overwritten
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Diffusers folder or single-file checkpoint (default: the built-in 'sketch')
-    #[arg(short, long, value_name = "PATH")]
-    pub model: Option<PathBuf>,
+    /// Model and settings.
+    #[command(flatten)]
+    pub basic: BasicArgs,
     /// Seed of the noise (default: a new one, told afterwards)
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Sampler steps
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub steps: Option<u32>,
-    /// Euler, Euler a, Heun, DPM2, DPM2 a, DPM++ 2S a, DPM++ 2M, DPM++ SDE, DPM++ 2M SDE, DPM++ 3M SDE, LMS, DDIM, UniPC or
-    /// LCM; ComfyUI's names and 'DPM++ 2M Karras' are understood too
-    #[arg(long, value_parser = sampler)]
-    pub sampler: Option<(SamplerKind, Option<ScheduleKind>)>,
-    /// Normal, Karras, Exponential, SGM Uniform, Simple, DDIM or Beta; ComfyUI's names are understood too
-    #[arg(long, value_parser = |name: &str| ScheduleKind::parse(name).map_err(|error| error.to_string()))]
-    pub schedule: Option<ScheduleKind>,
     /// Whose conventions the sampler follows: kdiffusion (AUTOMATIC1111, ComfyUI) or diffusers
     #[arg(long, value_parser = |name: &str| Convention::parse(name).map_err(|error| error.to_string()))]
     pub convention: Option<Convention>,
     /// Which timesteps are taken: leading, linspace or trailing (default: as the convention does)
     #[arg(long, value_parser = |name: &str| Spacing::parse(name).map_err(|error| error.to_string()))]
     pub spacing: Option<Spacing>,
-    /// Guidance scale; 1 is no guidance and twice as fast
-    #[arg(short, long, value_parser = guidance, allow_negative_numbers = true)]
-    pub guidance: Option<f32>,
     /// How much of the spread that guidance adds is taken back, 0 to 1 (Lin et al. 2023)
     #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub guidance_rescale: Option<f32>,
@@ -159,12 +147,6 @@ pub struct DrawArgs {
     /// How much of the other seed's noise is mixed in, 0 to 1
     #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub variation_strength: Option<f32>,
-    /// What to keep out of the picture
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub negative: Option<String>,
-    /// Size in pixels
-    #[arg(short, long, value_name = "WIDTHxHEIGHT", value_parser = size)]
-    pub size: Option<(u32, u32)>,
     /// Draw several, each with the next seed
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub count: u32,
@@ -275,33 +257,9 @@ pub struct CompareArgs {
     /// On white rather than on dark grey
     #[arg(long)]
     pub light: bool,
-    /// Diffusers folder or single-file checkpoint (default: the built-in 'sketch')
-    #[arg(short, long, value_name = "PATH")]
-    pub model: Option<PathBuf>,
-    /// What to keep out of all pictures
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        allow_hyphen_values = true
-    )]
-    pub negative: String,
-    /// Sampler steps
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub steps: Option<u32>,
-    /// Guidance scale; 1 is no guidance and twice as fast
-    #[arg(short, long, value_parser = guidance, allow_negative_numbers = true)]
-    pub guidance: Option<f32>,
-    /// The sampler; AUTOMATIC1111's and ComfyUI's names are understood
-    #[arg(long, value_parser = sampler)]
-    pub sampler: Option<(SamplerKind, Option<ScheduleKind>)>,
-    /// The schedule, such as Normal or Karras
-    #[arg(long, value_parser = |name: &str| ScheduleKind::parse(name).map_err(|error| error.to_string()))]
-    pub schedule: Option<ScheduleKind>,
-    /// Size of every picture in pixels
-    #[arg(short, long, value_name = "WIDTHxHEIGHT", value_parser = size)]
-    pub size: Option<(u32, u32)>,
+    /// Model and settings of all pictures.
+    #[command(flatten)]
+    pub basic: BasicArgs,
     /// Print a line of JSON, rather than the path of the grid
     #[arg(long)]
     pub json: bool,
@@ -628,7 +586,7 @@ mod tests {
             let Some(Verb::Draw(args)) = cli.command else {
                 panic!("not draw")
             };
-            args.sampler.unwrap()
+            args.basic.sampler.unwrap()
         };
         assert_eq!(
             parse("DPM++ 2M Karras"),

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
-use diptych_inference::engine::{ImageRequest, ModelRef, Outcome, Picture, Request};
-use diptych_inference::formats::detect::ModelInfo;
+use diptych_inference::engine::{ImageRequest, Outcome, Picture, Request};
 use serde::Serialize;
 
 use super::args::{CompareArgs, Global};
@@ -14,8 +12,8 @@ use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::save::{self, Existing};
-use super::{draw, out};
-use crate::defaults::{self, Defaults};
+use super::{basics, out};
+use crate::defaults;
 use crate::export::{self, Sheet, SheetCell, SheetRow, SheetStyle};
 use crate::folders;
 use crate::studio::compare::{MOST, words};
@@ -66,21 +64,15 @@ pub fn run(global: &Global, args: &CompareArgs) -> Result<()> {
         std::fs::create_dir_all(folder)
             .map_err(|error| CliError::at(folder, "make the folder", error))?;
     }
-    let path = global.model_path(args.model.as_ref(), "sketch")?;
+    let path = global.model_path(args.basic.model.as_ref(), "sketch")?;
     let defaults = defaults::of_model(&path).map_err(CliError::failed)?;
     let interrupts = Interrupts::install()?;
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");
     let client = Client::start(global.engine_options()?, interrupts)?;
-    let (model, info) = client.add_model(&path)?;
-    if !info.is_text_to_image() {
-        return Err(CliError::Failed(format!(
-            "{}: it is {}; drawing needs a text-to-image model",
-            path.display(),
-            info.describe()
-        )));
-    }
-    let first = request(args, &defaults, model, &info)?;
+    let (model, info) = basics::open(&client, &path)?;
+    let basic = &args.basic;
+    let first = basic.request(&defaults, model, &info, None, String::new())?;
     let mut grid = Grid::new(args, &seeds);
     let total = (args.prompt.len() * seeds.len()) as u32;
     let mut number = 0;
@@ -182,35 +174,6 @@ fn seeds(args: &CompareArgs) -> Result<Vec<u64>> {
         )));
     }
     Ok(seeds)
-}
-
-/// What all cells share.
-fn request(
-    args: &CompareArgs,
-    defaults: &Defaults,
-    model: ModelRef,
-    info: &ModelInfo,
-) -> Result<ImageRequest> {
-    let own = defaults.sampler.unwrap_or(SamplerKind::DpmPp2M);
-    let (sampler, joined) = args.sampler.unwrap_or((own, None));
-    let (width, height) = draw::size(args.size, defaults, info)?;
-    Ok(ImageRequest {
-        negative_prompt: args.negative.clone(),
-        steps: args.steps.or(defaults.steps).unwrap_or(draw::STEPS),
-        guidance: args
-            .guidance
-            .or(defaults.guidance)
-            .unwrap_or(draw::GUIDANCE),
-        sampler,
-        schedule: args
-            .schedule
-            .or(joined)
-            .or(defaults.schedule)
-            .unwrap_or(ScheduleKind::Karras),
-        convention: defaults.convention.unwrap_or_default(),
-        spacing: defaults.spacing,
-        ..ImageRequest::new(model, String::new(), width, height)
-    })
 }
 
 /// The grid as it grows.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
 use diptych_inference::engine::{
     Event, ImageRequest, InitPicture, LoraUse, Mask, ModelRef, Outcome, Request, Variation,
 };
@@ -12,6 +11,7 @@ use serde::Serialize;
 
 use super::additions;
 use super::args::{DrawArgs, Global};
+use super::basics;
 use super::client::{Client, Ending};
 use super::error::{CliError, Result};
 use super::from::{self, Base};
@@ -27,17 +27,7 @@ use super::words::Words;
 use crate::defaults::{self, Defaults};
 use crate::presets;
 
-/// Where nobody says anything: what AUTOMATIC1111 draws with, but the sampler that most people choose.
-pub(super) const STEPS: u32 = 20;
-pub(super) const GUIDANCE: f32 = 7.0;
-const SIDE: u32 = 512;
 const STRENGTH: f32 = 0.75;
-/// Sizes that a model may have been trained at, for its own word to be taken for it.
-const NATIVE_SIDES: std::ops::RangeInclusive<u32> = 256..=2048;
-
-/// Facts about a model by the names that [`ModelInfo::details`] has for them.
-const NATIVE_SIZE: &str = "native size";
-pub(super) const FACTOR: &str = "size factor";
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -70,7 +60,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     }
     let base = from::read(global, args)?;
     let named = base.as_ref().and_then(|base| base.model.clone());
-    let path = global.model_path(args.model.as_ref().or(named.as_ref()), "sketch")?;
+    let path = global.model_path(args.basic.model.as_ref().or(named.as_ref()), "sketch")?;
     let defaults = defaults::of_model(&path).map_err(CliError::failed)?;
     let noise = args
         .latents
@@ -82,15 +72,8 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");
     let client = Client::start(global.engine_options()?, interrupts)?;
-    let (model, info) = client.add_model(&path)?;
+    let (model, info) = basics::open(&client, &path)?;
     let defaults = presets::with_preset(defaults, &info, args.additions.preset);
-    if !info.is_text_to_image() {
-        return Err(CliError::Failed(format!(
-            "{}: it is {}; drawing needs a text-to-image model",
-            path.display(),
-            info.describe()
-        )));
-    }
     let mut request = match &base {
         Some(base) => from::request(args, base, &defaults, model, &info, begin.as_ref())?,
         None => request(args, &defaults, model, &info, begin.as_ref())?,
@@ -175,37 +158,17 @@ pub(super) fn request(
     info: &ModelInfo,
     begin: Option<&Begin>,
 ) -> Result<ImageRequest> {
-    let (sampler, joined) = args
-        .sampler
-        .unwrap_or((defaults.sampler.unwrap_or(SamplerKind::DpmPp2M), None));
-    let factor: Option<u32> = info
-        .details()
-        .get(FACTOR)
-        .and_then(|text| text.parse().ok());
     // Only a part of the picture is drawn, in the model's own size; or else all of it in its own.
-    let whole = begin.filter(|_| args.only_masked.is_none()).map(|begin| {
-        let multiple = |side: u32| {
-            let factor = factor.unwrap_or(1).max(1);
-            (side / factor).max(1) * factor
-        };
-        (multiple(begin.size.0), multiple(begin.size.1))
-    });
-    let (width, height) = size(args.size.or(whole), defaults, info)?;
+    let whole = begin.filter(|_| args.only_masked.is_none());
+    let whole = whole.map(|begin| begin.size);
+    let prompt = args.prompt.clone().unwrap_or_default();
+    let basic = args.basic.request(defaults, model, info, whole, prompt)?;
     let own_convention = defaults.convention.unwrap_or_default();
     let convention = args.convention.unwrap_or(own_convention);
     // A model's own spacing belongs to its own convention.
     let own_spacing = defaults.spacing.filter(|_| convention == own_convention);
     Ok(ImageRequest {
-        negative_prompt: args.negative.clone().unwrap_or_default(),
         prompt_syntax: args.prompt_syntax.map(Into::into).unwrap_or_default(),
-        steps: args.steps.or(defaults.steps).unwrap_or(STEPS),
-        guidance: args.guidance.or(defaults.guidance).unwrap_or(GUIDANCE),
-        sampler,
-        schedule: args
-            .schedule
-            .or(joined)
-            .or(defaults.schedule)
-            .unwrap_or(ScheduleKind::Karras),
         convention,
         spacing: args.spacing.or(own_spacing),
         seed: args.seed.unwrap_or_else(super::new_seed),
@@ -214,12 +177,7 @@ pub(super) fn request(
         guidance_rescale: args.guidance_rescale.unwrap_or(0.0),
         clip_skip: args.clip_skip.unwrap_or(1),
         keep_latents: args.dump_latents.is_some(),
-        ..ImageRequest::new(
-            model,
-            args.prompt.clone().unwrap_or_default(),
-            width,
-            height,
-        )
+        ..basic
     })
 }
 
@@ -283,43 +241,6 @@ pub(super) fn variation(args: &DrawArgs) -> Result<Option<Variation>> {
             "--variation-seed does nothing without --variation-strength, such as 0.3".into(),
         )),
     }
-}
-
-/// Width and height: the person's, else the model's.
-///
-/// # Errors
-/// Sizes that the model cannot draw.
-pub(super) fn size(
-    wanted: Option<(u32, u32)>,
-    defaults: &Defaults,
-    info: &ModelInfo,
-) -> Result<(u32, u32)> {
-    let (width, height) = wanted.unwrap_or_else(|| {
-        let side = native_side(info).unwrap_or(SIDE);
-        (
-            defaults.width.unwrap_or(side),
-            defaults.height.unwrap_or(side),
-        )
-    });
-    let factor: Option<u32> = info
-        .details()
-        .get(FACTOR)
-        .and_then(|text| text.parse().ok());
-    if let Some(factor) = factor
-        && (!width.is_multiple_of(factor) || !height.is_multiple_of(factor))
-    {
-        return Err(CliError::Usage(format!(
-            "{width}x{height}: this model draws sizes that are multiples of {factor}"
-        )));
-    }
-    Ok((width, height))
-}
-
-/// The side of the squares that a model was trained on, as its configuration says: 512, 768, ...
-fn native_side(info: &ModelInfo) -> Option<u32> {
-    let (width, height) = info.details().get(NATIVE_SIZE)?.split_once('x')?;
-    let side = width.parse().ok()?;
-    (width == height && NATIVE_SIDES.contains(&side)).then_some(side)
 }
 
 /// The request for one of several pictures, and what of its prompts could not be taken as meant; `number` counts from 0. As AUTOMATIC1111 numbers them: variations of one seed,

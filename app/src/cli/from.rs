@@ -11,6 +11,7 @@ use diptych_inference::formats::trace::{Trace, is_trace};
 use diptych_inference::text::prompt::split_lora_tags;
 
 use super::args::{DrawArgs, Global};
+use super::basics;
 use super::client::Client;
 use super::draw::{self, Begin};
 use super::error::{CliError, Result};
@@ -180,7 +181,7 @@ fn of_picture(path: &Path, args: &DrawArgs, known: Vec<Entry>, info: &PictureInf
 
 /// The settings must have a model: the one named, or the one found.
 fn require(args: &DrawArgs, found: Option<PathBuf>, path: &Path) -> Result<Option<PathBuf>> {
-    if args.model.is_none() && found.is_none() {
+    if args.basic.model.is_none() && found.is_none() {
         return Err(CliError::Failed(format!(
             "{}: the model that it was made with is not among those of this machine; name one with --model",
             path.display()
@@ -209,7 +210,7 @@ fn find(known: &[Entry], name: &str, wanted: impl Fn(ModelKind) -> bool) -> Opti
 
 fn known_model(entry: &Entry) -> Option<KnownModel> {
     let facts = entry.facts.as_ref()?;
-    let factor = facts.details.get(draw::FACTOR)?.parse().ok()?;
+    let factor = facts.details.get(basics::FACTOR)?.parse().ok()?;
     Some(KnownModel {
         model: ModelRef::named(entry.name.clone()),
         path: entry.path.clone(),
@@ -243,21 +244,21 @@ pub(super) fn request(
         request.prompt.clone_from(prompt);
         request.template = None;
     }
-    if let Some(negative) = &args.negative {
+    if let Some(negative) = &args.basic.negative {
         request.negative_prompt.clone_from(negative);
         request.template = None;
     }
-    if args.size.is_some() {
+    if args.basic.size.is_some() {
         (request.width, request.height) = (fresh.width, fresh.height);
     }
-    if let Some((sampler, joined)) = args.sampler {
+    if let Some((sampler, joined)) = args.basic.sampler {
         request.sampler = sampler;
         request.schedule = joined.unwrap_or(request.schedule);
     }
     request.prompt_syntax = args.prompt_syntax.map_or(request.prompt_syntax, Into::into);
-    request.steps = args.steps.unwrap_or(request.steps);
-    request.guidance = args.guidance.unwrap_or(request.guidance);
-    request.schedule = args.schedule.unwrap_or(request.schedule);
+    request.steps = args.basic.steps.unwrap_or(request.steps);
+    request.guidance = args.basic.guidance.unwrap_or(request.guidance);
+    request.schedule = args.basic.schedule.unwrap_or(request.schedule);
     request.convention = args.convention.unwrap_or(request.convention);
     request.spacing = args.spacing.or(request.spacing);
     request.seed = args.seed.unwrap_or(request.seed);

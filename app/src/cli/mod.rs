@@ -5,6 +5,7 @@
 mod ablate;
 mod additions;
 pub mod args;
+mod basics;
 mod bench;
 mod chat;
 pub mod client;

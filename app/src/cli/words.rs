@@ -72,7 +72,7 @@ impl Words {
                 .map(|data| data.join(FOLDER))
                 .unwrap_or_default(),
         };
-        let changed = args.prompt.is_some() || args.negative.is_some() || args.seed.is_some();
+        let changed = args.prompt.is_some() || args.basic.negative.is_some() || args.seed.is_some();
         Ok(Self {
             lists: Wildcards::new(folder),
             settled: from && !changed,
