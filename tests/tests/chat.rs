@@ -30,6 +30,9 @@ use egui_kittest::kittest::Queryable as _;
 
 const QUESTION: &str = "Expand this prompt: a red fox";
 
+/// The tokens of the built-in model that end an answer.
+const ENDS: [u32; 2] = [0, 2];
+
 /// A window that shows Chat.
 fn open_with(setup: Setup) -> Result<Bench> {
     let mut bench = Bench::with(setup)?;
@@ -91,8 +94,9 @@ fn endless(bench: &mut Bench, most: u32) {
     bench.harness.ctx.set_missing_glyph_policy(tofu);
     let studio = bench.harness.state_mut().studio_mut();
     let mut settings = studio.chat.settings(&studio.house);
-    // Any token is as likely as any other; with this seed the one that ends an answer comes late.
+    // Any token is as likely as any other, but for those that end an answer.
     settings.sampling.temperature = 100.0;
+    settings.sampling.logit_bias = ENDS.map(|id| (id, -100.0)).to_vec();
     settings.seed = Some(1);
     settings.sampling.top_k = 0;
     settings.sampling.top_p = 1.0;

@@ -13,6 +13,7 @@ INNERMOST = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{(\w+)\}")
 TEMPLATE_SHARE, SKELETON_SHARE = 7, 5  # percent
 MIN_TEMPLATES = 8  # lists shorter than this keep all their templates for training; skeletons are still held out
+MIN_WORDS = 3  # a bare "{it}", "again" or "good evening" is known or it is not: nothing longer teaches it
 
 
 def percent(text: str) -> int:
@@ -35,6 +36,8 @@ def fill(text: str, slots: dict) -> str:
 
 
 def is_held_out(template: str, skeleton: str, siblings: int) -> bool:
+    if len(skeleton.split()) < MIN_WORDS:
+        return False
     whole = siblings >= MIN_TEMPLATES and percent("template " + template) < TEMPLATE_SHARE
     return whole or percent("skeleton " + skeleton) < SKELETON_SHARE
 

@@ -70,9 +70,23 @@ class Pictures:
         name = self.rng.choice(words.SUBJECTS)
         return name, name
 
+    def turn(self, things, n: int, but=None) -> list:
+        """`n` of `things` in their order from a place by chance, round and round.
+
+        A small model cannot draw without repeating itself; it can learn what comes next in a row.
+        """
+        things = [thing for thing in things if thing != but]
+        start = self.rng.randrange(len(things))
+        return [things[(start + i) % len(things)] for i in range(n)]
+
     def variants(self, base: Prompt, n: int):
-        pool = [(s, b) for s in words.STYLES for b in words.BACKGROUNDS if (s, b) != (base.style, base.background)]
-        return [replace(base, style=s, background=b) for s, b in self.rng.sample(pool, n)]
+        rows = zip(self.turn(words.STYLES, n), self.turn(words.BACKGROUNDS, n, but=base.background))
+        return [replace(base, style=style, background=background) for style, background in rows]
+
+    def row(self, names, n: int):
+        """Prompts of different subjects, each with the next style and background."""
+        rows = zip(self.turn(names, n), self.turn(words.STYLES, n), self.turn(words.BACKGROUNDS, n))
+        return [Prompt(name, style, background, None) for name, style, background in rows]
 
     # -- exchanges ------------------------------------------------------------------------------------------------
 
@@ -103,9 +117,7 @@ class Pictures:
         asked = self.g.ask(wordings.IDEAS, n=spoken)
         if spoken not in asked:
             n = 3
-        return asked, self.show_list(
-            [self.prompt(name) for name in self.rng.sample(words.SUBJECTS, n)], wordings.LEAD_LIST, "ideas"
-        )
+        return asked, self.show_list(self.row(words.MIXED, n), wordings.LEAD_LIST, "ideas")
 
     def ideas_about(self):
         n, spoken = self.count()
@@ -117,9 +129,7 @@ class Pictures:
         asked = self.g.ask(wordings.IDEAS_ABOUT, n=spoken, about=about)
         if spoken not in asked:
             n = 3
-        chosen = self.rng.sample(names, min(n, len(names)))
-        chosen += [self.rng.choice(names) for _ in range(n - len(chosen))]
-        return asked, self.show_list([self.prompt(name) for name in chosen], wordings.LEAD_LIST, "ideas")
+        return asked, self.show_list(self.row(names, n), wordings.LEAD_LIST, "ideas")
 
     def expand(self):
         spoken, name = self.known()
@@ -135,7 +145,7 @@ class Pictures:
                     refused = color
             else:  # adjectives that sketch does not know are left out of the prompt
                 said = f"{self.rng.choice(words.ADJECTIVES)} {spoken}"
-        asked = self.g.ask(wordings.EXPAND if self.g.chance(0.82) else wordings.BARE, **self.naming(said))
+        asked = self.g.ask(wordings.EXPAND if self.g.chance(0.6) else wordings.BARE, **self.naming(said))
         if self.g.chance(0.4):  # some parts are already said, in any order
             parts = {"style": self.rng.choice(words.STYLES), "background": self.rng.choice(words.BACKGROUNDS)}
             parts = {
@@ -334,8 +344,8 @@ class Pictures:
             ),
             n=spoken,
         )
-        near = words.FAMILIES[family] if family else words.SUBJECTS
-        return asked, self.show_list([self.prompt(n) for n in self.rng.sample(near, 3)], wordings.NOT_LEARNT, "ideas")
+        near = words.FAMILIES[family] if family else words.MIXED
+        return asked, self.show_list(self.row(near, 3), wordings.NOT_LEARNT, "ideas")
 
     def improve(self):
         base, text = self.written()
@@ -371,7 +381,7 @@ class Pictures:
         asked, state = self.g.ask(wordings.ANOTHER), self.state
         if state.kind == "ideas":
             return asked, self.show_list(
-                [self.prompt(n) for n in self.rng.sample(words.SUBJECTS, max(2, len(state.options)))],
+                self.row(words.MIXED, max(2, len(state.options))),
                 wordings.LEAD_LIST,
                 "ideas",
             )

@@ -5,6 +5,7 @@ things that people ask for and sketch has not learnt, each with the known family
 `Prompt` writes a prompt in the very form of sketch's captions.
 """
 
+import hashlib
 import random
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ ONLY_ONE = {"sun", "moon"}
 STYLES = ("3d style", "color style", "flat style", "noto style")
 BACKGROUNDS = ("white", "blue", "yellow", "pink", "green", "purple", "orange", "grey", "red", "black")
 SUBJECTS = [name for names in FAMILIES.values() for name in names]
+# The same in an order that mixes the families, fixed for ever by a hash: lists of ideas follow it.
+MIXED = sorted(SUBJECTS, key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest())
 
 # The colors that sketch's drawings have of themselves; it cannot paint a subject in any other.
 COLORS_OF = {
