@@ -266,6 +266,16 @@ fn a_model_larger_than_the_budget_draws_and_writes_the_same() {
     }
 }
 
+/// Side of the latents of the test's picture, and length of its context.
+fn unet_size(hand: &Hand) -> (usize, usize) {
+    let mut worker = Hand::new(hand.worker.options.device, PLENTY).worker;
+    let model = worker
+        .store
+        .image_model(&hand.model("sketch"), &mut |_| {})
+        .unwrap();
+    (64 / model.factor(), model.tokenizer().max_length())
+}
+
 /// What the U-Net of sketch takes for the test's picture, on an executor where nothing is yet.
 fn unet_forecast(hand: &Hand) -> crate::graph::MemoryForecast {
     let fresh = Hand::new(hand.worker.options.device, PLENTY);
@@ -301,6 +311,27 @@ fn guidance_goes_row_by_row_where_two_rows_do_not_fit() {
             poor.memory()
         );
     }
+}
+
+/// Of two rows at once and one by one the results are equal but for rounding: which it is must not depend on what was drawn before.
+#[test]
+fn what_was_drawn_before_does_not_change_a_picture() {
+    let mut hand = Hand::new(DeviceChoice::Cpu, PLENTY);
+    let picture = hand.draw().unwrap();
+    let mut hand = Hand::new(DeviceChoice::Cpu, PLENTY);
+    let mut request = hand.picture("a house");
+    request.guidance = 1.0;
+    let job = hand.submit(Request::Image(request));
+    hand.finish(job).unwrap();
+    let name = hand.model("sketch").name;
+    let rows = |hand: &Hand, rows: usize| {
+        let store = &hand.worker.store;
+        let (side, length) = unet_size(hand);
+        store.has_plan(&name, (0, PlanKey::Denoise(rows, side, side, length)))
+    };
+    assert!(rows(&hand, 1) && !rows(&hand, 2));
+    assert_eq!(hand.draw().unwrap(), picture);
+    assert!(rows(&hand, 2));
 }
 
 #[test]

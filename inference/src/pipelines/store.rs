@@ -24,8 +24,8 @@ use crate::models::controlnet::ControlNetConfig;
 const BLOBS: usize = 64;
 /// Embeddings that are kept: those of a grid of prompts, at a megabyte or less each.
 const EMBEDDINGS: usize = 16;
-/// Plans of one kind that a model keeps; a person tries a few sizes, not hundreds.
-const PLANS_PER_KIND: usize = 3;
+/// Plans of one kind that a model keeps: prompts of chats are read in pieces of four lengths, and a person tries a few sizes, not hundreds.
+const PLANS_PER_KIND: usize = 4;
 
 /// For what a model's plan was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,10 @@ pub enum PlanKey {
 impl PlanKey {
     pub(super) fn same_kind(self, other: Self) -> bool {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    fn is_text(self) -> bool {
+        matches!(self, Self::Language(_) | Self::Streams(_) | Self::Score(..))
     }
 }
 
@@ -104,6 +108,8 @@ struct Loaded {
     model: Model,
     /// In order of last use, the latest at the end; the number is that of the changed model they are for, 0 for the model itself.
     plans: Vec<((u64, PlanKey), PlanId)>,
+    /// Forms for which memory did not suffice, of which smaller ones are used.
+    too_large: Vec<(u64, PlanKey)>,
     /// The model as it was changed last, and by what.
     changed: Option<(Changes, Arc<ImageModel>)>,
     chat: Option<ChatState>,
@@ -125,6 +131,10 @@ pub struct ModelStore {
     /// See [`MemoryUse::forecast`].
     pub(super) forecast: u64,
     most_streamed: u64,
+    /// Models that the running job needs beside its own.
+    held: Vec<String>,
+    /// Sizes of the parts in which an autoencoder works where pictures do not fit at once: model, work, rows, columns, latent pixels.
+    vae_tiles: Vec<((String, &'static str, usize, usize), usize)>,
     /// In order of last use, the latest at the end.
     embeddings: Vec<(EmbeddingKey, Arc<Conditioning>)>,
 }
@@ -145,6 +155,8 @@ impl ModelStore {
             kv_type: KvType::F32,
             forecast: 0,
             most_streamed: 0,
+            held: Vec::new(),
+            vae_tiles: Vec::new(),
             embeddings: Vec::new(),
         }
     }
@@ -399,6 +411,7 @@ impl ModelStore {
                     name: model.name.clone(),
                     model: made,
                     plans: Vec::new(),
+                    too_large: Vec::new(),
                     changed: None,
                     chat: None,
                     last_used: 0,

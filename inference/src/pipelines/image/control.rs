@@ -8,6 +8,7 @@ use crate::formats::lora::family_of_width;
 use crate::graph::HostTensor;
 use crate::models::ControlNet;
 use crate::models::unet::{AddedConfig, Residual, UNetConfig};
+use crate::pipelines::batch::Rows;
 use crate::pipelines::canny::canny;
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::raster::Raster;
@@ -126,9 +127,14 @@ impl ImageJob {
         [batch, h, w, length]: [usize; 4],
     ) -> Result<Option<Added>, JobError> {
         if self.request.controls.is_empty() {
+            context.store.hold(std::iter::empty());
             return Ok(None);
         }
         let guides = self.guides(context, model)?;
+        let needed = guides.iter().map(|guide| guide.given.model.name.as_str());
+        context
+            .store
+            .hold(needed.chain(std::iter::once(self.request.model.name.as_str())));
         let (step, steps) = match &self.stage {
             Stage::Denoise(denoising) => (denoising.step_index(), denoising.total_steps()),
             Stage::Start | Stage::Enlarge(_) => (0, 1),
@@ -149,12 +155,6 @@ impl ImageJob {
             }
             let name = &guide.given.model.name;
             let net = &guide.net;
-            let plan =
-                context
-                    .store
-                    .plan(name, 0, PlanKey::Control(batch, h, w, length), || {
-                        Ok(net.graph(batch, h, w, length)?)
-                    })?;
             let channels = net.config().unet.in_channels;
             let mut inputs: Vec<(&str, HostTensor)> = inputs.to_vec();
             for (input, tensor) in &mut inputs {
@@ -163,7 +163,14 @@ impl ImageJob {
                 }
             }
             inputs.push(("hint", guide.hint.clone()));
-            let outputs = context.store.run(plan, &inputs, &[], context.interrupt)?;
+            let rows = Rows {
+                name,
+                changes: 0,
+                count: batch,
+                key: &|batch| PlanKey::Control(batch, h, w, length),
+                build: &|batch| Ok(net.graph(batch, h, w, length)?),
+            };
+            let outputs = context.store.run_rows(&rows, &inputs, context.interrupt)?;
             for (sum, output) in sums.iter_mut().zip(outputs) {
                 for (sum, value) in sum.iter_mut().zip(output.as_f32()) {
                     *sum += weight * value;

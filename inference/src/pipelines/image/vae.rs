@@ -23,6 +23,15 @@ enum Way {
     Encode,
 }
 
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Encode => "encode",
+        }
+    }
+}
+
 impl ImageJob {
     /// Latents `[c, h, w]`, in the autoencoder's own scale, to a picture of three channels, about -1 to 1.
     ///
@@ -67,8 +76,12 @@ impl ImageJob {
         };
         let mut tile = match self.request.vae_tile {
             Some(pixels) => (pixels as usize / factor).max(LEAST_TILE),
-            None => h.max(w),
+            None => context
+                .store
+                .vae_tile((&self.request.model.name, way.name(), h, w))
+                .unwrap_or(h.max(w)),
         };
+        let mut smaller = false;
         loop {
             let result = if tile >= h.max(w) {
                 self.vae_part(context, model, input, way)
@@ -78,12 +91,20 @@ impl ImageJob {
             match result {
                 Err(JobError::Exec(ExecError::OutOfMemory { .. })) if tile > LEAST_TILE => {
                     tile = (tile.min(h.max(w)) / 2).clamp(LEAST_TILE, FIRST_TILE);
+                    smaller = true;
                     tracing::info!(
                         "the autoencoder goes on with parts of {} pixels",
                         tile * factor
                     );
                 }
-                result => return result,
+                result => {
+                    // The next picture need not drive everything out of memory to find out again.
+                    if smaller && result.is_ok() && self.request.vae_tile.is_none() {
+                        let key = (self.request.model.name.clone(), way.name(), h, w);
+                        context.store.keep_vae_tile(key, tile);
+                    }
+                    return result;
+                }
             }
         }
     }

@@ -2,10 +2,24 @@
 
 use std::sync::Arc;
 
-use super::{EMBEDDINGS, Form, ModelStore, PLANS_PER_KIND, PlanKey};
+use super::{EMBEDDINGS, Form, Loaded, ModelStore, PLANS_PER_KIND, PlanKey};
 use crate::graph::{ExecError, Executor, Graph, HostTensor, Interrupt, PlanId, Run, StateId};
 use crate::pipelines::JobError;
 use crate::pipelines::prompt::{Conditioning, EmbeddingKey};
+
+/// Forms that are remembered as too large, of one model.
+const TOO_LARGE: usize = 32;
+
+impl Loaded {
+    fn note_too_large(&mut self, key: (u64, PlanKey)) {
+        if !self.too_large.contains(&key) {
+            if self.too_large.len() == TOO_LARGE {
+                self.too_large.remove(0);
+            }
+            self.too_large.push(key);
+        }
+    }
+}
 
 impl ModelStore {
     /// The plan of a loaded model for a key, made if need be; see [`Self::first_fitting`].
@@ -26,8 +40,9 @@ impl ModelStore {
     /// The plan of the first of several forms of the same work that memory suffices for, and which one that is; later forms need
     /// less memory and more time.
     ///
-    /// A form that is ready is taken, whichever it is. Else, when memory runs out, other models and then this model's plans for
-    /// other work are given up; if still no form fits, weights are streamed.
+    /// When memory runs out, other models and then this model's plans for other work are given up; if still no form fits, weights
+    /// are streamed. A later form is not taken for being ready, but only where those before it were found not to fit: what is drawn
+    /// must not depend on what was drawn before.
     ///
     /// # Errors
     /// From building or preparing the graphs. That memory does not suffice is only said when nothing is left to be given up.
@@ -38,13 +53,18 @@ impl ModelStore {
         forms: Vec<Form<'_>>,
     ) -> Result<(usize, PlanId), JobError> {
         let index = self.index(name)?;
-        let plans = &mut self.loaded[index].plans;
+        let Loaded {
+            plans, too_large, ..
+        } = &mut self.loaded[index];
         for (place, form) in forms.iter().enumerate() {
             let key = (changes, form.key);
             if let Some(there) = plans.iter().position(|(known, _)| *known == key) {
                 let found = plans.remove(there);
                 plans.push(found);
                 return Ok((place, found.1));
+            }
+            if !too_large.contains(&key) {
+                break;
             }
         }
         let mut graphs: Vec<(PlanKey, Arc<Graph>)> = Vec::with_capacity(forms.len());
@@ -53,6 +73,8 @@ impl ModelStore {
             if let Some(plan) = self.prepare((name, changes), form.key, &graph, false)? {
                 return Ok((graphs.len(), plan));
             }
+            let index = self.index(name)?;
+            self.loaded[index].note_too_large((changes, form.key));
             graphs.push((form.key, graph));
         }
         let mut last = None;
@@ -98,9 +120,13 @@ impl ModelStore {
             };
             match prepared {
                 Ok(plan) => break plan,
-                Err(error @ ExecError::OutOfMemory { .. }) => {
-                    let spared = |known: PlanKey, _| !stream && known.same_kind(kind);
-                    if self.make_room(name, &spared) {
+                Err(error @ ExecError::OutOfMemory { needed, budget, .. }) => {
+                    // Chats go to and fro between plans of one kind; pictures go on to the next.
+                    let spared = |(of, known): (u64, PlanKey), _| {
+                        !stream && of == changes && known.same_kind(kind) && known.is_text()
+                    };
+                    // What is larger than all memory would drive all else out of it for nothing.
+                    if needed <= budget && self.make_room((name, stream), &spared) {
                         continue;
                     }
                     if stream {
@@ -126,23 +152,37 @@ impl ModelStore {
     ) -> Result<T, JobError> {
         loop {
             match allocate(self.executor.as_mut()) {
-                Err(ExecError::OutOfMemory { .. }) if self.make_room(name, &|_, _| false) => {}
+                Err(ExecError::OutOfMemory { .. })
+                    if self.make_room((name, true), &|_, _| false) => {}
                 other => return Ok(other?),
             }
         }
     }
 
-    /// Gives up one thing that `name` does not need just now: another model, else a plan of its own that is not `spared`. Returns
-    /// whether there was any.
-    fn make_room(&mut self, name: &str, spared: &dyn Fn(PlanKey, PlanId) -> bool) -> bool {
+    /// Names the models that a job needs beside its own, so that they do not drive each other out at every evaluation.
+    pub(in crate::pipelines) fn hold<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.held.clear();
+        self.held.extend(names.map(str::to_owned));
+    }
+
+    /// Gives up one thing that `name` does not need just now: another model that the job does not need (or, with `all`, whichever),
+    /// else a plan of its own that is not `spared`. Returns whether there was any.
+    fn make_room(
+        &mut self,
+        (name, all): (&str, bool),
+        spared: &dyn Fn((u64, PlanKey), PlanId) -> bool,
+    ) -> bool {
+        let held = |loaded: &Loaded| self.held.contains(&loaded.name);
         let idle = self
             .loaded
             .iter()
             .enumerate()
             .filter(|(_, loaded)| {
-                loaded.name != name && (!loaded.plans.is_empty() || loaded.chat.is_some())
+                loaded.name != name
+                    && (all || !held(loaded))
+                    && (!loaded.plans.is_empty() || loaded.chat.is_some())
             })
-            .min_by_key(|(_, loaded)| loaded.last_used)
+            .min_by_key(|(_, loaded)| (held(loaded), loaded.last_used))
             .map(|(index, _)| index);
         if let Some(index) = idle {
             let loaded = &mut self.loaded[index];
@@ -159,16 +199,35 @@ impl ModelStore {
             return false;
         };
         let plans = &mut self.loaded[index].plans;
-        let Some(place) = plans
-            .iter()
-            .position(|((_, key), plan)| !spared(*key, *plan))
-        else {
+        let Some(place) = plans.iter().position(|(key, plan)| !spared(*key, *plan)) else {
             return false;
         };
-        let (key, plan) = plans.remove(place);
+        let ((_, key), plan) = plans.remove(place);
         tracing::info!("'{name}' gives up its plan {key:?} to make room");
         self.executor.drop_plan(plan);
         true
+    }
+
+    /// In parts of how many latent pixels an autoencoder's work of a size was done, if it did not fit at once: model, work, rows, columns.
+    pub(in crate::pipelines) fn vae_tile(&self, key: (&str, &str, usize, usize)) -> Option<usize> {
+        let found = self
+            .vae_tiles
+            .iter()
+            .find(|((name, work, h, w), _)| (name.as_str(), *work, *h, *w) == key);
+        found.map(|(_, tile)| *tile)
+    }
+
+    /// Keeps that for the next picture.
+    pub(in crate::pipelines) fn keep_vae_tile(
+        &mut self,
+        key: (String, &'static str, usize, usize),
+        tile: usize,
+    ) {
+        self.vae_tiles.retain(|(known, _)| *known != key);
+        if self.vae_tiles.len() == TOO_LARGE {
+            self.vae_tiles.remove(0);
+        }
+        self.vae_tiles.push((key, tile));
     }
 
     /// Embeddings of prompts, if they were made lately.
@@ -223,7 +282,10 @@ impl ModelStore {
     /// Gives up a plan, so that a smaller form of it is taken next.
     pub fn give_up(&mut self, plan: PlanId) {
         for loaded in &mut self.loaded {
-            loaded.plans.retain(|(_, known)| *known != plan);
+            if let Some(place) = loaded.plans.iter().position(|(_, known)| *known == plan) {
+                let (key, _) = loaded.plans.remove(place);
+                loaded.note_too_large(key);
+            }
         }
         self.executor.drop_plan(plan);
     }
@@ -253,8 +315,9 @@ impl ModelStore {
                         .iter()
                         .find(|loaded| loaded.plans.iter().any(|(_, known)| *known == plan))
                         .map(|loaded| loaded.name.clone());
-                    let found =
-                        owner.is_some_and(|name| self.make_room(&name, &|_, known| known == plan));
+                    let found = owner.is_some_and(|name| {
+                        self.make_room((&name, true), &|_, known| known == plan)
+                    });
                     if !found {
                         return Err(error.into());
                     }
