@@ -1,130 +1,119 @@
-"""Drawings as tensors, backgrounds, captions, and the tokenizer.
-
-The drawings (Microsoft Fluent Emoji, MIT; Noto Emoji, Apache-2.0) are not part of the project; their folder is an
-argument: `folder/STYLE/CODEPOINTS.webp`, 128x128 RGBA.
-"""
+"""The tokenizer, and training examples by the batch."""
 
 import json
-import random
+import re
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
-from subjects import BACKGROUNDS, FRAMES, STYLES, SUBJECTS, caption
+from pack import read
+from scenes import EDGE, Scenes, all_words
 
-SIZE = 64
 LENGTH = 77
+# as CLIP's tokenizer parts a text: words, single digits, runs of other signs
+PIECES = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]+")
 
 
-def load_drawing(path):
-    """Premultiplied `[4, 72, 72]` float32; a margin leaves room to shift the crop."""
-    pixels = np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255
-    # colours of transparent pixels must not bleed in, so scale with premultiplied alpha
-    pixels[..., :3] *= pixels[..., 3:]
-    scaled = [
-        Image.fromarray(np.ascontiguousarray(pixels[..., channel])).resize((60, 60), Image.LANCZOS)
-        for channel in range(4)
-    ]
-    canvas = np.zeros((4, 72, 72), np.float32)
-    canvas[:, 6:66, 6:66] = np.clip(np.stack([np.asarray(plane) for plane in scaled]), 0, 1)
-    return torch.from_numpy(canvas)
+def byte_signs():
+    """The signs that stand for the 256 bytes in vocabularies of GPT-2's and CLIP's kind."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in plain]
+    return sorted([chr(byte) for byte in plain] + [chr(256 + index) for index in range(len(rest))])
 
 
-def load_drawings(folder):
-    """`[(noun, style, drawing)]` of all subjects; not every style has every drawing."""
-    drawings = []
-    for code, noun in SUBJECTS.items():
-        for style in STYLES:
-            path = Path(folder) / style / f"{code}.webp"
-            if path.exists():
-                drawings.append((noun, style, load_drawing(path)))
-    return drawings
+def joined(word, merges):
+    """What byte pair encoding makes of a word under `merges`, a dict of pair to rank."""
+    parts = [*word[:-1], word[-1] + "</w>"]
+    while len(parts) > 1:
+        rank, index = min((merges.get(pair, len(merges)), index) for index, pair in enumerate(zip(parts, parts[1:])))
+        if rank == len(merges):
+            break
+        parts[index:index + 2] = [parts[index] + parts[index + 1]]
+    return parts
 
 
-class Scenes:
-    """Draws random training examples; drawings move by up to `shift` pixels.
+def write_tokenizer(folder, words, base=None):
+    """Writes a CLIP tokenizer that holds every one of `words` whole, and all bytes for the rest; `base` is extended.
 
-    A shift within a patch makes other latents of the same drawing, so the U-Net learns sooner without.
+    New merges rank last, so that words of the base keep their tokens; their numbers are kept too, but for the two
+    special tokens, which stand at the end.
     """
-
-    def __init__(self, folder, seed, shift=0):
-        self.drawings, self.shift = load_drawings(folder), shift
-        self.rng = random.Random(seed)
-
-    def picture(self, drawing, background):
-        """One drawing on one background: `[3, 64, 64]` in -1..1."""
-        rng = self.rng
-        x, y = (4 + rng.randint(-self.shift, self.shift) for _ in range(2))
-        rgba = drawing[:, y:y + SIZE, x:x + SIZE]
-        colour = torch.tensor(BACKGROUNDS[background], dtype=torch.float32) / 255
-        colour = (colour + torch.tensor([rng.uniform(-0.03, 0.03) for _ in range(3)])).clamp(0, 1)
-        return (rgba[:3] + (1 - rgba[3:]) * colour[:, None, None]) * 2 - 1
-
-    def batch(self, size):
-        """Pictures `[size, 3, 64, 64]` and their captions."""
-        pictures, captions = [], []
-        for _ in range(size):
-            noun, style, drawing = self.rng.choice(self.drawings)
-            named = self.rng.random() < 0.7
-            background = self.rng.choice(list(BACKGROUNDS)) if named else None
-            pictures.append(self.picture(drawing, background or "white"))
-            captions.append(caption(self.rng, noun, style, background))
-        return torch.stack(pictures), captions
-
-
-def all_words():
-    """Every word that a caption can hold."""
-    rng = random.Random(0)
-    words = set("a an the on in of and with background style , .".split())
-    words.update(word for frame in FRAMES for word in frame.split())
-    for noun in SUBJECTS.values():
-        for style in STYLES:
-            for background in BACKGROUNDS:
-                for _ in range(3):
-                    words.update(caption(rng, noun, style, background).replace(",", " ").split())
-    # CLIP's tokenizer parts digits from letters
-    return sorted(words - {"3d"} | {"3", "d"})
-
-
-def build_tokenizer(folder):
-    """Writes a CLIP tokenizer whose vocabulary holds every word of the captions whole, and all bytes for the rest.
-
-    A folder that holds one already is read.
-    """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-    from transformers import CLIPTokenizer
-
     folder = Path(folder)
-    if (folder / "vocab.json").exists():  # merges that tie come in any order, so the first ones are kept
-        return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=LENGTH)
-    folder.mkdir(parents=True, exist_ok=True)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=100_000, min_frequency=0, show_progress=False, initial_alphabet=alphabet, end_of_word_suffix="</w>"
-    )
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.train_from_iterator([word for word in all_words() for _ in range(3)], trainer)
-    merges = [tuple(pair) if not isinstance(pair, str) else tuple(pair.split(" "))
-              for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
-    # the order of OpenAI's vocabulary: bytes, bytes at a word's end, merges, the two special tokens
-    names = alphabet + [byte + "</w>" for byte in alphabet]
-    for left, right in merges:
-        if left + right not in names:
-            names.append(left + right)
+    names, merges = [], {}
+    if base:
+        names = list(json.loads((Path(base) / "vocab.json").read_text()))[:-2]
+        lines = (Path(base) / "merges.txt").read_text().splitlines()[1:]
+        merges = {tuple(line.split(" ")): rank for rank, line in enumerate(lines)}
+    else:
+        # the order of OpenAI's vocabulary: bytes, bytes at a word's end, merges, the two special tokens
+        names = byte_signs() + [sign + "</w>" for sign in byte_signs()]
+    known = set(names)
+    for word in words:
+        parts = joined(word, merges)
+        while len(parts) > 1:
+            merges[parts[0], parts[1]] = len(merges)
+            parts[:2] = [parts[0] + parts[1]]
+            if parts[0] not in known:
+                known.add(parts[0])
+                names.append(parts[0])
     names += ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({name: i for i, name in enumerate(names)}, ensure_ascii=False))
-    lines = ["#version: 0.2"] + [f"{left} {right}" for left, right in merges]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, merges)]) + "\n")
     special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
                "pad_token": "<|endoftext|>"}
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
     config = dict(special, tokenizer_class="CLIPTokenizer", model_max_length=LENGTH, do_lower_case=True)
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
-    made = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=LENGTH)
-    for word in all_words():
-        pieces = made.tokenize(word)
-        assert len(pieces) == 1, f"{word} became {pieces}"
-    return made
+
+
+class Words:
+    """Reads captions of known words, as quickly as CLIP's tokenizer reads anything, and to the same numbers."""
+
+    def __init__(self, folder):
+        self.numbers = json.loads((Path(folder) / "vocab.json").read_text())
+        self.start, self.end = self.numbers["<|startoftext|>"], self.numbers["<|endoftext|>"]
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __call__(self, captions):
+        """`[n, 77]`, padded with the end token as Stable Diffusion pads."""
+        made = torch.full((len(captions), LENGTH), self.end)
+        for row, caption in zip(made, captions):
+            numbers = [self.start, *(self.numbers[piece + "</w>"] for piece in PIECES.findall(caption))]
+            row[:len(numbers)] = torch.tensor(numbers[:LENGTH - 1])
+        return made
+
+
+def make_scenes(packed, size, seed, **options):
+    """`Scenes` of a packed folder, the drawings of other things, and the words of all captions."""
+    subjects, others = read(packed, round(EDGE * size))
+    scenes = Scenes(subjects, size, seed, **options)
+    return scenes, others, all_words(list(dict.fromkeys(noun for noun, _, _ in subjects)))
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Endless batches: pictures as bytes `[n, 3, size, size]`, token ids `[n, 77]`; one caption in ten is dropped."""
+
+    def __init__(self, scenes, words, batch, seed):
+        self.scenes, self.words, self.batch, self.seed = scenes, words, batch, seed
+
+    def __iter__(self):
+        worker = torch.utils.data.get_worker_info()
+        self.scenes.rng.seed(self.seed * 1000 + (worker.id if worker else 0))
+        while True:
+            pictures, captions = self.scenes.batch(self.batch)
+            captions = ["" if self.scenes.rng.random() < 0.1 else caption for caption in captions]
+            yield ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), self.words(captions)
+
+
+def batches(scenes, words, batch, seed, workers):
+    """An iterator over `Stream`, made here or by processes beside."""
+    if not workers:
+        return iter(Stream(scenes, words, batch, seed))
+    loader = torch.utils.data.DataLoader(Stream(scenes, words, batch, seed), batch_size=None, num_workers=workers,
+                                         pin_memory=torch.cuda.is_available(), prefetch_factor=4,
+                                         multiprocessing_context="fork",
+                                         worker_init_fn=lambda _: torch.set_num_threads(1))
+    return iter(loader)

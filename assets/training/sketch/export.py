@@ -14,26 +14,37 @@ from pathlib import Path
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from safetensors.torch import save_file
-from transformers import CLIPTokenizer
 
 from models import BETA_END, BETA_START, TRAIN_STEPS, make_autoencoder, make_text, make_unet
-from subjects import BACKGROUNDS, COLOURS, STYLES, SUBJECTS
+from more import MORE
+from scenes import PAINTED
+from subjects import BACKGROUNDS, COLOURS, COUNTS, RELATIONS, STYLES, SUBJECTS, TINTS, UNTINTED, held_out
 
 LICENCE = ("Weights: MIT OR Apache-2.0, as Diptych. Trained on drawings of Microsoft Fluent Emoji (MIT) and Noto Emoji "
            "(Apache-2.0)")
 
+# of pictures of a side: what the studio proposes
 DEFAULTS = {
-    "kind": "image", "name": "sketch", "width": 64, "height": 64, "steps": 20, "guidance": 4.0,
-    "sampler": "DPM++ 2M", "schedule": "Karras", "spacing": "leading", "prediction": "v_prediction",
-    "licence": LICENCE,
+    "kind": "image", "name": "sketch", "steps": 20, "guidance": 4.0, "sampler": "DPM++ 2M", "schedule": "Karras",
+    "spacing": "leading", "prediction": "v_prediction", "licence": LICENCE,
 }
 
 EXAMPLES = [
+    "a red fox, flat style", "a blue house, 3d style, meadow", "three penguins, flat style, snow",
+    "two mushrooms left of a blue house, flat style, night sky", "a green cactus, noto style, desert",
+    "a rocket right of the moon, 3d style, night sky", "a purple cat, noto style",
+    "a panda, 3d style, green background", "a sun above a house, noto style, blue sky",
+    "a robot, color style, red background",
+    "a drawing of a penguin, blue background", "three fish below a sailboat, flat style, sea",
+]
+
+
+PLAIN_EXAMPLES = [
     "a red fox, flat style", "an orange fox, 3d style, blue background", "a butterfly on a yellow background",
     "a green cactus, noto style, pink background", "a castle, 3d style, purple background",
     "a rocket on a black background, flat style", "a red mushroom, noto style", "a panda, 3d style, green background",
-    "a watermelon, flat style, green background", "a robot, color style, red background", "a drawing of a penguin, blue background",
-    "the sun, 3d style, blue background",
+    "a watermelon, flat style, green background", "a robot, color style, red background",
+    "a drawing of a penguin, blue background", "the sun, 3d style, blue background",
 ]
 
 
@@ -66,18 +77,15 @@ def write_model(folder, name, model, weights, prefix=""):
     write_json(folder / "config.json", config)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--to", type=Path, required=True)
-    options = parser.parse_args()
-    tokenizer_from = options.run / "tokenizer"
-    tokenizer = CLIPTokenizer(str(tokenizer_from / "vocab.json"), str(tokenizer_from / "merges.txt"))
-    unet, text, autoencoder = make_unet(), make_text(tokenizer), make_autoencoder()
-    state = torch.load(options.run / "checkpoint.pt")
+def write(run, to):
+    """Writes what `run` holds of averaged weights as a diffusers folder."""
+    run, to = Path(run), Path(to)
+    words = len(json.loads((run / "tokenizer" / "vocab.json").read_text()))
+    state = torch.load(run / "checkpoint.pt", map_location="cpu")
+    size = state.get("size", 64)
+    unet, text, autoencoder = make_unet(size), make_text(size, words), make_autoencoder(size)
     torch.nn.ModuleList([unet, text]).load_state_dict(state["average"])
-    autoencoder.load_state_dict(torch.load(options.run / "autoencoder.pt"))
-    to = options.to
+    autoencoder.load_state_dict(torch.load(run / "autoencoder.pt", map_location="cpu"))
     # some versions of transformers drop the prefix that Stable Diffusion's files have
     bare = not next(iter(text.state_dict())).startswith("text_model.")
     write_model(to / "text_encoder", "text_encoder", text, "model.safetensors", "text_model." if bare else "")
@@ -85,7 +93,7 @@ def main():
     write_model(to / "vae", "vae", autoencoder, "diffusion_pytorch_model.safetensors")
     (to / "tokenizer").mkdir(exist_ok=True)
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(tokenizer_from / name, to / "tokenizer" / name)
+        shutil.copy(run / "tokenizer" / name, to / "tokenizer" / name)
     scheduler = DPMSolverMultistepScheduler(
         num_train_timesteps=TRAIN_STEPS, beta_start=BETA_START, beta_end=BETA_END, beta_schedule="scaled_linear",
         prediction_type="v_prediction", use_karras_sigmas=True, steps_offset=1, timestep_spacing="leading",
@@ -104,13 +112,35 @@ def main():
         "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
     })
-    write_json(to / "diptych.json", DEFAULTS)
-    write_json(to / "vocabulary.json", {
-        "subjects": list(dict.fromkeys(SUBJECTS.values())), "styles": [f"{style} style" for style in STYLES],
-        "backgrounds": [f"{name} background" for name in BACKGROUNDS], "colours": COLOURS, "examples": EXAMPLES,
-    })
+    first = {key: DEFAULTS[key] for key in ("kind", "name")}
+    write_json(to / "diptych.json", first | {"width": size, "height": size} | DEFAULTS)
+    # runs from before scenes were composed know single things alone
+    nouns = json.loads((run / "subjects.json").read_text()) if (run / "subjects.json").exists() else None
+    known = nouns or list(dict.fromkeys(SUBJECTS.values()))
+    order = [noun for noun in dict.fromkeys([*SUBJECTS.values(), *MORE.values()]) if noun in known]
+    vocabulary = {
+        "subjects": order, "styles": [f"{style} style" for style in STYLES],
+        "backgrounds": [f"{name} background" for name in BACKGROUNDS],
+        "colours": {noun: colours for noun, colours in COLOURS.items() if noun in known},
+        "examples": EXAMPLES if nouns else PLAIN_EXAMPLES,
+    }
+    if nouns:
+        pairs = [f"{noun}, {kind} {value}" for noun in order for kind, values in (
+            ("style", STYLES), ("tint", TINTS), ("background", [*BACKGROUNDS, *PAINTED]))
+            for value in values if held_out(noun, kind, value)]
+        vocabulary |= {"scenes": list(PAINTED), "tints": list(TINTS), "untinted": sorted(UNTINTED & set(order)),
+                       "counts": list(COUNTS), "relations": RELATIONS, "held_out": pairs}
+    write_json(to / "vocabulary.json", vocabulary)
     total = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
     print(f"{to}: step {state['step']}, {state['minutes']:.1f} min, {total / 1e6:.2f} MB")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--to", type=Path, required=True)
+    options = parser.parse_args()
+    write(options.run, options.to)
 
 
 if __name__ == "__main__":

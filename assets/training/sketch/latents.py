@@ -12,10 +12,10 @@ CHANNELS = 12
 
 
 class LatentSpace:
-    """A linear map between pictures `[n, 3, 64, 64]` and latents `[n, 12, 16, 16]`."""
+    """A linear map between pictures `[n, 3, h, w]` and latents `[n, 12, h / 4, w / 4]`."""
 
-    def __init__(self, state):
-        self.mean, self.basis, self.scale = state["mean"], state["basis"], state["scale"]
+    def __init__(self, state, device="cpu"):
+        self.mean, self.basis, self.scale = (state[name].to(device) for name in ("mean", "basis", "scale"))
 
     def encode(self, pictures):
         patches = F.pixel_unshuffle(pictures, PATCH) - self.mean[None, :, None, None]
@@ -27,7 +27,7 @@ class LatentSpace:
         return F.pixel_shuffle(patches + self.mean[None, :, None, None], PATCH)
 
 
-def load_or_fit(path, scenes):
+def load_or_fit(path, scenes, device="cpu"):
     """Reads the map, or fits it to random scenes and keeps it."""
     if not path.exists():
         pictures, _ = scenes.batch(1024)
@@ -41,4 +41,4 @@ def load_or_fit(path, scenes):
         deviation = kept.sqrt().float()
         scale = deviation.sqrt() * deviation.mean().sqrt()  # latent variance s_i / mean(s): 1 on average
         torch.save({"mean": mean, "basis": basis, "scale": scale}, path)
-    return LatentSpace(torch.load(path))
+    return LatentSpace(torch.load(path), device)

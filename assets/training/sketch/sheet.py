@@ -60,17 +60,18 @@ def main():
     words = prompts(options.count)
     if options.prompt:
         words = [prompt for prompt in options.prompt for _ in range(options.count)]
+    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
     pictures, began = [], time.time()
     for start in range(0, len(words), 16):
         part = words[start:start + 16]
         seeds = [torch.Generator().manual_seed(start + index) for index in range(len(part))]
-        pictures += pipe(part, height=64, width=64, num_inference_steps=options.steps,
+        pictures += pipe(part, height=size, width=size, num_inference_steps=options.steps,
                          guidance_scale=options.guidance, generator=seeds).images
     print(f"{len(words)} pictures in {time.time() - began:.1f} s")
-    columns = min(options.columns, len(words))
-    sheet = Image.new("RGB", (columns * 66, math.ceil(len(words) / columns) * 66), "white")
+    columns, side = min(options.columns, len(words)), size + 2
+    sheet = Image.new("RGB", (columns * side, math.ceil(len(words) / columns) * side), "white")
     for index, picture in enumerate(pictures):
-        sheet.paste(picture, (index % columns * 66 + 1, index // columns * 66 + 1))
+        sheet.paste(picture, (index % columns * side + 1, index // columns * side + 1))
     sheet.quantize(256, dither=Image.Dither.NONE).save(options.to, optimize=True)
 
 

@@ -35,7 +35,51 @@ BACKGROUNDS = {
     "pink": (246, 176, 200), "grey": (150, 154, 160),
 }
 
-PLURAL = {"cherries"}
+PLURAL = {
+    "cherries", "jeans", "glasses", "grapes", "scissors", "fries", "socks", "gloves", "pancakes", "headphones",
+}
+
+# colours that a drawing can be repainted in: the pure colour, and what its brightness is multiplied with
+TINTS = {
+    "red": ((1.0, 0.16, 0.14), 0.95), "orange": ((1.0, 0.55, 0.1), 1.0), "yellow": ((1.0, 0.85, 0.15), 1.0),
+    "green": ((0.3, 0.85, 0.3), 0.9), "blue": ((0.2, 0.5, 1.0), 0.95), "purple": ((0.62, 0.3, 0.95), 0.9),
+    "pink": ((1.0, 0.5, 0.75), 1.0), "brown": ((0.85, 0.55, 0.3), 0.7),
+}
+# what makes them is their colours, or they have none
+UNTINTED = {
+    "rainbow", "panda", "penguin", "watermelon", "koala", "cloud", "rabbit", "ghost", "snowman", "robot", "coffee",
+}
+
+COUNTS = {"two": 2, "three": 3, "four": 4}
+# plurals that follow no rule, and nouns that have no other form
+PLURALS = {
+    "cactus": "cacti", "wolf": "wolves", "mouse": "mice", "maple leaf": "maple leaves", "snowman": "snowmen",
+    "scarf": "scarves", "potato": "potatoes", "tomato": "tomatoes", "mango": "mangoes", "die": "dice", "fish": "fish",
+    "sheep": "sheep", "deer": "deer",
+}
+
+# wordings of where the first group is, seen from the second
+RELATIONS = {
+    "left": ["left of", "to the left of"], "right": ["right of", "to the right of"],
+    "above": ["above", "over"], "below": ["below", "under"], "beside": ["and", "next to", "beside"],
+}
+
+
+def plural(noun):
+    """Of a subject; compound nouns change their last word."""
+    if noun in PLURALS or noun in PLURAL:
+        return PLURALS.get(noun, noun)
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def held_out(noun, kind, value):
+    """Whether training never shows `noun` with this style, tint or background; about one pair in seventeen."""
+    import hashlib
+
+    return hashlib.sha1(f"{noun}|{kind}|{value}".encode()).digest()[0] < 15
+
 
 # ways of asking that change nothing in the picture
 FRAMES = ["a drawing of", "a picture of", "an icon of", "draw", "a small picture of", "a cute drawing of"]
