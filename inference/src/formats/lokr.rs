@@ -47,40 +47,46 @@ impl Half {
         }
     }
 
-    /// Rows, columns (kernels included) and values; nothing if shapes do not belong together.
-    fn matrix(&self) -> Result<Option<(usize, usize, Vec<f32>)>, FormatError> {
+    /// Rows and columns (kernels included), of shapes alone; nothing if they do not belong together.
+    fn size(&self) -> Option<(usize, usize)> {
         let split = |tensor: &TensorData| {
             let (rows, rest) = tensor.shape().split_first()?;
-            Some((*rows, rest.iter().product::<usize>()))
+            let columns = rest.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+            Some((*rows, columns))
         };
-        Ok(match self {
-            Self::Whole(whole) => match split(whole) {
-                Some((rows, columns)) => Some((rows, columns, whole.to_f32()?)),
-                None => None,
-            },
-            Self::Product(a, b) => match (split(a), split(b)) {
-                (Some((rows, rank)), Some((other, columns))) if rank == other => {
-                    let sizes = [rows, rank, columns];
-                    Some((
-                        rows,
-                        columns,
-                        super::lora::product(&a.to_f32()?, &b.to_f32()?, sizes),
-                    ))
-                }
-                _ => None,
-            },
+        match self {
+            Self::Whole(whole) => split(whole),
+            Self::Product(a, b) => {
+                let ((rows, rank), (other, columns)) = (split(a)?, split(b)?);
+                (rank == other).then_some((rows, columns))
+            }
             Self::Core(core, a, b) => match (core.shape(), a.shape(), b.shape()) {
                 (&[p, q, tall, wide], &[rank, rows], &[other, channels])
                     if p == rank && q == other && p == q =>
                 {
-                    let kernel = tall * wide;
-                    let up = super::lora::transposed(&a.to_f32()?, rank, rows);
-                    let sizes = [rows, rank, channels, kernel];
-                    let values = super::lora::tucker(&up, &b.to_f32()?, &core.to_f32()?, sizes);
-                    Some((rows, channels * kernel, values))
+                    let columns = channels.checked_mul(tall)?.checked_mul(wide)?;
+                    Some((rows, columns))
                 }
                 _ => None,
             },
+        }
+    }
+
+    /// The values, row by row; of shapes that [`Self::size`] found right.
+    fn values(&self, (rows, columns): (usize, usize)) -> Result<Vec<f32>, FormatError> {
+        Ok(match self {
+            Self::Whole(whole) => whole.to_f32()?,
+            Self::Product(a, b) => {
+                let rank = b.shape().first().copied().unwrap_or(0);
+                super::lora::product(&a.to_f32()?, &b.to_f32()?, [rows, rank, columns])
+            }
+            Self::Core(core, a, b) => {
+                let rank = a.shape().first().copied().unwrap_or(0);
+                let channels = b.shape().get(1).copied().unwrap_or(0);
+                let up = super::lora::transposed(&a.to_f32()?, rank, rows);
+                let sizes = [rows, rank, channels, columns / channels.max(1)];
+                super::lora::tucker(&up, &b.to_f32()?, &core.to_f32()?, sizes)
+            }
         })
     }
 }
@@ -95,13 +101,15 @@ pub(super) fn kronecker(
     out: usize,
     inner: usize,
 ) -> Result<Option<Scaled>, FormatError> {
-    let (Some((rows, columns, first)), Some((tall, wide, second))) = (one.matrix()?, two.matrix()?)
-    else {
+    // Before anything is computed: two factors of few numbers can make a matrix of very many.
+    let (Some((rows, columns)), Some((tall, wide))) = (one.size(), two.size()) else {
         return Ok(None);
     };
     if rows.checked_mul(tall) != Some(out) || columns.checked_mul(wide) != Some(inner) {
         return Ok(None);
     }
+    let first = one.values((rows, columns))?;
+    let second = two.values((tall, wide))?;
     let mut values = Vec::with_capacity(out * inner);
     for row in first.chunks_exact(columns.max(1)) {
         for line in second.chunks_exact(wide.max(1)) {
@@ -111,4 +119,31 @@ pub(super) fn kronecker(
         }
     }
     Ok(Some((values, two.rank().or(one.rank()))))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Two factors of 100,000 numbers would make a matrix of 40,000,000,000 bytes; that it fits no weight is told before.
+    #[test]
+    fn shapes_are_compared_before_anything_is_computed() {
+        let long = vec![1.0f32; 1 << 20];
+        let tensor = |shape: &[usize]| TensorData::from_f32("k", shape, &long).unwrap();
+        let huge = Half::Product(tensor(&[1 << 20, 1]), tensor(&[1, 1 << 20]));
+        let small = Half::Whole(TensorData::from_f32("k", &[1, 1], &[1.0]).unwrap());
+        let begun = std::time::Instant::now();
+        for halves in [[&huge, &small], [&small, &huge], [&huge, &huge]] {
+            assert!(kronecker(halves, 4, 4).unwrap().is_none());
+        }
+        // 2^40 products take minutes, and 4 TiB.
+        assert!(begun.elapsed().as_secs() < 10);
+        let core = |shape: &[usize]| TensorData::from_f32("k", shape, &[2.0]).unwrap();
+        let half = Half::Core(core(&[1, 1, 1, 1]), core(&[1, 1]), core(&[1, 1]));
+        assert_eq!(
+            kronecker([&small, &half], 1, 1).unwrap(),
+            Some((vec![8.0], Some(1)))
+        );
+    }
 }

@@ -96,7 +96,7 @@ impl AutoencoderKlConfig {
             ],
             latent_channels: c.size("latent_channels", Some(4))?,
             channels,
-            layers_per_block: c.size("layers_per_block", Some(1))?,
+            layers_per_block: c.count("layers_per_block", 256, Some(1))?,
             groups: c.size("norm_num_groups", Some(32))?,
             activation: c.activation("act_fn", "silu")?,
             mid_attention: c.flag("mid_block_add_attention", true)?,

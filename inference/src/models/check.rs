@@ -36,14 +36,17 @@ pub fn check(path: &Path, info: &mut ModelInfo) {
     if info.usable().is_err() {
         return;
     }
-    let made = match info.kind() {
-        ModelKind::Chat => chat(path),
-        ModelKind::TextToImage => text_to_image(path).map_err(|fault| fault.to_string()),
-        ModelKind::ControlNet => controlnet(path).map_err(|fault| fault.to_string()),
-        ModelKind::Upscaler => upscaler(path).map_err(|fault| fault.to_string()),
-        _ => return,
-    };
-    if let Err(fault) = made {
+    let kind = info.kind();
+    let made = detect::guarded(path, || {
+        Ok(match kind {
+            ModelKind::Chat => chat(path),
+            ModelKind::TextToImage => text_to_image(path).map_err(|fault| fault.to_string()),
+            ModelKind::ControlNet => controlnet(path).map_err(|fault| fault.to_string()),
+            ModelKind::Upscaler => upscaler(path).map_err(|fault| fault.to_string()),
+            _ => Ok(()),
+        })
+    });
+    if let Err(fault) = made.unwrap_or_else(|fault| Err(fault.to_string())) {
         info.refuse_because(fault);
     }
 }

@@ -59,7 +59,7 @@ impl ClipTextConfig {
             vocab_size: c.size("vocab_size", Some(49408))?,
             hidden_size: c.size("hidden_size", Some(512))?,
             intermediate_size: c.size("intermediate_size", Some(2048))?,
-            layers: c.size("num_hidden_layers", Some(12))?,
+            layers: c.count("num_hidden_layers", 1024, Some(12))?,
             heads: c.size("num_attention_heads", Some(8))?,
             max_positions: c.size("max_position_embeddings", Some(77))?,
             activation: c.activation("hidden_act", "quick_gelu")?,

@@ -103,6 +103,18 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
+    /// How often something is there, such as layers: a list of so many entries takes no memory worth a word.
+    ///
+    /// # Errors
+    /// As [`Self::size`], or above `most`.
+    pub fn count(&self, key: &str, most: usize, default: Option<usize>) -> Result<usize> {
+        let count = self.size(key, default)?;
+        if count > most {
+            return Err(self.invalid(key, format!("is {count}, at most {most} are allowed")));
+        }
+        Ok(count)
+    }
+
     /// A whole number that may be 0.
     ///
     /// # Errors
@@ -337,6 +349,9 @@ mod tests {
             );
         }
         assert_eq!(c.size("nothing", Some(7)).unwrap(), 7);
+        assert_eq!(c.count("scale", 1, None).unwrap(), 1);
+        let error = c.count("nothing", 6, Some(7)).unwrap_err().to_string();
+        assert!(error.contains("nothing") && error.contains('6'), "{error}");
         assert_eq!(c.sizes("heads", 2, None).unwrap(), [1, 2]);
         assert_eq!(c.sizes("scale", 3, None).unwrap(), [1, 1, 1]);
         c.refuse("scale", &[json!(1.0)], "").unwrap();

@@ -16,6 +16,7 @@ use super::weights::DtypeCount;
 pub use probe::probe;
 #[cfg(test)]
 pub(crate) use probe::{CHAT_ARCHITECTURES, CHAT_MODEL_TYPES};
+pub(crate) use scan::guarded;
 pub use scan::{scan, visit};
 
 /// What a model is for.
@@ -159,6 +160,11 @@ impl ModelInfo {
     #[must_use]
     pub fn parameters(&self) -> u64 {
         self.parameters
+    }
+
+    /// Weight files, in the order in which they are hashed.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Bytes of all weight files.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::probe::{Magic, is_further_part, magic, probe, probe_folder};
@@ -37,7 +38,7 @@ pub fn visit<B>(
     take: &mut dyn FnMut(PathBuf, Result<ModelInfo, FormatError>) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
     if !path.is_dir() {
-        return take(path.into(), probe(path));
+        return take(path.into(), guarded(path, || probe(path)));
     }
     Walk {
         seen: HashSet::new(),
@@ -45,6 +46,21 @@ pub fn visit<B>(
         take,
     }
     .folder(path, 0)
+}
+
+/// Looks at one file or folder. A panic there is a fault of ours, and must not hide all the others of a folder: it is told as what it is.
+pub(crate) fn guarded<T>(
+    path: &Path,
+    look: impl FnOnce() -> Result<T, FormatError>,
+) -> Result<T, FormatError> {
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| {
+        tracing::error!("looking at {} failed unexpectedly", path.display());
+        Err(FormatError::UnknownFormat {
+            path: path.into(),
+            reason: "looking at it failed unexpectedly, which is a fault of this program; it is passed over"
+                .into(),
+        })
+    })
 }
 
 struct Walk<'a, B> {
@@ -65,7 +81,7 @@ impl<B> Walk<'_, B> {
             return ControlFlow::Continue(());
         }
         let mut only_gguf = false;
-        match probe_folder(folder) {
+        match guarded(folder, || probe_folder(folder)) {
             // Beside the weights of a network the same may lie as GGUF.
             Ok(Some(info)) if info.layout() == ModelLayout::ComponentFolder => {
                 (self.take)(folder.into(), Ok(info))?;
@@ -120,8 +136,28 @@ impl<B> Walk<'_, B> {
             .extension()
             .is_some_and(|e| e == "safetensors" || e == "gguf");
         if (is_model || named && path.is_file()) && self.is_new(path) {
-            return (self.take)(path.into(), probe(path));
+            return (self.take)(path.into(), guarded(path, || probe(path)));
         }
         ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What panics while it is looked at is told as unreadable; whoever walks goes on.
+    #[test]
+    fn a_panic_is_told_like_any_other_fault() {
+        let path = Path::new("odd.ckpt");
+        let shape = [usize::MAX, 2];
+        let error = guarded(path, || Ok(shape.iter().copied().reduce(|a, b| a * b)))
+            .expect_err("an overflow")
+            .to_string();
+        assert!(
+            error.contains("odd.ckpt") && error.contains("unexpectedly"),
+            "{error}"
+        );
+        assert_eq!(guarded(path, || Ok(7)).ok(), Some(7));
     }
 }

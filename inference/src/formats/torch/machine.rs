@@ -4,6 +4,8 @@
 //! Opcodes as in Python's `pickletools.py`. Values live in one list and refer to each other by index, so that neither nesting nor
 //! cycles of a hostile file cost more than its length.
 
+use std::sync::Arc;
+
 use super::super::error::brief;
 
 /// Why a pickle was not read.
@@ -24,14 +26,14 @@ pub type Id = usize;
 #[derive(Clone, Debug, PartialEq)]
 pub struct StorageRef {
     /// torch's class, such as `HalfStorage`.
-    pub class: String,
+    pub class: Arc<str>,
     /// Its key: the name of its file in an archive.
-    pub key: String,
+    pub key: Arc<str>,
     /// Elements.
     pub elements: usize,
 }
 
-/// A value.
+/// A value. Texts are shared: few bytes of a file can name one again and again.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// `None`.
@@ -43,7 +45,7 @@ pub enum Value {
     /// A number.
     Float,
     /// Text.
-    Text(String),
+    Text(Arc<str>),
     /// Bytes, whose content nobody asks for.
     Bytes,
     /// A tuple.
@@ -53,7 +55,7 @@ pub enum Value {
     /// Keys and values in their order.
     Dict(Vec<(Id, Id)>),
     /// A class or function by module and name; never looked up.
-    Global(String, String),
+    Global(Arc<str>, Arc<str>),
     /// A storage.
     Storage(StorageRef),
     /// A tensor: storage, offset, shape, strides.
@@ -125,6 +127,9 @@ const HARMFUL: [&str; 12] = [
 
 /// Longest name of a class or storage.
 const LONGEST_NAME: usize = 1024;
+/// Memory for what a pickle describes, in bytes: a checkpoint with its optimizer's state takes a few million. Without it a pickle of 256 MiB that says
+/// nothing but `None` would take twenty thousand million.
+pub const MEMORY_BUDGET: usize = 512 << 20;
 
 /// Reads one pickle from the start of `bytes`; gives the values, the one that it is, and how many bytes it took.
 pub fn read(bytes: &[u8]) -> Result<(Vec<Value>, Id, usize)> {
@@ -135,6 +140,7 @@ pub fn read(bytes: &[u8]) -> Result<(Vec<Value>, Id, usize)> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: std::collections::HashMap::new(),
+        budget: MEMORY_BUDGET,
     };
     let root = machine.run()?;
     let at = machine.at;
@@ -149,6 +155,8 @@ struct Machine<'a> {
     /// Heights of the stack at marks.
     marks: Vec<usize>,
     memo: std::collections::HashMap<u64, Id>,
+    /// Memory that may still be taken.
+    budget: usize,
 }
 
 fn damaged<T>(reason: impl Into<String>) -> Result<T> {
@@ -195,9 +203,37 @@ impl Machine<'_> {
         Ok(String::from_utf8_lossy(taken).into_owned())
     }
 
-    fn push(&mut self, value: Value) {
+    /// Charges memory that is about to be taken.
+    fn spend(&mut self, bytes: usize) -> Result<()> {
+        match self.budget.checked_sub(bytes) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => damaged(format!(
+                "what it describes takes more than {MEMORY_BUDGET} bytes"
+            )),
+        }
+    }
+
+    fn push(&mut self, value: Value) -> Result<()> {
+        let held = match &value {
+            Value::Tensor { shape, strides, .. } => {
+                (shape.capacity() + strides.capacity()) * size_of::<usize>()
+            }
+            Value::Tuple(items) => items.capacity() * size_of::<Id>(),
+            _ => 0,
+        };
+        self.spend(size_of::<Value>() + held)?;
         self.values.push(value);
-        self.stack.push(self.values.len() - 1);
+        self.again(self.values.len() - 1)
+    }
+
+    /// Puts a value that there is on the stack once more.
+    fn again(&mut self, id: Id) -> Result<()> {
+        self.spend(size_of::<Id>())?;
+        self.stack.push(id);
+        Ok(())
     }
 
     fn pop(&mut self) -> Result<Id> {
@@ -261,7 +297,10 @@ impl Machine<'_> {
                     self.number(8)?;
                 }
                 b'.' => return self.pop(),
-                b'(' => self.marks.push(self.stack.len()),
+                b'(' => {
+                    self.spend(size_of::<usize>())?;
+                    self.marks.push(self.stack.len());
+                }
                 b'0' => {
                     // Either a value or a mark is taken away.
                     if self.marks.last() == Some(&self.stack.len()) {
@@ -275,21 +314,21 @@ impl Machine<'_> {
                 }
                 b'2' => {
                     let top = self.top()?;
-                    self.stack.push(top);
+                    self.again(top)?;
                 }
-                b'N' => self.push(Value::None),
-                0x88 | 0x89 => self.push(Value::Bool),
+                b'N' => self.push(Value::None)?,
+                0x88 | 0x89 => self.push(Value::Bool)?,
                 b'J' => {
                     let number = self.number(4)? as u32;
-                    self.push(Value::Int(i64::from(number.cast_signed())));
+                    self.push(Value::Int(i64::from(number.cast_signed())))?;
                 }
                 b'K' => {
                     let number = self.number(1)?;
-                    self.push(Value::Int(number as i64));
+                    self.push(Value::Int(number as i64))?;
                 }
                 b'M' => {
                     let number = self.number(2)?;
-                    self.push(Value::Int(number as i64));
+                    self.push(Value::Int(number as i64))?;
                 }
                 b'I' | b'L' => {
                     let line = self.line()?;
@@ -300,24 +339,24 @@ impl Machine<'_> {
                             .parse()
                             .map_or(Value::Other, Value::Int),
                     };
-                    self.push(value);
+                    self.push(value)?;
                 }
                 0x8a | 0x8b => {
                     let length = self.length(if op == 0x8a { 1 } else { 4 })?;
                     let value = long(self.take(length)?);
-                    self.push(value);
+                    self.push(value)?;
                 }
                 b'F' => {
                     self.line()?;
-                    self.push(Value::Float);
+                    self.push(Value::Float)?;
                 }
                 b'G' => {
                     self.take(8)?;
-                    self.push(Value::Float);
+                    self.push(Value::Float)?;
                 }
                 b'S' | b'V' => {
                     let line = self.line()?;
-                    self.push(Value::Text(line.trim_matches(['\'', '"']).to_owned()));
+                    self.push(Value::Text(line.trim_matches(['\'', '"']).into()))?;
                 }
                 b'X' | b'T' | 0x8c | b'U' | 0x8d => {
                     let length = self.length(match op {
@@ -326,7 +365,7 @@ impl Machine<'_> {
                         _ => 1,
                     })?;
                     let text = self.text(length)?;
-                    self.push(Value::Text(text));
+                    self.push(Value::Text(text.into()))?;
                 }
                 b'B' | b'C' | 0x8e | 0x96 => {
                     let length = self.length(match op {
@@ -335,18 +374,18 @@ impl Machine<'_> {
                         _ => 8,
                     })?;
                     self.take(length)?;
-                    self.push(Value::Bytes);
+                    self.push(Value::Bytes)?;
                 }
-                b')' => self.push(Value::Tuple(Vec::new())),
-                b']' | 0x8f => self.push(Value::List(Vec::new())),
-                b'}' => self.push(Value::Dict(Vec::new())),
+                b')' => self.push(Value::Tuple(Vec::new()))?,
+                b']' | 0x8f => self.push(Value::List(Vec::new()))?,
+                b'}' => self.push(Value::Dict(Vec::new()))?,
                 b't' => {
                     let items = self.since_mark()?;
-                    self.push(Value::Tuple(items));
+                    self.push(Value::Tuple(items))?;
                 }
                 b'l' | 0x91 => {
                     let items = self.since_mark()?;
-                    self.push(Value::List(items));
+                    self.push(Value::List(items))?;
                 }
                 b'd' => {
                     let items = self.since_mark()?;
@@ -354,7 +393,7 @@ impl Machine<'_> {
                         .chunks_exact(2)
                         .map(|pair| (pair[0], pair[1]))
                         .collect();
-                    self.push(Value::Dict(pairs));
+                    self.push(Value::Dict(pairs))?;
                 }
                 0x85..=0x87 => {
                     let mut items = Vec::new();
@@ -362,7 +401,7 @@ impl Machine<'_> {
                         items.push(self.pop()?);
                     }
                     items.reverse();
-                    self.push(Value::Tuple(items));
+                    self.push(Value::Tuple(items))?;
                 }
                 b'a' => {
                     let item = self.pop()?;
@@ -392,6 +431,7 @@ impl Machine<'_> {
                         _ => self.memo.len() as u64,
                     };
                     let top = self.top()?;
+                    self.spend(2 * size_of::<(u64, Id)>())?;
                     self.memo.insert(key, top);
                 }
                 b'h' | b'j' | b'g' => {
@@ -406,19 +446,19 @@ impl Machine<'_> {
                     let Some(id) = self.memo.get(&key).copied() else {
                         return damaged("it refers to a value that it never made");
                     };
-                    self.stack.push(id);
+                    self.again(id)?;
                 }
                 b'c' => {
                     let (module, name) = (self.line()?, self.line()?);
                     if module.len() > LONGEST_NAME || name.len() > LONGEST_NAME {
                         return damaged("a class has an absurdly long name");
                     }
-                    self.global(module, name)?;
+                    self.global(module.into(), name.into())?;
                 }
                 0x93 => {
                     let (name, module) = (self.pop()?, self.pop()?);
                     let text = |id: Id| match self.value(id) {
-                        Value::Text(text) if text.len() <= LONGEST_NAME => Some(text.clone()),
+                        Value::Text(text) if text.len() <= LONGEST_NAME => Some(Arc::clone(text)),
                         _ => None,
                     };
                     match (text(module), text(name)) {
@@ -439,7 +479,7 @@ impl Machine<'_> {
                     self.pop()?;
                     self.pop()?;
                     self.pop()?;
-                    self.push(Value::Other);
+                    self.push(Value::Other)?;
                 }
                 b'b' => {
                     self.pop()?;
@@ -478,20 +518,19 @@ impl Machine<'_> {
     }
 
     /// A class or function: known and harmless, or refused before anything is done with it.
-    fn global(&mut self, module: String, name: String) -> Result<()> {
+    fn global(&mut self, module: Arc<str>, name: Arc<str>) -> Result<()> {
         let root = module.split('.').next().unwrap_or("");
         let whole = format!("{module}.{name}");
         let parts = || whole.split('.').skip(1);
         let python = matches!(root, "builtins" | "__builtin__");
         let harmless = match python {
-            true => PLAIN.contains(&name.as_str()),
+            true => PLAIN.contains(&name.as_ref()),
             false => HARMLESS.contains(&root) && !parts().any(|part| HARMFUL.contains(&part)),
         };
         if !harmless {
             return Err(Fault::Unsafe(brief(&whole)));
         }
-        self.push(Value::Global(module, name));
-        Ok(())
+        self.push(Value::Global(module, name))
     }
 
     /// A storage: `('storage', class, key, location, elements)`.
@@ -500,12 +539,12 @@ impl Machine<'_> {
             return damaged("it refers to something outside that is no storage");
         };
         let text = |place: usize| match items.get(place).map(|id| self.value(*id)) {
-            Some(Value::Text(text)) if text.len() <= LONGEST_NAME => Some(text.clone()),
-            Some(Value::Int(number)) => Some(number.to_string()),
+            Some(Value::Text(text)) if text.len() <= LONGEST_NAME => Some(Arc::clone(text)),
+            Some(Value::Int(number)) => Some(Arc::from(number.to_string())),
             _ => None,
         };
         let class = match items.get(1).map(|id| self.value(*id)) {
-            Some(Value::Global(_, name)) => Some(name.clone()),
+            Some(Value::Global(_, name)) => Some(Arc::clone(name)),
             _ => None,
         };
         let elements = items.get(4).and_then(|id| self.whole(*id));
@@ -515,8 +554,7 @@ impl Machine<'_> {
                     class,
                     key,
                     elements,
-                }));
-                Ok(())
+                }))
             }
             _ => damaged("it refers to something outside that is no storage"),
         }
@@ -525,15 +563,14 @@ impl Machine<'_> {
     /// What a call would give, where that is a tensor or a container; else something that means nothing. Nothing is called.
     fn make(&mut self, callee: Id, arguments: Id) -> Result<()> {
         let Value::Global(module, name) = self.value(callee).clone() else {
-            self.push(Value::Other);
-            return Ok(());
+            return self.push(Value::Other);
         };
         // No more than are looked at: a hostile file may name one long tuple again and again.
         let items: Vec<Id> = match self.value(arguments) {
             Value::Tuple(items) => items.iter().take(8).copied().collect(),
             _ => Vec::new(),
         };
-        let value = match (module.as_str(), name.as_str()) {
+        let value = match (module.as_ref(), name.as_ref()) {
             ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => {
                 let storage = items.first().copied();
                 let offset = items.get(1).and_then(|id| self.whole(*id));
@@ -555,18 +592,18 @@ impl Machine<'_> {
                 }
             }
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
-                match items.first() {
-                    Some(tensor) => self.value(*tensor).clone(),
-                    None => return damaged("a parameter has no tensor"),
-                }
+                // The tensor itself: to copy what is named would copy lists of any length, each time anew.
+                return match items.first().copied() {
+                    Some(tensor) => self.again(tensor),
+                    None => damaged("a parameter has no tensor"),
+                };
             }
             ("collections", "OrderedDict" | "defaultdict")
             | ("builtins" | "__builtin__", "dict") => Value::Dict(Vec::new()),
             ("builtins" | "__builtin__", "set" | "frozenset" | "list") => Value::List(Vec::new()),
             _ => Value::Other,
         };
-        self.push(value);
-        Ok(())
+        self.push(value)
     }
 }
 

@@ -9,6 +9,7 @@ mod machine;
 mod tests;
 mod zip;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -25,6 +26,11 @@ const MOST_PICKLE: usize = 256 << 20;
 const LONGEST_NAME: usize = 4096;
 /// Most tensors, and values looked at for them.
 const MOST_TENSORS: usize = 1 << 20;
+/// Bytes of all tensors' names together: names of nested dictionaries are joined, so that few bytes of a file can make many long ones.
+const MOST_NAMES: usize = 64 << 20;
+/// How many times a file's length its turned and cut tensors may take together where they are brought into the usual order. Once is what they take,
+/// unless layers share a matrix.
+const MOST_ORDERED: usize = 2;
 /// Dictionaries within dictionaries are followed so far.
 const DEEPEST: usize = 8;
 /// Keys under which training programs put the weights, the first that is there counts.
@@ -75,6 +81,8 @@ fn read_storage(storage: &Arc<Storage>) -> Result<Safetensors, FormatError> {
         places,
         tensors: WeightMap::new(path),
         visited: 0,
+        names: MOST_NAMES,
+        ordered: bytes.len().saturating_mul(MOST_ORDERED),
     };
     let root = reader.weights(root);
     reader.collect(root, "", 0)?;
@@ -151,7 +159,7 @@ fn old(path: &Path, bytes: &[u8]) -> Result<Pickled, FormatError> {
         .iter()
         .filter_map(|value| match value {
             Value::Storage(storage) => {
-                Some((storage.key.as_str(), element_type(storage)?.block_bytes()))
+                Some((storage.key.as_ref(), element_type(storage)?.block_bytes()))
             }
             _ => None,
         })
@@ -162,7 +170,7 @@ fn old(path: &Path, bytes: &[u8]) -> Result<Pickled, FormatError> {
     let mut places = BTreeMap::new();
     for id in list {
         let key = match keys.get(*id) {
-            Some(Value::Text(key)) => key.clone(),
+            Some(Value::Text(key)) => key.to_string(),
             Some(Value::Int(key)) => key.to_string(),
             _ => return Err(fault("a storage has no name")),
         };
@@ -184,7 +192,7 @@ fn old(path: &Path, bytes: &[u8]) -> Result<Pickled, FormatError> {
 
 /// The type of a storage's elements by torch's class.
 fn element_type(storage: &StorageRef) -> Option<StorageDtype> {
-    Some(match storage.class.as_str() {
+    Some(match storage.class.as_ref() {
         "FloatStorage" => StorageDtype::F32,
         "HalfStorage" => StorageDtype::F16,
         "BFloat16Storage" => StorageDtype::Bf16,
@@ -207,6 +215,10 @@ struct Reader<'a> {
     tensors: WeightMap,
     /// Values looked at: a dictionary may be in others again and again.
     visited: usize,
+    /// Bytes that names may still take.
+    names: usize,
+    /// Bytes that tensors brought into the usual order may still take.
+    ordered: usize,
 }
 
 impl Reader<'_> {
@@ -217,12 +229,18 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&self, id: Id) -> Option<String> {
-        match self.values.get(id)? {
-            Value::Text(text) => Some(text.clone()),
-            Value::Int(number) => Some(number.to_string()),
-            _ => None,
+    /// A key; `None` if it is none, and an error if it is absurdly long.
+    fn key(&self, id: Id) -> Result<Option<Cow<'_, str>>, FormatError> {
+        match self.values.get(id) {
+            Some(Value::Text(text)) if text.len() > LONGEST_NAME => Err(self.absurd()),
+            Some(Value::Text(text)) => Ok(Some(Cow::Borrowed(text))),
+            Some(Value::Int(number)) => Ok(Some(Cow::Owned(number.to_string()))),
+            _ => Ok(None),
         }
+    }
+
+    fn absurd(&self) -> FormatError {
+        self.fault("its dictionaries are absurdly large".into())
     }
 
     /// The dictionary of weights within what training programs put around it.
@@ -232,7 +250,7 @@ impl Reader<'_> {
         };
         let inner = WEIGHTS.iter().find_map(|name| {
             pairs.iter().rev().find_map(|(key, value)| {
-                let is = self.text(*key).as_deref() == Some(name)
+                let is = matches!(self.values.get(*key), Some(Value::Text(key)) if key.as_ref() == *name)
                     && matches!(self.values.get(*value), Some(Value::Dict(_)));
                 is.then_some(*value)
             })
@@ -241,18 +259,23 @@ impl Reader<'_> {
     }
 
     fn collect(&mut self, id: Id, name: &str, depth: usize) -> Result<(), FormatError> {
-        self.visited += 1;
-        if self.visited > MOST_TENSORS || name.len() > LONGEST_NAME {
-            return Err(self.fault("its dictionaries are absurdly large".into()));
+        if name.len() > LONGEST_NAME {
+            return Err(self.absurd());
         }
-        match self.values.get(id) {
+        let values = self.values;
+        match values.get(id) {
             Some(Value::Dict(pairs)) if depth < DEEPEST => {
                 for (key, value) in pairs {
-                    let Some(key) = self.text(*key) else {
+                    // Also those that hold nothing: they take time.
+                    self.visited += 1;
+                    if self.visited > MOST_TENSORS {
+                        return Err(self.absurd());
+                    }
+                    let Some(key) = self.key(*key)? else {
                         continue;
                     };
                     let name = if name.is_empty() {
-                        key
+                        key.into_owned()
                     } else {
                         format!("{name}.{key}")
                     };
@@ -265,6 +288,8 @@ impl Reader<'_> {
                 shape,
                 strides,
             }) => {
+                let left = self.names.checked_sub(name.len());
+                self.names = left.ok_or_else(|| self.absurd())?;
                 let tensor = self.tensor(name, *storage, *offset, shape, strides)?;
                 self.tensors.insert(name, tensor);
             }
@@ -274,7 +299,7 @@ impl Reader<'_> {
     }
 
     fn tensor(
-        &self,
+        &mut self,
         name: &str,
         storage: Id,
         offset: usize,
@@ -292,10 +317,16 @@ impl Reader<'_> {
             )));
         };
         let outside = || self.fault(format!("the tensor `{brief}` lies outside of its storage"));
-        let place = self.places.get(&described.key).ok_or_else(outside)?;
+        let place = self
+            .places
+            .get(described.key.as_ref())
+            .ok_or_else(outside)?;
         let size = dtype.block_bytes();
         let held = place.len() / size;
-        let elements: Option<usize> = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        let elements: Option<usize> = match shape.contains(&0) {
+            true => Some(0),
+            false => shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)),
+        };
         let elements = elements.ok_or_else(outside)?;
         // The last element that is reached.
         let reach = shape
@@ -307,19 +338,19 @@ impl Reader<'_> {
         if elements > 0 && reach.is_none_or(|last| last >= held) || elements > held.max(1) {
             return Err(outside());
         }
-        let mut wanted = 1;
-        let contiguous = shape.iter().zip(strides).rev().all(|(length, stride)| {
-            let fits = *length == 1 || *stride == wanted;
-            wanted *= length;
-            fits
-        });
-        if elements == 0 || contiguous {
+        if elements == 0 || is_contiguous(shape, strides) {
             let start = place.start + if elements == 0 { 0 } else { offset * size };
             let range = start..start + elements * size;
             return TensorData::from_storage(Arc::clone(self.storage), name, shape, dtype, range);
         }
         // Turned or cut tensors are brought into the usual order.
         let bytes = self.storage.bytes().get(place.clone()).unwrap_or(&[]);
+        let left = self.ordered.checked_sub(elements * size);
+        self.ordered = left.ok_or_else(|| {
+            self.fault(format!(
+                "its turned and cut tensors, of which one is `{brief}`, take more than {MOST_ORDERED} times the file"
+            ))
+        })?;
         let mut ordered = Vec::with_capacity(elements * size);
         let mut at = vec![0usize; shape.len()];
         for _ in 0..elements {
@@ -336,4 +367,14 @@ impl Reader<'_> {
         }
         TensorData::new_owned(name, shape, dtype, ordered)
     }
+}
+
+/// Whether elements lie one after the other in the order of their indices.
+fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    let mut wanted = Some(1usize);
+    shape.iter().zip(strides).rev().all(|(length, stride)| {
+        let fits = *length == 1 || Some(*stride) == wanted;
+        wanted = wanted.and_then(|wanted| wanted.checked_mul(*length));
+        fits
+    })
 }

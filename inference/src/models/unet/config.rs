@@ -117,6 +117,9 @@ pub struct UNetConfig {
     pub upcast_attention: bool,
 }
 
+/// Residual blocks of a level: every one is listed with the depth of its transformer before any weight is looked for.
+const MOST_LAYERS: usize = 256;
+
 const FAMILY: &str = "use a U-Net of Stable Diffusion 1.x, 2.x or XL";
 
 impl UNetConfig {
@@ -151,6 +154,10 @@ impl UNetConfig {
             }
         }
         let layers = c.sizes("layers_per_block", n, Some(2))?;
+        if let Some(absurd) = layers.iter().find(|count| **count > MOST_LAYERS) {
+            let reason = format!("is {absurd}, at most {MOST_LAYERS} are allowed");
+            return Err(c.invalid("layers_per_block", reason).into());
+        }
         let (down_depths, up_depths, mid_depth) = depths(&c, &layers)?;
         let only_cross = c.flags("only_cross_attention", n, false)?;
         // `attention_head_dim` is the *number of heads* in every model of this family; a number of heads by its
@@ -456,6 +463,7 @@ mod tests {
             ("block_out_channels", json!([0, 640, 1280, 1280])),
             ("block_out_channels", json!("wide")),
             ("layers_per_block", json!([2, 2])),
+            ("layers_per_block", json!(16_777_216)),
             ("attention_head_dim", json!(7)),
             ("attention_head_dim", json!(0)),
             ("norm_num_groups", json!(-1)),

@@ -121,7 +121,7 @@ impl LlamaConfig {
         let head_dim = d.head_dim.unwrap_or((hidden_size / heads).max(1));
         let head_dim = c.size("head_dim", Some(head_dim))?;
         let context_length = c.size("max_position_embeddings", Some(d.context_length))?;
-        let count = c.size("num_hidden_layers", Some(d.layers))?;
+        let count = c.count("num_hidden_layers", 4096, Some(d.layers))?;
         let (window, mut kinds) = layer_kinds(&c, family, count)?;
         let experts = experts(&c, family)?;
         if experts.is_some() {
