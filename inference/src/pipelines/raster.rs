@@ -1,5 +1,7 @@
 //! Pictures as floats: what is done to a picture and its mask before and after drawing.
 
+mod blur;
+
 use crate::engine::Picture;
 use crate::graph::HostTensor;
 
@@ -125,44 +127,6 @@ impl Raster {
         Self {
             width,
             height,
-            values,
-        }
-    }
-
-    /// Blurred by a Gaussian bell of `sigma` pixels, cut off at 2.5 of them as AUTOMATIC1111 cuts it; edges are repeated.
-    pub fn blurred(&self, sigma: f32) -> Self {
-        let reach = (2.5 * sigma + 0.5) as isize;
-        if sigma <= 0.0 || reach == 0 {
-            return self.clone();
-        }
-        let bell: Vec<f32> = (-reach..=reach)
-            .map(|place| (-0.5 * (place as f32 / sigma).powi(2)).exp())
-            .collect();
-        let sum: f32 = bell.iter().sum();
-        let along = |length: usize, at: usize, value: &dyn Fn(usize) -> f32| -> f32 {
-            let places = bell.iter().zip(-reach..=reach);
-            places
-                .map(|(weight, offset)| {
-                    let place = (at as isize + offset).clamp(0, length as isize - 1);
-                    weight * value(place as usize)
-                })
-                .sum::<f32>()
-                / sum
-        };
-        let mut values = Vec::with_capacity(self.values.len());
-        for plane in self.planes() {
-            let mut rows = Vec::with_capacity(plane.len());
-            for row in plane.chunks_exact(self.width) {
-                rows.extend((0..self.width).map(|x| along(self.width, x, &|x| row[x])));
-            }
-            for y in 0..self.height {
-                let column = |x: usize| along(self.height, y, &|y| rows[y * self.width + x]);
-                values.extend((0..self.width).map(column));
-            }
-        }
-        Self {
-            width: self.width,
-            height: self.height,
             values,
         }
     }

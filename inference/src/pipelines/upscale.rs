@@ -259,6 +259,22 @@ fn filled(picture: &Raster, multiple: usize) -> Raster {
     }
 }
 
+/// Width and height of a picture of another that is made `scale` times as large.
+///
+/// # Errors
+/// More pixels than a result may have.
+fn wanted_size((width, height): (usize, usize), scale: f32) -> Result<(usize, usize), JobError> {
+    let side = |side: usize| ((side as f32 * scale).round() as usize).max(1);
+    let (wide, tall) = (side(width), side(height));
+    match wide.checked_mul(tall) {
+        Some(pixels) if pixels <= MOST_PIXELS => Ok((wide, tall)),
+        _ => Err(JobError::Request(format!(
+            "a picture of {width}x{height} made {scale} times as large would have {wide}x{tall} pixels, which is more than {} million; choose a smaller number",
+            MOST_PIXELS / 1_000_000
+        ))),
+    }
+}
+
 /// A picture being made larger, as a job.
 pub struct UpscaleJob {
     request: UpscaleRequest,
@@ -291,6 +307,10 @@ impl UpscaleJob {
                 blob.shape
             ))
         })?;
+        if let Some(scale) = self.request.scale {
+            // Before anything is loaded; the network's own scale says nothing of it.
+            wanted_size((picture.width, picture.height), scale)?;
+        }
         let Context {
             job, store, outbox, ..
         } = context;
@@ -334,11 +354,10 @@ impl UpscaleJob {
         let Some(whole) = whole else {
             return Ok(None);
         };
-        let (width, height) = work.given;
         Ok(Some(match self.request.scale {
             Some(scale) => {
-                let side = |side: usize| ((side as f32 * scale).round() as usize).max(1);
-                whole.resized(side(width), side(height))
+                let (width, height) = wanted_size(work.given, scale)?;
+                whole.resized(width, height)
             }
             None => whole,
         }))
@@ -369,6 +388,20 @@ impl Pipeline for UpscaleJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_beyond_the_most_pixels_are_refused() {
+        assert_eq!(wanted_size((100, 40), 2.5).unwrap(), (250, 100));
+        assert_eq!(wanted_size((512, 512), 16.0).unwrap(), (8192, 8192));
+        for (size, scale) in [
+            ((513, 512), 16.0),
+            ((2048, 2048), 16.0),
+            ((1 << 26, 2), 1.0),
+        ] {
+            let reason = wanted_size(size, scale).unwrap_err().to_string();
+            assert!(reason.contains("million"), "{reason}");
+        }
+    }
 
     #[test]
     fn pictures_are_filled_up_by_their_mirror() {
