@@ -139,7 +139,7 @@ pub fn picture(
         let found = chunk_prompt(&text, request.prompt_syntax, tokenizer)?;
         chunks = chunks.max(found.chunks.len());
     }
-    let skipped = request.clip_skip.saturating_sub(1) as usize;
+    let skipped = super::prompt::skipped_layers(model, request);
     let (words, changes, vae) = (model.text_changes(), model.changes(), model.vae_changes());
     // Where parts are asked for, the autoencoder sees no more than one of them at once.
     let most = request.vae_tile.map_or(usize::MAX, |pixels| {

@@ -10,7 +10,7 @@ use super::image_model::ImageModel;
 use super::store::PlanKey;
 use crate::diffusion::Convention;
 use crate::engine::{ImageRequest, Toward};
-use crate::graph::{HostTensor, PlanId};
+use crate::graph::{Activation, HostTensor, PlanId};
 use crate::models::ClipText;
 use crate::models::unet::AddedConfig;
 use crate::text::prompt::schedule::{PromptSchedule, schedule};
@@ -59,6 +59,11 @@ pub struct EmbeddingKey {
 }
 
 impl EmbeddingKey {
+    /// Name of the model.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     fn new(model: &ImageModel, request: &ImageRequest) -> Self {
         // Prompts that say the same in all steps depend on no number of steps; telling which do is not worth a parse.
         let course = |text: &String| text.contains('[');
@@ -163,7 +168,7 @@ fn encode_anew(
 ) -> Result<Conditioning, JobError> {
     let tokenizer = model.tokenizer();
     let second = model.second_text();
-    let skipped = request.clip_skip.saturating_sub(1) as usize;
+    let skipped = skipped_layers(model, request);
     let evaluations = evaluations(request);
     let toward = request.toward.as_ref();
     let mut given = Vec::new();
@@ -222,7 +227,9 @@ fn encode_anew(
         };
         let (mut states, mut pooled) = encode_pooled(context, model, request, &text, &mut empty)?;
         let negative = text.name == "negative prompt";
-        if negative && text.text.trim().is_empty() && second.is_some() {
+        // ComfyUI encodes an empty text like any other; nothing at all is a node of its own there.
+        let nothing = text.text.trim().is_empty() && request.prompt_syntax != PromptSyntax::ComfyUi;
+        if negative && nothing && second.is_some() {
             // As AUTOMATIC1111 and diffusers: an empty negative prompt is nothing at all to this family.
             states.fill(0.0);
             pooled.fill(0.0);
@@ -244,6 +251,29 @@ fn encode_anew(
     let mut made = in_turn(model, &sides, &encoded, amount, sizes, evaluations);
     made.warnings = warnings;
     Ok(made)
+}
+
+/// Layers of the text encoders that a request leaves out at the end, beside those that the model itself leaves out.
+pub fn skipped_layers(model: &ImageModel, request: &ImageRequest) -> usize {
+    left_out(request.convention, penultimate(model), request.clip_skip)
+}
+
+/// Whether a model was trained on what its text encoder says before its last layer: Stable Diffusion 2.x, whose files leave that layer out, and XL, of
+/// which [`encode_pooled`] leaves it out. OpenCLIP's activation is what tells 2.x.
+fn penultimate(model: &ImageModel) -> bool {
+    model.numbers().is_some() || model.text_encoder().config().activation == Activation::Gelu
+}
+
+/// [`skipped_layers`] of these numbers.
+///
+/// diffusers counts from there. For AUTOMATIC1111 (which has a number for 1.x alone), Forge and ComfyUI 2 means the last layer but one for every model, so
+/// that 1 and 2 are the same where a model leaves one out itself.
+fn left_out(convention: Convention, penultimate: bool, clip_skip: u32) -> usize {
+    let counted = match penultimate && convention != Convention::Diffusers {
+        true => clip_skip.max(2) - 1,
+        false => clip_skip,
+    };
+    counted.saturating_sub(1) as usize
 }
 
 /// Evaluations of the network that AUTOMATIC1111 counts with: twice as many where a sampler asks twice.
@@ -584,6 +614,21 @@ mod tests {
         let mean: f32 = values.iter().sum::<f32>() / 4.0;
         assert!((mean - 2.0).abs() < 1e-6);
         assert!((values[2] / values[0] - 4.0).abs() < 1e-5);
+    }
+
+    /// 2 is what SDXL's and SD 2.x's pictures of other programs were drawn with, and reads no layer deeper.
+    #[test]
+    fn clip_skip_counts_from_the_last_layer_except_for_diffusers() {
+        let cases = [
+            (Convention::KDiffusion, false, [0, 0, 1, 2]),
+            (Convention::KDiffusion, true, [0, 0, 0, 1]),
+            (Convention::Diffusers, false, [0, 0, 1, 2]),
+            (Convention::Diffusers, true, [0, 0, 1, 2]),
+        ];
+        for (convention, penultimate, wanted) in cases {
+            let got = [0, 1, 2, 3].map(|skip| left_out(convention, penultimate, skip));
+            assert_eq!(got, wanted, "{convention:?} {penultimate}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::PictureInfo;
-use super::json_forms::{float, whole, whole32};
+use super::json_forms::{clip_skip, float, whole, whole32};
 
 /// Inputs that lead from conditioning to conditioning.
 const CONDITIONING: [&str; 7] = [
@@ -22,6 +22,8 @@ const CONDITIONING: [&str; 7] = [
 ];
 /// Inputs that hold prompts; the second of the pair is another wording for another encoder.
 const TEXTS: [&str; 6] = ["text", "text_g", "text_l", "t5xxl", "clip_l", "prompt"];
+/// Inputs that tell at which layer text encoders stop.
+const LAST_LAYERS: [&str; 2] = ["stop_at_clip_layer", "clip_skip"];
 /// Inputs of nodes that only hold a value for others.
 const VALUES: [&str; 9] = [
     "value",
@@ -177,6 +179,33 @@ impl<'a> Graph<'a> {
         None
     }
 
+    /// How many layers of the text encoder are read at most, counted from its end, by the first node on the way of `clip` from a sampler's prompts that
+    /// says so (`CLIPSetLastLayer`, or a loader with a number of its own): 1 is all of them.
+    fn clip_skip(&self, start: &Value) -> Option<u64> {
+        let mut seen = HashSet::new();
+        let mut open: Vec<String> = link(start).into_iter().map(|(id, _)| id).collect();
+        while let Some(id) = open.pop() {
+            if seen.len() >= MAX_CHAIN || !seen.insert(id.clone()) {
+                continue;
+            }
+            let Some(inputs) = self.inputs(&id) else {
+                continue;
+            };
+            let says = LAST_LAYERS
+                .iter()
+                .find_map(|key| float(self.value(inputs, key)?));
+            if let Some(layer) = says {
+                // Written from the end on: -2 leaves the last layer out.
+                let whole = layer.fract() == 0.0 && (-100.0..=-1.0).contains(&layer);
+                return whole.then_some(-layer as u64);
+            }
+            // A stack: `clip` is looked at before the conditioning that a node is handed.
+            let through = CONDITIONING.iter().chain(&["positive", "clip"]);
+            open.extend(through.filter_map(|key| Some(link(inputs.get(*key)?)?.0)));
+        }
+        None
+    }
+
     /// What a node is made from, one step back.
     fn back(&self, id: &str) -> Option<String> {
         let inputs = self.inputs(id)?;
@@ -261,7 +290,9 @@ pub(super) fn read(value: &Value) -> Option<PictureInfo> {
     };
     let joined = |key: &str| conditioning(key).map(|link| graph.prompts(link).join("\n"));
     let size = graph.size(&sampler);
+    let skipped = conditioning("positive").and_then(|link| graph.clip_skip(link));
     Some(PictureInfo {
+        extra: clip_skip(skipped),
         software: Some("ComfyUI".into()),
         prompt: joined("positive").or_else(|| joined("conditioning")),
         negative_prompt: joined("negative"),

@@ -1,6 +1,8 @@
 //! Programs that write their settings as JSON objects: SwarmUI, Fooocus, InvokeAI, NovelAI; and InvokeAI's first form, a
 //! command line.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::PictureInfo;
@@ -38,6 +40,12 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
 
 pub(super) fn whole32(value: &Value) -> Option<u32> {
     whole(value).and_then(|n| n.try_into().ok())
+}
+
+/// Layers of the text encoder from its end, under AUTOMATIC1111's key for them.
+pub(super) fn clip_skip(layers: Option<u64>) -> BTreeMap<String, String> {
+    let pair = layers.map(|layers| ("Clip skip".to_owned(), layers.to_string()));
+    pair.into_iter().collect()
 }
 
 /// SwarmUI: `{"sui_image_params": {...}, "sui_models": [...]}`.
@@ -89,6 +97,7 @@ pub(super) fn fooocus(value: &Value) -> Option<PictureInfo> {
         height: size.map(|(_, height)| height),
         model: text(model),
         model_hash: get("base_model_hash").and_then(text),
+        extra: clip_skip(get("clip_skip").and_then(whole)),
         ..PictureInfo::default()
     })
 }
@@ -111,6 +120,12 @@ pub(super) fn invokeai(value: &Value) -> Option<PictureInfo> {
         cfg_scale: get("cfg_scale").and_then(float),
         width: get("width").and_then(whole32),
         height: get("height").and_then(whole32),
+        // Layers that are left out, where others count those from the last one on.
+        extra: clip_skip(
+            get("clip_skip")
+                .and_then(whole)
+                .and_then(|n| n.checked_add(1)),
+        ),
         model: of_model(&["name", "model_name"]).or_else(|| text(get("model")?)),
         model_hash: of_model(&["hash", "model_hash"]),
         ..PictureInfo::default()

@@ -101,6 +101,43 @@ fn a1111_gives_back_what_was_written() {
     assert_eq!(a1111::parse(&text), info);
 }
 
+/// `CLIPSetLastLayer`, and loaders that have the number themselves; of the text encoder that the first pass reads.
+#[test]
+fn comfyui_last_layers_are_told() {
+    let graph = |of_text: &str| {
+        json!({
+            "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}},
+            "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512}},
+            "20": {"class_type": "CLIPSetLastLayer", "inputs": {"stop_at_clip_layer": ["21", 0], "clip": ["10", 1]}},
+            "21": {"class_type": "PrimitiveInt", "inputs": {"value": -3}},
+            "10": {"class_type": "LoraLoader", "inputs": {"model": ["4", 0], "clip": ["22", 0], "lora_name": "x"}},
+            "22": {"class_type": "CLIPSetLastLayer", "inputs": {"stop_at_clip_layer": -2, "clip": ["4", 1]}},
+            "30": {"class_type": "Efficient Loader", "inputs": {"ckpt_name": "a", "clip_skip": -4}},
+            "31": {"class_type": "Odd Loader", "inputs": {"ckpt_name": "a", "clip_skip": 7}},
+            "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": [of_text, 0]}},
+            "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["4", 1]}},
+            "8": {"class_type": "ControlNetApplyAdvanced", "inputs": {"positive": ["6", 0], "negative": ["7", 0]}},
+            "3": {"class_type": "KSampler", "inputs": {"seed": 9, "steps": 20, "cfg": 7, "sampler_name": "euler", "scheduler": "normal",
+                "model": ["10", 0], "positive": ["8", 0], "negative": ["8", 1], "latent_image": ["5", 0]}},
+            "9": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}}
+        })
+    };
+    for (of_text, layers) in [
+        // The last that the encoder passes counts.
+        ("20", Some("3")),
+        ("10", Some("2")),
+        ("22", Some("2")),
+        ("4", None),
+        ("30", Some("4")),
+        ("31", None),
+        ("6", None),
+    ] {
+        let info = read(&[("prompt", &graph(of_text).to_string())]).unwrap();
+        let told = info.extra.get("Clip skip").map(String::as_str);
+        assert_eq!(told, layers, "{of_text}");
+    }
+}
+
 #[test]
 fn comfyui_first_pass_is_told() {
     let graph = json!({
@@ -186,7 +223,7 @@ fn comfyui_loops_end() {
 #[test]
 fn invokeai_old_and_new() {
     let new = json!({"app_version": "4.0", "positive_prompt": "a fox", "negative_prompt": "", "seed": 3, "steps": 12, "cfg_scale": 6.5,
-        "scheduler": "euler_a", "width": 512, "height": 640, "model": {"key": "k", "hash": "blake3:ab", "name": "dream", "base": "sd-1"}});
+        "scheduler": "euler_a", "width": 512, "height": 640, "clip_skip": 1, "model": {"key": "k", "hash": "blake3:ab", "name": "dream", "base": "sd-1"}});
     let info = read(&[("invokeai_metadata", &new.to_string())]).unwrap();
     assert_eq!(
         (info.prompt, info.negative_prompt),
@@ -196,6 +233,8 @@ fn invokeai_old_and_new() {
         (info.model, info.model_hash, info.height),
         (some("dream"), some("blake3:ab"), Some(640))
     );
+    // One layer left out is what others call 2.
+    assert_eq!(info.extra.get("Clip skip").map(String::as_str), Some("2"));
     let line =
         r#""a fox, night [blurry, "bad"]" -s 50 -S 2980747362 -W 512 -H 768 -C 5 -A k_lms -G 0.9"#;
     let info = read(&[("Dream", line)]).unwrap();
@@ -219,7 +258,7 @@ fn swarmui_fooocus_novelai() {
         (some("SwarmUI"), some("bad"), some("0x1"))
     );
     let fooocus = json!({"base_model": "m", "base_model_hash": "h", "prompt": "a fox", "negative_prompt": "", "resolution": "(768, 1280)",
-        "seed": "6952411511246973023", "steps": 30, "sampler": "s", "scheduler": "karras", "guidance_scale": 4});
+        "seed": "6952411511246973023", "steps": 30, "sampler": "s", "scheduler": "karras", "guidance_scale": 4, "clip_skip": 2});
     let info = read(&[
         ("parameters", &fooocus.to_string()),
         ("fooocus_scheme", "fooocus"),
@@ -233,6 +272,7 @@ fn swarmui_fooocus_novelai() {
         (info.width, info.height, info.cfg_scale),
         (Some(768), Some(1280), Some(4.0))
     );
+    assert_eq!(info.extra.get("Clip skip").map(String::as_str), Some("2"));
     let a1111 = "a fox\nSteps: 30, Sampler: Euler, Seed: 1, Size: 8x8";
     let info = read(&[("fooocus_scheme", "a1111"), ("parameters", a1111)]).unwrap();
     assert_eq!((info.software, info.steps), (some("Fooocus"), Some(30)));
