@@ -8,6 +8,9 @@
     clippy::print_stdout
 )]
 
+#[path = "jobs/mended.rs"]
+mod mended;
+
 use std::sync::Arc;
 
 use diptych_inference::engine::{

@@ -51,7 +51,13 @@ impl Registry {
 
     fn insert(&mut self, path: &Path, info: ModelInfo) -> String {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if let Some((name, _)) = self.models.iter().find(|(_, (known, _))| *known == path) {
+        let known = self
+            .models
+            .iter_mut()
+            .find(|(_, (known, _))| *known == path);
+        if let Some((name, (_, told))) = known {
+            // What lies there may be another file by now.
+            *told = info;
             return name.clone();
         }
         let stem = if path.is_dir() {

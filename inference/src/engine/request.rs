@@ -250,7 +250,7 @@ pub struct ImageRequest {
     /// Another prompt and seed on the way to which the picture lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toward: Option<Toward>,
-    /// Ends after so many steps, with the picture as it is predicted then.
+    /// Ends after so many steps, counted through both passes where there are two, with the picture as it is predicted then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_after: Option<u32>,
 }

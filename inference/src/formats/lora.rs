@@ -47,10 +47,15 @@ pub struct LoraLayer {
 pub struct Lora {
     path: PathBuf,
     layers: BTreeMap<String, LoraLayer>,
+    /// How many tensors are of no known kind, and the name of one.
+    unknown: Option<(usize, String)>,
 }
 
+/// What the name of a layer's bias ends with: layers' own names have no dots.
+pub const BIAS: &str = ".bias";
+
 /// Endings of what factors are called.
-const KINDS: [(&str, &str); 33] = [
+const KINDS: [(&str, &str); 36] = [
     (".lora_down.weight", "down"),
     (".lora_up.weight", "up"),
     (".lora_mid.weight", "mid"),
@@ -71,6 +76,10 @@ const KINDS: [(&str, &str); 33] = [
     (".hada_t1", "t1"),
     (".hada_t2", "t2"),
     (".diff", "whole"),
+    (".diff_b", "bias"),
+    // LyCORIS' changes of norms.
+    (".w_norm", "whole"),
+    (".b_norm", "bias"),
     (".alpha", "alpha"),
     (".network_alpha", "alpha"),
     (".dora_scale", "dora"),
@@ -87,10 +96,10 @@ const KINDS: [(&str, &str); 33] = [
 ];
 
 impl Lora {
-    /// Reads a safetensors file.
+    /// Reads a safetensors file. What is of no known kind beside layers that are is left out and told by [`Self::unknown`].
     ///
     /// # Errors
-    /// Faults of the file; kinds of change that are not known (LoKr, DoRA, ...) and files without any are refused by name.
+    /// Faults of the file; files without a layer of a known kind.
     pub fn open(path: &Path) -> Result<Self, FormatError> {
         Self::from_tensors(path, &read_any(path)?.tensors)
     }
@@ -101,11 +110,14 @@ impl Lora {
     /// As [`Self::open`], without the faults of the file.
     pub fn from_tensors(path: &Path, tensors: &WeightMap) -> Result<Self, FormatError> {
         let mut parts: BTreeMap<String, BTreeMap<&str, TensorData>> = BTreeMap::new();
+        let mut unknown: Option<(usize, String)> = None;
         for (name, tensor) in tensors.iter() {
             let found = KINDS
                 .iter()
                 .find_map(|(end, kind)| Some((name.strip_suffix(end)?, *kind)));
             let Some((layer, kind)) = found else {
+                let (count, _) = unknown.get_or_insert_with(|| (0, brief(name)));
+                *count += 1;
                 continue;
             };
             parts
@@ -120,6 +132,14 @@ impl Lora {
                 None => None,
             };
             let mut take = |kind: &str| parts.remove(kind);
+            if let Some(bias) = take("bias") {
+                let layer = LoraLayer {
+                    factors: Factors::Whole(bias),
+                    alpha: None,
+                    lengths: None,
+                };
+                layers.insert(format!("{name}{BIAS}"), layer);
+            }
             let lengths = take("dora");
             let halves = (
                 Half::new(take("k1"), take("k1a"), take("k1b"), None),
@@ -156,13 +176,26 @@ impl Lora {
         if layers.is_empty() {
             return Err(FormatError::UnknownFormat {
                 path: path.into(),
-                reason: "no layer of a LoRA, LoCon, LoHa or LoKr was found in it".into(),
+                reason: match unknown {
+                    None => "no layer of a LoRA, LoCon, LoHa or LoKr was found in it".into(),
+                    Some((count, name)) => format!(
+                        "no layer of a LoRA, LoCon, LoHa or LoKr was found in it, but {count} tensors of another kind such as `{name}`"
+                    ),
+                },
             });
         }
         Ok(Self {
             path: path.into(),
             layers,
+            unknown,
         })
+    }
+
+    /// How many of its tensors are of no known kind (learnt words, GLoRA, OFT, ...) and do nothing, and the name of one, if there are any.
+    #[must_use]
+    pub fn unknown(&self) -> Option<(usize, &str)> {
+        let (count, name) = self.unknown.as_ref()?;
+        Some((*count, name))
     }
 
     /// The file.
@@ -610,6 +643,30 @@ mod tests {
         assert_eq!(layer.change(&[2, 2]).unwrap(), [3.0, 4.0, 6.0, 8.0]);
         let error = layer.change(&[3, 2]).unwrap_err().to_string();
         assert!(error.contains("[3, 2]"), "{error}");
+    }
+
+    /// kohya's and LyCORIS' changes of biases and norms, beside what is not known.
+    #[test]
+    fn biases_and_norms_change_too_and_what_is_unknown_is_told() {
+        let lora = open(&[
+            ("a.diff", &[2, 1], &[1.0, 2.0]),
+            ("a.diff_b", &[2], &[3.0, 4.0]),
+            ("n.w_norm", &[2], &[5.0, 6.0]),
+            ("n.b_norm", &[2], &[7.0, 8.0]),
+            ("bundle_emb.word.clip_l", &[1, 2], &[0.0, 0.0]),
+            ("b.oft_blocks", &[1], &[0.0]),
+        ])
+        .unwrap();
+        let change = |name: &str, shape: &[usize]| lora.layers()[name].change(shape).unwrap();
+        assert_eq!(change("a", &[2, 1]), [1.0, 2.0]);
+        assert_eq!(change("a.bias", &[2]), [3.0, 4.0]);
+        assert_eq!(change("n", &[2]), [5.0, 6.0]);
+        assert_eq!(change("n.bias", &[2]), [7.0, 8.0]);
+        assert!(lora.layers()["n.bias"].change(&[3]).is_err());
+        assert_eq!(lora.layers().len(), 4);
+        assert_eq!(lora.unknown(), Some((2, "b.oft_blocks")));
+        let error = open(&[("a.a1.weight", &[1, 1], &[1.0])]).unwrap_err();
+        assert!(error.to_string().contains("a.a1.weight"), "{error}");
     }
 
     /// Rows of 3 and 4, and of 0 and 2, brought to lengths 10 and 1.

@@ -217,6 +217,11 @@ impl ImageModel {
             if used == 0 {
                 return Err(foreign(lora));
             }
+            if let Some((count, example)) = lora.unknown() {
+                warnings.push(format!(
+                    "{count} tensors of the LoRA '{name}' are of a kind that is not known, such as `{example}`, and do nothing"
+                ));
+            }
             if used < all {
                 warnings.push(format!(
                     "{} of the {all} layers of the LoRA '{name}' have no counterpart in this model and do nothing",

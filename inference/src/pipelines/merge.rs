@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use super::error::JobError;
 use crate::formats::ldm::{layers_by_level, original_name};
-use crate::formats::lora::Lora;
+use crate::formats::lora::{BIAS, Lora};
 use crate::formats::{StorageDtype, TensorData, WeightMap};
 use crate::graph::ExecError;
 
@@ -32,8 +32,10 @@ const UNET_IN_FILE: &str = "model.diffusion_model.";
 
 /// How a LoRA may call the layer of a weight: by diffusers' or transformers' name, or by the name in a single file.
 fn names_of(network: Network, name: &str, tensor: &TensorData, levels: &[usize]) -> Vec<String> {
-    let Some(layer) = name.strip_suffix(".weight") else {
-        return Vec::new();
+    let (layer, kind) = match (name.strip_suffix(".weight"), name.strip_suffix(BIAS)) {
+        (Some(layer), _) => (layer, ""),
+        (None, Some(layer)) => (layer, BIAS),
+        (None, None) => return Vec::new(),
     };
     let plain = |layer: &str| layer.replace('.', "_");
     match network {
@@ -41,12 +43,13 @@ fn names_of(network: Network, name: &str, tensor: &TensorData, levels: &[usize])
             let own = tensor.name();
             let own = own.strip_prefix(UNET_IN_FILE).unwrap_or(own);
             let own = own.strip_suffix(".weight").unwrap_or(own);
+            let own = own.strip_suffix(BIAS).unwrap_or(own);
             // In a diffusers folder the original's name is not at hand.
             let original = original_name(layer, levels);
             let own = original.as_deref().unwrap_or(own);
             vec![
-                format!("lora_unet_{}", plain(layer)),
-                format!("lora_unet_{}", plain(own)),
+                format!("lora_unet_{}{kind}", plain(layer)),
+                format!("lora_unet_{}{kind}", plain(own)),
             ]
         }
         Network::Text | Network::SecondText => {
@@ -57,8 +60,8 @@ fn names_of(network: Network, name: &str, tensor: &TensorData, levels: &[usize])
             };
             let layer = layer.strip_prefix("text_model.").unwrap_or(layer);
             vec![
-                format!("lora_{network}_text_model_{}", plain(layer)),
-                format!("lora_{network}_{}", plain(layer)),
+                format!("lora_{network}_text_model_{}{kind}", plain(layer)),
+                format!("lora_{network}_{}{kind}", plain(layer)),
             ]
         }
     }

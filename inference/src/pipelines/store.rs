@@ -3,8 +3,9 @@
 mod governor;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::chat_model::{ChatModel, ChatState};
 use super::error::JobError;
@@ -12,7 +13,7 @@ use super::image_model::ImageModel;
 use super::prompt::{Conditioning, EmbeddingKey};
 use super::upscale::Upscaler;
 use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
-use crate::formats::detect::ModelKind;
+use crate::formats::detect::{ModelInfo, ModelKind};
 use crate::formats::embedding::Embedding;
 use crate::formats::ldm::open_controlnet;
 use crate::formats::lora::Lora;
@@ -103,6 +104,37 @@ impl Model {
 /// LoRAs, an autoencoder and learnt words.
 type Changes = (Vec<LoraUse>, Option<ModelRef>, Vec<ModelRef>);
 
+/// By what a file that was replaced in place is told from what it was: path, length and time of each of a model's files.
+type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+fn stamp(info: &ModelInfo) -> Stamp {
+    let files = info.files().iter();
+    files
+        .map(|path| match std::fs::metadata(path) {
+            Ok(found) => (path.clone(), found.len(), found.modified().ok()),
+            // Whoever opens it says what is wrong.
+            Err(_) => (path.clone(), 0, None),
+        })
+        .collect()
+}
+
+/// A model's hash, read anew only if its files changed.
+fn hash_of(
+    hashes: &mut HashMap<PathBuf, (Stamp, String)>,
+    path: &Path,
+    info: &ModelInfo,
+) -> Result<String, JobError> {
+    let now = stamp(info);
+    if let Some((known, hash)) = hashes.get(path)
+        && *known == now
+    {
+        return Ok(hash.clone());
+    }
+    let hash = info.short_hash()?;
+    hashes.insert(path.to_owned(), (now, hash.clone()));
+    Ok(hash)
+}
+
 struct Loaded {
     name: String,
     model: Model,
@@ -111,7 +143,7 @@ struct Loaded {
     /// Forms for which memory did not suffice, of which smaller ones are used.
     too_large: Vec<(u64, PlanKey)>,
     /// The model as it was changed last, and by what.
-    changed: Option<(Changes, Arc<ImageModel>)>,
+    changed: Option<(Changes, Vec<Stamp>, Arc<ImageModel>)>,
     chat: Option<ChatState>,
     last_used: u64,
 }
@@ -122,7 +154,7 @@ pub struct ModelStore {
     registry: Registry,
     assets: PathBuf,
     blobs: Vec<(String, Arc<HostTensor>)>,
-    hashes: HashMap<PathBuf, String>,
+    hashes: HashMap<PathBuf, (Stamp, String)>,
     loaded: Vec<Loaded>,
     clock: u64,
     /// Changed models made so far.
@@ -308,6 +340,15 @@ impl ModelStore {
         Ok(Embedding::open(path)?)
     }
 
+    /// The hash of a file that changes a model: a LoRA, an autoencoder or a learnt word.
+    ///
+    /// # Errors
+    /// If it is unknown or cannot be read.
+    pub fn addition_hash(&mut self, model: &ModelRef) -> Result<String, JobError> {
+        let (path, info) = self.registry.find(model)?;
+        hash_of(&mut self.hashes, path, info)
+    }
+
     /// A model of [`Self::image_model`] with changes of its weights. Plans of other changes are given up: each has weights of its
     /// own. `stop` is asked between layers.
     ///
@@ -322,12 +363,20 @@ impl ModelStore {
         warnings: &mut Vec<String>,
     ) -> Result<Arc<ImageModel>, JobError> {
         let index = self.index(name)?;
-        if let Some((known, model)) = &self.loaded[index].changed
+        let (uses, vae, words) = changes;
+        let named = (uses.iter().map(|lora| &lora.model))
+            .chain(vae)
+            .chain(words);
+        let mut stamps = Vec::new();
+        for file in named {
+            stamps.push(stamp(self.registry.find(file)?.1));
+        }
+        if let Some((known, then, model)) = &self.loaded[index].changed
             && known == changes
+            && *then == stamps
         {
             return Ok(Arc::clone(model));
         }
-        let (uses, vae, words) = changes;
         let mut files = Vec::with_capacity(uses.len());
         for lora in uses {
             let (path, _) = self.registry.find(&lora.model)?;
@@ -357,7 +406,7 @@ impl ModelStore {
         for (_, plan) in gone {
             self.executor.drop_plan(plan);
         }
-        loaded.changed = Some((changes.clone(), Arc::clone(&changed)));
+        loaded.changed = Some((changes.clone(), stamps, Arc::clone(&changed)));
         Ok(changed)
     }
 
@@ -383,18 +432,10 @@ impl ModelStore {
                         ChatModel::load(path, info)?.with_kv_type(self.kv_type),
                     ))
                 } else if info.is_text_to_image() {
-                    let hash = match self.hashes.get(path) {
-                        Some(hash) => hash.clone(),
-                        None => info.short_hash()?,
-                    };
-                    self.hashes.insert(path.to_owned(), hash.clone());
+                    let hash = hash_of(&mut self.hashes, path, info)?;
                     Model::Image(Arc::new(ImageModel::load(path, info, &self.assets, hash)?))
                 } else if info.kind() == ModelKind::ControlNet {
-                    let hash = match self.hashes.get(path) {
-                        Some(hash) => hash.clone(),
-                        None => info.short_hash()?,
-                    };
-                    self.hashes.insert(path.to_owned(), hash.clone());
+                    let hash = hash_of(&mut self.hashes, path, info)?;
                     let part = open_controlnet(path)?;
                     let config = ControlNetConfig::from_json(&part.config_path, &part.config)?;
                     Model::Control(Arc::new(ControlNet::new(config, part.weights)?), hash)
@@ -468,6 +509,7 @@ impl ModelStore {
     pub fn unload(&mut self, model: &ModelRef) {
         if let Ok(index) = self.index(&model.name) {
             let loaded = self.loaded.remove(index);
+            self.embeddings.retain(|(key, _)| key.model() != model.name);
             for (_, plan) in loaded.plans {
                 self.executor.drop_plan(plan);
             }

@@ -30,13 +30,17 @@ pub fn measure(store: &mut ModelStore, request: &ChatRequest) -> Result<Ledger, 
     })
 }
 
-/// Tokens of a text as a part of a message.
+/// Tokens of a text as a part of a message, in which special tokens that are spelled out are read as such ([`EncodeOptions::parse_special`]).
 ///
 /// # Errors
 /// If the model cannot be used, or the text is too long.
 pub fn count_tokens(store: &mut ModelStore, model: &ModelRef, text: &str) -> Result<u32, JobError> {
     let model = store.chat_model(model, &mut |_| {})?;
-    let ids = model.tokenizer().encode(text, EncodeOptions::default())?;
+    let options = EncodeOptions {
+        add_special: false,
+        parse_special: true,
+    };
+    let ids = model.tokenizer().encode(text, options)?;
     Ok(ids.len() as u32)
 }
 

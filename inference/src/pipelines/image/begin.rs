@@ -417,7 +417,7 @@ impl ImageJob {
 }
 
 /// Refuses settings that no model can be drawn with.
-fn check_settings(request: &ImageRequest) -> Result<(), JobError> {
+pub(super) fn check_settings(request: &ImageRequest) -> Result<(), JobError> {
     let share = |name: &str, value: f32| {
         if (0.0..=1.0).contains(&value) {
             return Ok(());

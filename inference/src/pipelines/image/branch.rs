@@ -121,7 +121,11 @@ fn same_beginning(old: Option<&InitPicture>, new: Option<&InitPicture>) -> bool 
 fn bare(request: &ImageRequest) -> ImageRequest {
     let mut request = request.clone();
     (request.keep_latents, request.preview, request.trace) = (false, false, false);
-    request.model.hash = None;
+    let loras = request.loras.iter_mut().map(|lora| &mut lora.model);
+    let additions = loras.chain(&mut request.vae).chain(&mut request.embeddings);
+    for model in additions.chain([&mut request.model]) {
+        model.hash = None;
+    }
     request.template = None;
     if let Some(branched) = &mut request.branched {
         *branched.from = bare(&branched.from);
@@ -237,6 +241,7 @@ impl ImageJob {
         context: &mut Context<'_>,
         old: &ImageRequest,
     ) -> Result<(), JobError> {
+        super::begin::check_settings(&self.request)?;
         let model = self.model(context)?;
         let fresh = match old.init == self.request.init {
             true => None,

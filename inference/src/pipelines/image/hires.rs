@@ -15,6 +15,13 @@ use crate::pipelines::{Context, JobError, Progress};
 /// Beyond it a factor is a mistake.
 const MOST_SCALE: f32 = 8.0;
 
+/// A side made larger, rounded down. By the decimal number that was meant, as Python counts: 720 times 1.3 are 936, for which floats of 32 bits have no
+/// 1.3.
+fn scaled(side: u32, scale: f32) -> u32 {
+    let scale: f64 = scale.to_string().parse().unwrap_or(1.0);
+    (f64::from(side) * scale) as u32
+}
+
 impl ImageJob {
     /// Refuses settings of the second pass that cannot be used, and loads its upscaler, before anything runs.
     pub(super) fn check_hires(
@@ -81,14 +88,22 @@ impl ImageJob {
     /// Width and height of the second pass, as the model can draw them.
     fn second_size(&self, model: &ImageModel, hires: &Hires) -> (u32, u32) {
         let factor = (model.factor() as u32).max(1);
-        let side = |side: u32| ((side as f32 * hires.scale) as u32 / factor).max(1) * factor;
+        let side = |side: u32| (scaled(side, hires.scale) / factor).max(1) * factor;
         (side(self.request.width), side(self.request.height))
     }
 
     /// What the second pass is, as a request of its own.
     fn second_request(&self, model: &ImageModel, hires: &Hires) -> ImageRequest {
         let (width, height) = self.second_size(model, hires);
+        // Steps are counted through both passes.
+        let first = self
+            .steps_of(&self.request, model)
+            .unwrap_or(self.request.steps);
         ImageRequest {
+            stop_after: self
+                .request
+                .stop_after
+                .map(|stop| stop.saturating_sub(first)),
             width,
             height,
             steps: hires.steps.unwrap_or(self.request.steps),
@@ -260,5 +275,24 @@ impl ImageJob {
         let denoising = self.begin(context, model)?;
         self.conditioning(context, model)?;
         Ok(denoising)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_are_those_of_the_decimal_number() {
+        for (side, scale, wanted) in [
+            (720, 1.3, 936),
+            (640, 1.3, 832),
+            (512, 1.1, 563),
+            (1000, 1.001, 1000),
+            (512, 2.0, 1024),
+            (600, 1.01, 606),
+        ] {
+            assert_eq!(scaled(side, scale), wanted, "{side} x {scale}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Pictures: words to embeddings, noise to latents step by step, latents to a picture (Rombach et al. 2022, "High-Resolution
 //! Image Synthesis with Latent Diffusion Models"); from nothing, from a picture (Meng et al. 2022, "SDEdit"), or into one.
 
+mod additions;
 mod begin;
 mod branch;
 mod control;
@@ -25,9 +26,8 @@ use super::store::PlanKey;
 use super::{Context, Pipeline, Progress};
 use crate::diffusion::{Denoising, guide, rescale};
 
-use crate::engine::{Event, ImageRequest, LoraUse, ModelRef, Outcome, Picture, Request};
+use crate::engine::{Event, ImageRequest, Outcome, Picture, Request};
 use crate::graph::HostTensor;
-use crate::text::prompt::split_lora_tags;
 
 /// Largest width or height in pixels; beyond it sizes are mistakes.
 const LARGEST_SIDE: u32 = 16_384;
@@ -159,12 +159,7 @@ impl ImageJob {
         context: &mut Context<'_>,
         model: Arc<ImageModel>,
     ) -> Result<Arc<ImageModel>, JobError> {
-        let mut uses = self.request.loras.clone();
-        let (_, tags) = split_lora_tags(&self.request.prompt, self.request.prompt_syntax);
-        uses.extend(tags.into_iter().map(|(name, weight)| LoraUse {
-            model: ModelRef::named(name),
-            weight,
-        }));
+        let mut uses = additions::loras(&self.request);
         for lora in &uses {
             if !lora.weight.is_finite() || lora.weight.abs() > MOST_LORA_WEIGHT {
                 return Err(JobError::Request(format!(
@@ -176,7 +171,8 @@ impl ImageJob {
         uses.retain(|lora| lora.weight != 0.0);
         let words = self.words(context, &model)?;
         self.request.embeddings.clone_from(&words);
-        let changes = (uses, self.request.vae.clone(), words);
+        self.note_additions(context)?;
+        let changes = additions::by_name(uses, self.request.vae.as_ref(), &words);
         if changes.0.is_empty() && changes.1.is_none() && changes.2.is_empty() {
             return Ok(model);
         }
@@ -404,7 +400,10 @@ impl ImageJob {
                 return Ok(Progress::Working);
             };
             let latents = denoising.final_latents();
-            if let Some(hires) = self.request.hires.clone() {
+            // Asked to end within the first pass, it has no second.
+            let stop = self.request.stop_after.map(|steps| steps as usize);
+            let ends = stop.is_some_and(|stop| denoising.step_index() >= stop);
+            if let Some(hires) = self.request.hires.clone().filter(|_| !ends) {
                 return self.begin_second(context, &model, &latents, &hires);
             }
             let picture = self.finish(context, &model, &latents)?;

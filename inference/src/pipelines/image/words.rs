@@ -20,11 +20,15 @@ impl ImageJob {
         model: &ImageModel,
     ) -> Result<Vec<ModelRef>, JobError> {
         let request = &self.request;
+        let there = request.toward.as_ref();
+        let prompts: Vec<&String> = [&request.prompt, &request.negative_prompt]
+            .into_iter()
+            .chain(there.map(|there| &there.prompt))
+            .chain(there.map(|there| &there.negative_prompt))
+            .collect();
         let named = |name: &str| {
             let word = name.to_lowercase();
-            [&request.prompt, &request.negative_prompt]
-                .into_iter()
-                .any(|text| find_word(text, &word).is_some())
+            prompts.iter().any(|text| find_word(text, &word).is_some())
         };
         let mut words = Vec::new();
         for listed in &request.embeddings {
