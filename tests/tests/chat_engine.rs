@@ -340,20 +340,26 @@ fn the_ledger_tells_what_the_answer_then_costs() {
             .unwrap_err()
             .contains("nobody")
     );
-    client
-        .send(Command::Tokenize {
+    let mut tokens = |text: &str| {
+        let (model, text) = (model.clone(), text.to_owned());
+        let question = Command::Tokenize {
             tag: 5,
             model,
-            text: "a red fox".into(),
-        })
-        .unwrap();
-    client
-        .wait(|event| matches!(event, Event::Tokenized { tag: 5, .. }))
-        .unwrap();
-    let Some(Event::Tokenized { result, .. }) = client.events.last() else {
-        panic!()
+            text,
+        };
+        client.send(question).unwrap();
+        client
+            .wait(|event| matches!(event, Event::Tokenized { tag: 5, .. }))
+            .unwrap();
+        let Some(Event::Tokenized { result, .. }) = client.events.last() else {
+            panic!()
+        };
+        result.clone().unwrap()
     };
-    assert!((3..=9).contains(result.as_ref().unwrap()), "{result:?}");
+    let fox = tokens("a red fox");
+    assert!((3..=9).contains(&fox), "{fox}");
+    // Counted as it counts within a message: special tokens that are spelled out are one each.
+    assert_eq!(tokens("<|im_end|>"), 1);
 }
 
 #[test]

@@ -13,8 +13,6 @@ use serde_json::Value;
 
 /// Largest error that is parity, relative to the largest value of the reference.
 pub const TOLERANCE: f32 = 1e-3;
-/// The same where the fast CPU path rounds activations to 8 bits for quantised weights.
-pub const QUANTISED_FAST_TOLERANCE: f32 = 1e-1;
 
 /// A folder of `tests/reference/models`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -87,17 +85,14 @@ impl Reference {
 pub struct Subject {
     pub name: &'static str,
     pub executor: Box<dyn Executor>,
-    /// Whether quantised weights are multiplied with rounded activations.
-    pub rounds_quantised: bool,
     worst: Vec<(String, f32)>,
 }
 
 impl Subject {
-    fn new(name: &'static str, executor: Box<dyn Executor>, rounds_quantised: bool) -> Self {
+    fn new(name: &'static str, executor: Box<dyn Executor>) -> Self {
         Self {
             name,
             executor,
-            rounds_quantised,
             worst: Vec::new(),
         }
     }
@@ -164,11 +159,11 @@ pub fn on_every_executor(model: &str, mut test: impl FnMut(&mut Subject)) {
         ..KernelLimits::default()
     }));
     let subjects = [
-        Subject::new("cpu-oracle", cpu(CpuMode::Oracle), false),
-        Subject::new("cpu-fast", cpu(CpuMode::Fast), false),
+        Subject::new("cpu-oracle", cpu(CpuMode::Oracle)),
+        Subject::new("cpu-fast", cpu(CpuMode::Fast)),
         // Where there is no adapter these tests fail rather than say nothing.
-        Subject::new("gpu", Box::new(gpu(LimitPolicy::Adapter)), false),
-        Subject::new("gpu-banded", banded, false),
+        Subject::new("gpu", Box::new(gpu(LimitPolicy::Adapter))),
+        Subject::new("gpu-banded", banded),
     ];
     for mut subject in subjects {
         test(&mut subject);

@@ -5,10 +5,7 @@ use diptych_inference::graph::{HostTensor, KV_PAGE, NO_SLOT, StateId};
 use diptych_inference::models::Llama;
 use diptych_inference::models::llama::{LlamaConfig, LlamaShape};
 
-use crate::common::{
-    QUANTISED_FAST_TOLERANCE, Reference, Subject, TOLERANCE, config, fixture, on_every_executor,
-    tensors,
-};
+use crate::common::{Reference, Subject, TOLERANCE, config, fixture, on_every_executor, tensors};
 
 /// The model of a Hugging Face folder.
 pub fn hugging_face(name: &str) -> Llama {
@@ -153,9 +150,7 @@ pub fn prefill(
             clear += 1;
         }
     }
-    if tolerance == TOLERANCE {
-        assert!(clear * 2 > argmax.len(), "{clear} rows are no evidence");
-    }
+    assert!(clear * 2 > argmax.len(), "{clear} rows are no evidence");
     logits
 }
 
@@ -196,14 +191,6 @@ pub fn in_pieces(subject: &mut Subject, model: &Llama, ids: &[u32], whole: &[f32
     subject.executor.drop_state(cache);
 }
 
-fn tolerance(subject: &Subject, kind: &str) -> f32 {
-    if subject.rounds_quantised && kind.starts_with('Q') {
-        QUANTISED_FAST_TOLERANCE
-    } else {
-        TOLERANCE
-    }
-}
-
 fn check(name: &str, kinds: &[&str]) {
     on_every_executor(name, |subject| {
         if fixture(name).join("config.json").exists() {
@@ -213,8 +200,7 @@ fn check(name: &str, kinds: &[&str]) {
         for kind in kinds {
             let model = gguf(name, kind);
             let reference = Reference::file(name, &format!("reference-{kind}.safetensors"));
-            let tolerance = tolerance(subject, kind);
-            prefill(subject, &model, &reference, kind, tolerance);
+            prefill(subject, &model, &reference, kind, TOLERANCE);
         }
     });
 }

@@ -123,6 +123,9 @@ pub struct SamplingParams {
     pub alternatives: usize,
 }
 
+/// Tokens that can be reported beside each token: more nobody reads, and a vocabulary of them would take megabytes for each.
+const MOST_ALTERNATIVES: usize = 1000;
+
 impl Default for SamplingParams {
     /// The values that llama.cpp has: temperature 0.8, top-k 40, top-p 0.95, min-p 0.05, no penalty over the last 64 tokens.
     fn default() -> Self {
@@ -156,6 +159,13 @@ impl SamplingParams {
     /// # Errors
     /// [`TextError::SamplingRange`] for settings that mean nothing, [`TextError::SamplingOrder`] for a step that is there twice.
     pub fn check(&self) -> Result<(), TextError> {
+        if self.alternatives > MOST_ALTERNATIVES {
+            return Err(TextError::SamplingRange {
+                name: "alternatives",
+                value: self.alternatives as f32,
+                allowed: "0 to 1000",
+            });
+        }
         let unit = |value: f32| (0.0..=1.0).contains(&value);
         let penalty = |value: f32| (-100.0..=100.0).contains(&value);
         let hundred = |value: f32| (0.0..=100.0).contains(&value);

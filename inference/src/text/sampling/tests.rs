@@ -215,6 +215,10 @@ fn bad_logits_and_settings_are_named() {
             logit_bias: vec![(1, f32::NAN)],
             ..open()
         },
+        SamplingParams {
+            alternatives: usize::MAX,
+            ..open()
+        },
     ] {
         assert!(matches!(
             TokenSampler::new(bad, 0),

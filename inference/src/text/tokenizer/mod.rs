@@ -39,8 +39,8 @@ pub const MAX_TEXT: usize = 256 << 20;
 pub struct EncodeOptions {
     /// Add the tokens that the model expects around a text (beginning, end), as far as its file asks for them.
     pub add_special: bool,
-    /// Read special tokens that are spelled out in the text (`<|im_start|>`) as such. Off for what a person typed; on for what a chat
-    /// template made.
+    /// Read special tokens that are spelled out in the text (`<|im_start|>`) as such. On for what a chat template made, in which what a person
+    /// typed cannot be told from what the template wrote: as in llama.cpp, a person who spells out a special token writes one.
     pub parse_special: bool,
 }
 
