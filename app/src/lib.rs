@@ -18,3 +18,4 @@ pub mod theme;
 pub mod widgets;
 pub mod wildcards;
 pub mod window;
+pub mod words;

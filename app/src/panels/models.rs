@@ -3,7 +3,6 @@
 use egui::{Align, Color32, Label, Layout, Margin, RichText, ScrollArea, Stroke, StrokeKind, Ui};
 
 use super::Gui;
-use super::settings::{plural, size};
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
 use crate::studio::command::{AppCommand, ModelsCommand};
@@ -18,6 +17,7 @@ use crate::widgets::input::TextField;
 use crate::widgets::section::drawer_header;
 use crate::widgets::segmented::Segmented;
 use crate::widgets::text;
+use crate::words;
 
 /// Which models are listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,10 +95,10 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let count = if scanning {
         format!(
             "{}, still looking…",
-            plural(listed.len(), "model", "models")
+            words::plural(listed.len(), "model", "models")
         )
     } else {
-        plural(listed.len(), "model", "models")
+        words::plural(listed.len(), "model", "models")
     };
     text::caption(ui, &count);
     if listed.is_empty() && !scanning {
@@ -253,7 +253,7 @@ fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool) {
             let mut words = capital(&info.describe());
             if info.file_bytes() > 0 {
                 words.push_str(", ");
-                words.push_str(&size(info.file_bytes()));
+                words.push_str(&words::bytes(info.file_bytes()));
             }
             let words = RichText::new(words).color(t.text_muted);
             ui.add(Label::new(words).wrap());

@@ -14,6 +14,7 @@ use crate::studio::view::Drawer;
 use crate::theme::{self, Icon};
 use crate::widgets::button::{Button, ButtonKind, IconButton};
 use crate::widgets::progress::Progress;
+use crate::words;
 
 /// Height of the bar that is always there.
 pub const BAR: f32 = 34.0;
@@ -156,7 +157,7 @@ fn engine(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     if let Some(memory) = &studio.house.memory {
         let used = memory.weights + memory.activations + memory.states;
         if used > 0 {
-            let text = format!("{} of {}", bytes(used), bytes(memory.budget));
+            let text = format!("{} of {}", words::bytes(used), words::bytes(memory.budget));
             ui.label(
                 egui::RichText::new(text)
                     .color(tokens.text_muted)
@@ -344,14 +345,16 @@ fn detail(task: &Task) -> String {
         _ => "",
     };
     match &task.stage {
-        Stage::Loading { model, bytes: size } => format!("Loading {model} ({})", bytes(*size)),
+        Stage::Loading { model, bytes: size } => {
+            format!("Loading {model} ({})", words::bytes(*size))
+        }
         Stage::Running if task.is_picture() && progress.total > 0 => {
             let mut text = format!("{place}Step {} of {}", progress.done, progress.total);
             if let Some(seconds) = progress.step_seconds {
-                text.push_str(&format!(" · {} a step", duration(seconds)));
+                text.push_str(&format!(" · {} a step", words::seconds(seconds)));
             }
             if let Some(left) = progress.left().filter(|_| progress.done > 1) {
-                text.push_str(&format!(" · {} left", duration(left.as_secs_f32())));
+                text.push_str(&format!(" · {} left", words::seconds(left.as_secs_f32())));
             }
             text
         }
@@ -391,44 +394,4 @@ fn elided(ui: &mut Ui, text: String, width: f32, colour: egui::Color32) {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Seconds as people say them: `40 ms`, `1.3 s`, `2 min 5 s`.
-pub fn duration(seconds: f32) -> String {
-    match seconds {
-        s if s < 0.1 => format!("{:.0} ms", s * 1000.0),
-        s if s < 9.95 => format!("{s:.1} s"),
-        s if s < 99.5 => format!("{s:.0} s"),
-        s if s < 3600.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
-        s => format!(
-            "{:.0} h {:.0} min",
-            (s / 3600.0).floor(),
-            ((s % 3600.0) / 60.0).floor()
-        ),
-    }
-}
-
-/// Bytes as people say them: `12 MB`, `3.4 GB`.
-pub fn bytes(count: u64) -> String {
-    let count = count as f64;
-    match count {
-        c if c < 1e6 => format!("{:.0} KB", c / 1e3),
-        c if c < 1e9 => format!("{:.0} MB", c / 1e6),
-        c => format!("{:.1} GB", c / 1e9),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_are_said_as_people_do() {
-        assert_eq!(duration(0.042), "42 ms");
-        assert_eq!(duration(1.26), "1.3 s");
-        assert_eq!(duration(125.0), "2 min 5 s");
-        assert_eq!(duration(7260.0), "2 h 1 min");
-        assert_eq!(bytes(12_300_000), "12 MB");
-        assert_eq!(bytes(3_400_000_000), "3.4 GB");
-    }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use diptych_inference::engine::DeviceChoice;
+use diptych_inference::graph::KvType;
+use diptych_inference::models::check::conversation_bytes;
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
 
 use super::Gui;
@@ -22,8 +24,9 @@ use crate::widgets::number::NumberField;
 use crate::widgets::progress::Progress;
 use crate::widgets::section::{card, divider, drawer_header};
 use crate::widgets::segmented::Segmented;
-use crate::widgets::text;
 use crate::widgets::toggle::Switch;
+use crate::widgets::{text, tip};
+use crate::words;
 
 /// Scales that are offered, in hundredths.
 const PERCENTS: [u32; 10] = [75, 85, 100, 110, 125, 150, 175, 200, 225, 250];
@@ -41,6 +44,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         appearance(ui, studio, gui);
         divider(ui);
         computing(ui, studio, gui);
+        conversations(ui, studio, gui);
         divider(ui);
         folders(ui, studio, gui);
         divider(ui);
@@ -143,10 +147,10 @@ fn computing(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
             let share = used as f32 / memory.budget.max(1) as f32;
             ui.add(Progress::new("Memory in use", Some(share)));
             ui.horizontal(|ui| {
-                text::caption(ui, &format!("{} in use", size(used)));
+                text::caption(ui, &format!("{} in use", words::bytes(used)));
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    let most = format!("{} at most so far", size(memory.peak));
-                    let allowed = format!("{} allowed", size(memory.budget));
+                    let most = format!("{} at most so far", words::bytes(memory.peak));
+                    let allowed = format!("{} allowed", words::bytes(memory.budget));
                     text::caption(ui, &allowed).on_hover_text(most);
                 });
             });
@@ -182,6 +186,46 @@ fn computing(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     }
 }
 
+/// How what conversations leave in memory is kept, and what that means for the model that answers.
+fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+    let t = &gui.tokens;
+    ui.add_space(t.size.gap_xs);
+    let label = text::label(ui, "Memory of conversations");
+    tip(
+        label,
+        "What a chat model remembers of a conversation (its keys and values, the KV cache). Smaller numbers take less memory, so that longer conversations and larger models fit.",
+        None,
+    );
+    let mut kv_type = studio.house.settings.kv_type;
+    let chosen = Segmented::new("Memory of conversations")
+        .option(KvType::F32, "32-bit")
+        .option(KvType::F16, "16-bit")
+        .option(KvType::Q8, "8-bit")
+        .full_width()
+        .show(ui, &mut kv_type);
+    let meaning = match kv_type {
+        KvType::F32 => "Exact.",
+        KvType::F16 => "Half the memory; answers hardly change.",
+        KvType::Q8 => "About a quarter of the memory (q8_0); answers may change a little.",
+    };
+    let settings = studio.chat.settings(&studio.house);
+    let model = studio.chat.model_of(&settings, &studio.house);
+    let kept = model.and_then(|model| Some((model, model.info.as_ref()?.remembers()?)));
+    let words = match kept {
+        Some((model, kept)) => format!(
+            "{meaning} A full conversation of {} tokens takes {} with {}.",
+            words::count(kept.tokens as u64),
+            words::bytes(conversation_bytes(kept, kv_type)),
+            model.name(),
+        ),
+        None => meaning.to_owned(),
+    };
+    ui.add(egui::Label::new(RichText::new(words).color(t.text_muted)).wrap());
+    if chosen.changed() {
+        gui.send(SettingsCommand::KvType(kv_type));
+    }
+}
+
 fn folders(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     let t = gui.tokens.clone();
     let house = &studio.house;
@@ -203,7 +247,7 @@ fn folders(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
             .iter()
             .filter(|model| model.path.starts_with(below))
             .count();
-        plural(count, "model", "models")
+        words::plural(count, "model", "models")
     };
     card(ui, |ui| {
         let own = house.assets.join("models");
@@ -231,7 +275,7 @@ fn folders(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
                 theme::icon_tinted(ui, Icon::Link, t.size.icon_s, t.text_muted);
                 text::body(ui, source);
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    text::caption(ui, &plural(count, "model", "models"));
+                    text::caption(ui, &words::plural(count, "model", "models"));
                 });
             });
         }
@@ -339,45 +383,4 @@ fn library(ui: &mut Ui, studio: &mut Studio) {
         });
     });
     ui.add_space(8.0);
-}
-
-/// "1 model", "2 models".
-pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
-    match count {
-        0 => format!("No {many}"),
-        1 => format!("1 {one}"),
-        count => format!("{count} {many}"),
-    }
-}
-
-/// Bytes in a person's words: "11.9 MB".
-pub(super) fn size(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    let (divisor, unit) = match bytes {
-        b if b >= 1e9 => (1e9, "GB"),
-        b if b >= 1e6 => (1e6, "MB"),
-        b if b >= 1e3 => (1e3, "KB"),
-        _ => (1.0, "bytes"),
-    };
-    let value = bytes / divisor;
-    if value >= 100.0 || divisor == 1.0 {
-        format!("{value:.0} {unit}")
-    } else {
-        format!("{value:.1} {unit}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_and_sizes_in_words() {
-        assert_eq!(plural(0, "model", "models"), "No models");
-        assert_eq!(plural(1, "model", "models"), "1 model");
-        assert_eq!(plural(12, "model", "models"), "12 models");
-        assert_eq!(size(512), "512 bytes");
-        assert_eq!(size(11_900_000), "11.9 MB");
-        assert_eq!(size(2_100_000_000), "2.1 GB");
-    }
 }

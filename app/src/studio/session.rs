@@ -1,11 +1,7 @@
 //! A running engine, heard by a thread that wakes the window.
 
-use std::path::PathBuf;
-
 use crossbeam_channel::{Receiver, bounded};
-use diptych_inference::engine::{
-    Command, DeviceChoice, Engine, EngineHandle, EngineOptions, Event, JobId,
-};
+use diptych_inference::engine::{Command, Engine, EngineHandle, EngineOptions, Event, JobId};
 
 use super::Wake;
 
@@ -42,20 +38,8 @@ impl Session {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn start(
-        device: DeviceChoice,
-        memory_budget: Option<u64>,
-        assets: PathBuf,
-        cache: Option<PathBuf>,
-        wake: Wake,
-    ) -> std::io::Result<Self> {
-        let handle = Engine::start(EngineOptions {
-            device,
-            memory_budget,
-            assets,
-            cache,
-            ..EngineOptions::default()
-        })?;
+    pub fn start(options: EngineOptions, wake: Wake) -> std::io::Result<Self> {
+        let handle = Engine::start(options)?;
         let heard = handle.events().clone();
         let (sender, events) = bounded(EVENTS);
         std::thread::Builder::new()

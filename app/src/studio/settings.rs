@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use diptych_inference::engine::DeviceChoice;
+use diptych_inference::graph::KvType;
 use serde::{Deserialize, Serialize};
 
 use super::command::Entry;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub device: DeviceChoice,
     /// Most bytes to use on the device; `None` lets the engine decide.
     pub memory_budget: Option<u64>,
+    /// How what conversations leave in memory (keys and values) is kept.
+    pub kv_type: KvType,
     /// Folders and files in which to look for models, beside the built-in ones.
     pub folders: Vec<PathBuf>,
     /// Whether to look into the folders of other programs, too.
@@ -39,6 +42,7 @@ impl Default for Settings {
             scale: 1.0,
             device: DeviceChoice::Auto,
             memory_budget: None,
+            kv_type: KvType::F32,
             folders: Vec::new(),
             look_elsewhere: true,
         }
@@ -56,6 +60,8 @@ pub enum SettingsCommand {
     Device(DeviceChoice),
     /// Most bytes to use on the device.
     MemoryBudget(Option<u64>),
+    /// How keys and values of conversations are kept.
+    KvType(KvType),
     /// Whether to look into the folders of other programs.
     LookElsewhere(bool),
 }
@@ -83,6 +89,7 @@ impl Settings {
         take(fields, "scale", &mut settings.scale);
         take(fields, "device", &mut settings.device);
         take(fields, "memory_budget", &mut settings.memory_budget);
+        take(fields, "kv_type", &mut settings.kv_type);
         take(fields, "folders", &mut settings.folders);
         take(fields, "look_elsewhere", &mut settings.look_elsewhere);
         settings.scale = if settings.scale.is_finite() {
@@ -138,6 +145,7 @@ mod tests {
     fn settings_come_back_and_faulty_ones_are_left_out() {
         let settings = Settings {
             scale: 1.5,
+            kv_type: KvType::Q8,
             folders: vec!["/models".into()],
             ..Settings::default()
         };
@@ -147,9 +155,11 @@ mod tests {
         let mut faulty = value;
         faulty["scale"] = "large".into();
         faulty["device"] = "toaster".into();
+        faulty["kv_type"] = "q2_k".into();
         let read = Settings::read(&kept(faulty));
         assert_eq!(read.folders, settings.folders);
         assert_eq!((read.scale, read.device), (1.0, DeviceChoice::Auto));
+        assert_eq!(read.kv_type, KvType::F32);
         let huge = serde_json::json!({"scale": 1e9});
         assert_eq!(Settings::read(&kept(huge)).scale, *SCALES.end());
     }

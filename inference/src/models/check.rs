@@ -16,6 +16,9 @@ use super::clip_text::ClipTextConfig;
 use super::controlnet::ControlNetConfig;
 use super::error::Result;
 use super::unet::UNetConfig;
+use crate::formats::detect::Remembers;
+use crate::graph::{KV_PAGE, KvShape, KvType};
+
 use super::{AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, Llama, RrdbNet, SrVgg, UNet};
 
 /// All models at a path as [`detect::scan`] finds them, each checked by [`check`].
@@ -39,7 +42,7 @@ pub fn check(path: &Path, info: &mut ModelInfo) {
     let kind = info.kind();
     let made = detect::guarded(path, || {
         Ok(match kind {
-            ModelKind::Chat => chat(path),
+            ModelKind::Chat => chat(path).map(|remembers| info.note_remembers(remembers)),
             ModelKind::TextToImage => text_to_image(path).map_err(|fault| fault.to_string()),
             ModelKind::ControlNet => controlnet(path).map_err(|fault| fault.to_string()),
             ModelKind::Upscaler => upscaler(path).map_err(|fault| fault.to_string()),
@@ -51,20 +54,36 @@ pub fn check(path: &Path, info: &mut ModelInfo) {
     }
 }
 
-fn chat(path: &Path) -> std::result::Result<(), String> {
-    if path.is_dir() {
-        Llama::from_folder(path).map_err(|fault| fault.to_string())?;
+fn chat(path: &Path) -> std::result::Result<Remembers, String> {
+    let llama = if path.is_dir() {
+        let llama = Llama::from_folder(path).map_err(|fault| fault.to_string())?;
         // A tokenizer that is not known makes the model of no use.
-        return match FolderTokenizer::open(path) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(fault.to_string()),
-        };
+        FolderTokenizer::open(path).map_err(|fault| fault.to_string())?;
+        llama
+    } else {
+        let file = read_gguf(path).map_err(|fault| fault.to_string())?;
+        Llama::from_gguf(&file).map_err(|fault| fault.to_string())?
+    };
+    let config = llama.config();
+    Ok(Remembers {
+        tokens: llama.kept_context(),
+        layers: config.layers.len(),
+        kv_heads: config.kv_heads,
+        head_dim: config.head_dim,
+    })
+}
+
+/// Bytes that the keys and values of a full conversation take with a chat model.
+#[must_use]
+pub fn conversation_bytes(remembers: Remembers, kv_type: KvType) -> u64 {
+    KvShape {
+        layers: remembers.layers,
+        kv_heads: remembers.kv_heads,
+        head_dim: remembers.head_dim,
+        pages: remembers.tokens.div_ceil(KV_PAGE),
+        kv_type,
     }
-    let file = read_gguf(path).map_err(|fault| fault.to_string())?;
-    match Llama::from_gguf(&file) {
-        Ok(_) => Ok(()),
-        Err(fault) => Err(fault.to_string()),
-    }
+    .bytes()
 }
 
 fn text_to_image(path: &Path) -> Result<()> {

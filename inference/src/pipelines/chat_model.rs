@@ -15,8 +15,6 @@ use crate::text::grammar::Guide;
 use crate::text::template::{ChatMessage, RenderOptions, Rendered, render};
 use crate::text::tokenizer::{EncodeOptions, FolderTokenizer, GgufVocab, Tokenizer};
 
-/// Longest context that a cache is made for; longer ones cost more memory than they are used for.
-const LONGEST_CONTEXT: usize = 8192;
 /// A second context's worth of pages, for other conversations and branches, is added up to this size.
 const ROOM_FOR_OTHERS: u64 = 512 << 20;
 
@@ -86,7 +84,7 @@ impl ChatModel {
     }
 
     fn new(llama: Llama, tokenizer: Tokenizer, template: Option<String>) -> Self {
-        let context_length = llama.config().context_length.clamp(1, LONGEST_CONTEXT);
+        let context_length = llama.kept_context();
         Self {
             llama,
             tokenizer,
@@ -97,7 +95,7 @@ impl ChatModel {
     }
 
     /// Refuses tokens that the model has no embedding for.
-    fn check_ids(&self, ids: Vec<u32>) -> Result<Vec<u32>, JobError> {
+    pub(super) fn check_ids(&self, ids: Vec<u32>) -> Result<Vec<u32>, JobError> {
         let most = self.llama.vocab_size();
         match ids.iter().find(|id| **id as usize >= most) {
             None => Ok(ids),

@@ -3,13 +3,12 @@
 use egui::{Align, Layout, Ui};
 
 use super::super::Gui;
-use super::ledger::number;
 use crate::library::records::Attachment;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
-use crate::studio::chat::transfer::in_bytes;
 use crate::theme::Icon;
 use crate::widgets::chip::Chip;
+use crate::words;
 
 /// Most characters of a file's beginning that are shown.
 const BEGINNING: usize = 240;
@@ -18,8 +17,8 @@ const BEGINNING: usize = 240;
 fn size(file: &Attachment, studio: Option<&Studio>) -> String {
     let tokens = studio.and_then(|studio| studio.chat.tokens_of(&file.text, &studio.house));
     match tokens {
-        Some(tokens) => format!("{} tokens", number(tokens)),
-        None => in_bytes(file.text.len() as u64),
+        Some(tokens) => format!("{} tokens", words::count(tokens)),
+        None => words::bytes(file.text.len() as u64),
     }
 }
 

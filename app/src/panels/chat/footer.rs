@@ -15,6 +15,7 @@ use crate::studio::queue::{Progress, Stage, Task};
 use crate::theme::{self, Icon, paint_icon};
 use crate::widgets::button::Button;
 use crate::widgets::tip;
+use crate::words;
 
 /// Width of the bar that shows how full the context is.
 const BAR: f32 = 72.0;
@@ -186,7 +187,10 @@ pub fn figures(ui: &mut Ui, gui: &Gui<'_>, row: &Row<'_>) {
             words.push(format!("{speed:.0} tokens/s"));
         }
         if room > 190.0 {
-            words.push(format!("first after {}", seconds(info.first_token_seconds)));
+            words.push(format!(
+                "first after {}",
+                words::seconds(info.first_token_seconds)
+            ));
         }
         if room > 270.0 {
             words.insert(0, format!("{} tokens", info.tokens));
@@ -204,14 +208,6 @@ pub fn figures(ui: &mut Ui, gui: &Gui<'_>, row: &Row<'_>) {
 fn speed(info: &AnswerInfo) -> Option<f32> {
     let rest = info.tokens.checked_sub(1).filter(|&rest| rest > 0)?;
     (info.decode_seconds > 0.0).then(|| rest as f32 / info.decode_seconds)
-}
-
-fn seconds(seconds: f32) -> String {
-    if seconds < 1.0 {
-        format!("{:.0} ms", seconds * 1000.0)
-    } else {
-        format!("{seconds:.1} s")
-    }
 }
 
 /// A bar: how much of the context is used, and how much of that came from the cache.

@@ -8,22 +8,10 @@ use crate::studio::Studio;
 use crate::studio::chat::asks::PAUSE;
 use crate::theme::{self, Icon};
 use crate::widgets::tip;
+use crate::words;
 
 /// Fewer tokens than this for an answer are too few.
 const FEW: u32 = 64;
-
-/// `8,192`.
-pub fn number(value: u32) -> String {
-    let digits = value.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +22,8 @@ enum Tone {
 }
 
 fn words(ledger: &Ledger) -> (Tone, String) {
-    let tokens = number(ledger.tokens);
-    let fit = number(ledger.context_length);
+    let tokens = words::count(ledger.tokens);
+    let fit = words::count(ledger.context_length);
     if ledger.tokens >= ledger.context_length {
         let words = format!(
             "Too long: {tokens} tokens, but {fit} fit. Take something away, or let old messages drop out in the settings."
@@ -44,18 +32,18 @@ fn words(ledger: &Ledger) -> (Tone, String) {
     }
     let mut words = format!(
         "{tokens} tokens: {} cached, {} new; {fit} fit",
-        number(ledger.cached),
-        number(ledger.new)
+        words::count(ledger.cached),
+        words::count(ledger.new)
     );
     if ledger.dropped > 0 {
-        let dropped = number(ledger.dropped);
+        let dropped = words::count(ledger.dropped);
         words.push_str(&format!(
             ". {dropped} tokens of the oldest messages drop out"
         ));
         return (Tone::Care, words);
     }
     if ledger.reserved < FEW {
-        let left = number(ledger.reserved);
+        let left = words::count(ledger.reserved);
         words.push_str(&format!(". Only {left} are left for the answer"));
         return (Tone::Care, words);
     }
@@ -126,12 +114,5 @@ mod tests {
             ..ledger
         };
         assert!(words(&long).0 == Tone::Wrong && words(&long).1.contains("9,000"));
-        assert_eq!(
-            ["7", "999", "1,000", "1,234,567"],
-            [7, 999, 1000, 1_234_567]
-                .map(number)
-                .each_ref()
-                .map(String::as_str)
-        );
     }
 }

@@ -9,6 +9,7 @@ use crate::studio::gallery::Item;
 use crate::studio::queue::{Stage, Task};
 use crate::theme;
 use crate::widgets::pictures::PictureSource;
+pub use crate::words::{bytes, seconds};
 
 /// Where the window takes a picture from.
 pub fn source(item: &Item) -> Option<PictureSource> {
@@ -171,31 +172,6 @@ pub fn progress(task: &Task) -> String {
     }
 }
 
-/// `0.04 s`, `3.2 s`, `1 min 20 s`.
-pub fn seconds(seconds: f32) -> String {
-    let seconds = seconds.max(0.0);
-    match seconds {
-        s if s < 0.1 => format!("{s:.2} s"),
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 60.0 => format!("{s:.0} s"),
-        s => {
-            let whole = s.round().min(1e9) as u64;
-            format!("{} min {} s", whole / 60, whole % 60)
-        }
-    }
-}
-
-/// `12 MB`, `4.3 GB`.
-pub fn bytes(bytes: u64) -> String {
-    let scaled = |unit: f64| bytes as f64 / unit;
-    match bytes {
-        1_000_000_000.. => format!("{:.1} GB", scaled(1e9)),
-        1_000_000.. => format!("{:.0} MB", scaled(1e6)),
-        1_000.. => format!("{:.0} kB", scaled(1e3)),
-        _ => format!("{bytes} B"),
-    }
-}
-
 /// The first words of a text, in one line.
 pub fn short(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -212,12 +188,6 @@ mod tests {
 
     #[test]
     fn figures_are_written_as_people_say_them() {
-        assert_eq!(seconds(0.042), "0.04 s");
-        assert_eq!(seconds(3.24), "3.2 s");
-        assert_eq!(seconds(80.4), "1 min 20 s");
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(12_400_000), "12 MB");
-        assert_eq!(bytes(4_265_380_512), "4.3 GB");
         assert_eq!(short("a red\n fox", 20), "a red fox");
         assert_eq!(short("a red fox", 6), "a red…");
     }

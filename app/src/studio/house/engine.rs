@@ -1,6 +1,6 @@
 //! The studio and its engine.
 
-use diptych_inference::engine::{Command, Event};
+use diptych_inference::engine::{Command, EngineOptions, Event};
 
 use super::House;
 use crate::studio::command::AppCommand;
@@ -16,14 +16,14 @@ impl House {
 
     pub(super) fn start_engine(&mut self) {
         self.engine = EngineState::Starting;
-        let device = self.device.unwrap_or(self.settings.device);
-        match Session::start(
-            device,
-            self.settings.memory_budget,
-            self.assets.clone(),
-            Some(crate::folders::cache_of(&self.data)),
-            self.reply.wake.clone(),
-        ) {
+        let options = EngineOptions {
+            device: self.device.unwrap_or(self.settings.device),
+            memory_budget: self.settings.memory_budget,
+            assets: self.assets.clone(),
+            kv_type: self.settings.kv_type,
+            cache: Some(crate::folders::cache_of(&self.data)),
+        };
+        match Session::start(options, self.reply.wake.clone()) {
             Ok(session) => self.session = Some(session),
             Err(error) => {
                 let message = format!("the system gives no thread to compute on: {error}");

@@ -9,7 +9,7 @@ use crate::studio::command::ModelsCommand;
 use crate::studio::effects::{AskKind, Effect};
 use crate::studio::log::Level;
 use crate::studio::models::{self, Seen};
-use crate::studio::settings::{self, SettingsCommand};
+use crate::studio::settings::{self, Settings, SettingsCommand};
 
 /// Endings of model files.
 const MODEL_ENDINGS: &[&str] = &["safetensors", "sft", "gguf", "ckpt", "pt", "pth", "bin"];
@@ -143,6 +143,7 @@ impl House {
                 self.device = None;
             }
             SettingsCommand::MemoryBudget(budget) => self.settings.memory_budget = budget,
+            SettingsCommand::KvType(kv_type) => self.settings.kv_type = kv_type,
             SettingsCommand::LookElsewhere(look) => self.settings.look_elsewhere = look,
         }
         if self.settings == before {
@@ -152,9 +153,8 @@ impl House {
         if (self.settings.theme, self.settings.scale) != (before.theme, before.scale) {
             self.effect(Effect::Look);
         }
-        if (self.settings.device, self.settings.memory_budget)
-            != (before.device, before.memory_budget)
-        {
+        let engine = |of: &Settings| (of.device, of.memory_budget, of.kv_type);
+        if engine(&self.settings) != engine(&before) {
             self.restart_engine();
         }
         if self.settings.look_elsewhere != before.look_elsewhere {

@@ -100,6 +100,19 @@ impl ModelLayout {
     }
 }
 
+/// What a chat model keeps of a conversation: keys and values of each token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remembers {
+    /// Tokens of a full conversation.
+    pub tokens: usize,
+    /// Decoder layers.
+    pub layers: usize,
+    /// Key/value heads.
+    pub kv_heads: usize,
+    /// Elements a head.
+    pub head_dim: usize,
+}
+
 /// What was found at a path.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -114,6 +127,8 @@ pub struct ModelInfo {
     abilities: Vec<String>,
     details: BTreeMap<String, String>,
     unusable: Option<String>,
+    #[serde(skip)]
+    remembers: Option<Remembers>,
     /// Weight files, in the order in which they are hashed.
     #[serde(skip)]
     files: Vec<PathBuf>,
@@ -206,6 +221,17 @@ impl ModelInfo {
             None => Ok(()),
             Some(reason) => Err(reason),
         }
+    }
+
+    /// What it keeps of a conversation; only of chat models that [`crate::models::check`] has built.
+    #[must_use]
+    pub fn remembers(&self) -> Option<Remembers> {
+        self.remembers
+    }
+
+    /// Notes what it keeps of a conversation.
+    pub fn note_remembers(&mut self, remembers: Remembers) {
+        self.remembers = Some(remembers);
     }
 
     /// Notes why the model cannot be used: what its builder found out.

@@ -266,6 +266,7 @@ fn start(
         abilities: Vec::new(),
         details: BTreeMap::new(),
         unusable: None,
+        remembers: None,
         files: Vec::new(),
     }
 }

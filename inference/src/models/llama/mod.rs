@@ -54,6 +54,9 @@ pub struct LlamaShape {
     pub pages: usize,
 }
 
+/// Longest context that a cache is made for; longer ones cost more memory than they are used for.
+pub const LONGEST_CONTEXT: usize = 8192;
+
 /// A Llama-family decoder.
 #[derive(Clone, Debug)]
 pub struct Llama {
@@ -143,6 +146,12 @@ impl Llama {
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// Tokens that a conversation may have: the model's own context, up to [`LONGEST_CONTEXT`].
+    #[must_use]
+    pub fn kept_context(&self) -> usize {
+        self.config.context_length.clamp(1, LONGEST_CONTEXT)
     }
 
     /// Tokens in the vocabulary: the rows of the table of embeddings.

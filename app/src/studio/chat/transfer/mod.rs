@@ -21,6 +21,7 @@ use crate::studio::effects::AskKind;
 use crate::studio::house::{House, Reply};
 use crate::studio::log::Level;
 use crate::studio::view::Workspace;
+use crate::words;
 use file::{Bundle, Held};
 
 /// Largest file of conversations that is read, in bytes.
@@ -288,8 +289,8 @@ pub(super) fn read_text(path: &Path, largest: u64) -> Result<String, String> {
     let too_large = |bytes: u64| {
         format!(
             "{shown}: it has {}; at most {} can be taken",
-            in_bytes(bytes),
-            in_bytes(largest)
+            words::bytes(bytes),
+            words::bytes(largest)
         )
     };
     if size.len() > largest {
@@ -313,18 +314,6 @@ pub(super) fn read_text(path: &Path, largest: u64) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| {
         format!("{shown}: it is no text in UTF-8; save it as UTF-8 in its own program first")
     })
-}
-
-/// `12 KB`, `3.4 MB`.
-pub fn in_bytes(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    if bytes < 1000.0 {
-        format!("{bytes} bytes")
-    } else if bytes < 999_500.0 {
-        format!("{:.0} KB", bytes / 1e3)
-    } else {
-        format!("{:.1} MB", bytes / 1e6)
-    }
 }
 
 fn read(path: &Path) -> Result<Bundle, String> {
