@@ -4,6 +4,8 @@
 mod asks;
 #[path = "chat/confidence.rs"]
 mod confidence;
+#[path = "chat/memory.rs"]
+mod memory;
 #[path = "chat/pictures.rs"]
 mod pictures;
 #[path = "chat/speed.rs"]
@@ -225,7 +227,13 @@ fn what_is_stopped_stays_and_can_be_gone_on_with() -> Result<()> {
     let half = answered(&mut bench, MessageState::Stopped)?;
     ensure!(!half.text.trim().is_empty());
     ensure!(bench.has("Stopped."));
+    apply(&mut bench, QueueCommand::PauseAll);
     bench.click("Continue");
+    // It is not written once more from its beginning.
+    let written = request(&bench)?.written.context("no tokens")?;
+    ensure!(written.tokens.len() > 3 && written.bytes as usize <= half.text.len());
+    ensure!(half.info.as_ref().is_some_and(|info| info.seed == 1));
+    apply(&mut bench, QueueCommand::ResumeAll);
     bench.wait("further words", |bench| {
         branch(bench)
             .last()
@@ -240,6 +248,20 @@ fn what_is_stopped_stays_and_can_be_gone_on_with() -> Result<()> {
     let messages = branch(&bench);
     let last = messages.last().context("nothing")?;
     ensure!(last.id == half.id && last.text.starts_with(&half.text));
+    // What was thought of the words before is known as well as of those after.
+    ensure!(
+        last.info
+            .as_ref()
+            .is_some_and(|info| info.written.is_some())
+            || last.state == MessageState::Done
+    );
+    bench.wait_idle()?;
+    let trace = match studio(&bench).chat.trace(half.id) {
+        diptych::studio::chat::traces::TraceOf::Known(trace) => trace,
+        other => anyhow::bail!("{other:?}"),
+    };
+    ensure!(trace.probability(0).is_some() && trace.len() > written.tokens.len());
+    ensure!(trace.covered() > written.bytes as usize && trace.covered() <= last.text.len());
     Ok(())
 }
 

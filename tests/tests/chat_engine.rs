@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "chat_engine/resumed.rs"]
+mod resumed;
+
 use diptych_inference::engine::{
     ChatPrompt, ChatRequest, Command, DeviceChoice, Event, FinishReason, Ledger, ModelRef, Outcome,
     Overflow, Request, TokenEvent,

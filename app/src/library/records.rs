@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use diptych_inference::engine::{FinishReason, ImageRequest, ModelRef, Request};
+use diptych_inference::engine::{FinishReason, ImageRequest, ModelRef, Request, Written};
 use diptych_inference::text::sampling::SamplingParams;
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +189,9 @@ pub struct AnswerInfo {
     /// Tokens of old messages that dropped out, because the context was full.
     #[serde(default)]
     pub dropped_tokens: u32,
+    /// Of answers that are not whole: the tokens from which it can be gone on with, and the bytes of the text that they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
 }
 
 /// A text that was given along with a message.

@@ -159,6 +159,7 @@ impl Hand {
             stop: Vec::new(),
             grammar: None,
             overflow: crate::engine::Overflow::default(),
+            written: None,
         };
         let job = self.submit(Request::Chat(request));
         match self.finish(job)? {

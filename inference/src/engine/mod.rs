@@ -26,7 +26,7 @@ pub use registry::{Registry, RegistryError};
 pub use request::{
     BlobRef, Branched, ChatPrompt, ChatRequest, ControlUse, Hires, HiresUpscaler, ImageRequest,
     InitPicture, LoraUse, Mask, Measure, ModelRef, Overflow, Preprocessor, PromptTemplate, Request,
-    ScoreRequest, Toward, UpscaleRequest, Variation,
+    ScoreRequest, Toward, UpscaleRequest, Variation, Written,
 };
 
 use serde::{Deserialize, Serialize};

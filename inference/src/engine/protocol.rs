@@ -200,7 +200,7 @@ pub enum Outcome {
     },
     /// An answer.
     Chat {
-        /// The whole text.
+        /// The whole text, behind that of the tokens that the request began with.
         text: String,
         /// Why it ended.
         reason: FinishReason,
@@ -208,7 +208,7 @@ pub enum Outcome {
         prompt_tokens: u32,
         /// Of them, taken from the cache of an earlier turn.
         cached_tokens: u32,
-        /// Tokens written.
+        /// Tokens written, those that the request began with among them.
         tokens: u32,
         /// Tokens that were left out of the prompt or given up while writing, because the context was full and the request allowed it.
         dropped_tokens: u32,

@@ -374,6 +374,15 @@ pub enum Overflow {
     Shift,
 }
 
+/// The beginning of an answer that an earlier run of the same request has written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// Bytes of the answer up to there, for the client that shows it; the engine makes no use of it.
+    pub bytes: u32,
+}
+
 /// Text to be written by a chat model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChatRequest {
@@ -399,6 +408,10 @@ pub struct ChatRequest {
     /// What to do when the conversation is longer than the context.
     #[serde(default, skip_serializing_if = "is_default")]
     pub overflow: Overflow,
+    /// What is written already: the answer goes on as if it had never stopped, by the random numbers that come next. Those tokens count towards
+    /// `max_tokens`, and are not told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
 }
 
 impl ChatRequest {
@@ -415,6 +428,7 @@ impl ChatRequest {
             stop: Vec::new(),
             grammar: None,
             overflow: Overflow::Stop,
+            written: None,
         }
     }
 }

@@ -96,7 +96,7 @@ fn frames(bench: &mut Bench, mut each: impl FnMut(&mut Bench)) -> (f64, f64) {
 #[ignore = "prints frame times: cargo test --release --workspace --test chat speed -- --ignored --nocapture"]
 #[allow(clippy::print_stdout)]
 fn frame_times_of_the_window() -> Result<()> {
-    for count in [20, 10_000] {
+    for count in [100, 10_000] {
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("data");
         keep_long(&data, count)?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use diptych_inference::engine::{
-    ChatPrompt, ChatRequest, Event, FinishReason, Outcome, Overflow, Request,
+    ChatPrompt, ChatRequest, Event, FinishReason, Outcome, Overflow, Request, Written,
 };
 use diptych_inference::text::template::ChatMessage;
 
@@ -36,8 +36,8 @@ struct End {
 pub(super) enum Begin {
     /// With nothing.
     Anew,
-    /// As it is already: the same is written once more, and goes on.
-    Again,
+    /// With the tokens that were written before it was cut off ([`AnswerInfo::written`]), as if it never had been.
+    Resumed,
     /// With the text that the message has: it is gone on with.
     Given,
 }
@@ -55,6 +55,12 @@ pub struct Writing {
     buffer: String,
     /// Bytes that it was begun with.
     given: usize,
+    /// Its tokens, as far as the model wrote them.
+    ids: Vec<u32>,
+    /// Bytes of the buffer that came with tokens.
+    covered: usize,
+    /// Bytes that it was begun with and that are in the message only, which is not loaded yet.
+    missing: usize,
     /// What was thought of the tokens of the buffer.
     pub(super) trace: Trace,
     /// What was there already, if the same answer is written again in order to go on with it.
@@ -73,6 +79,7 @@ impl Writing {
         task: TaskId,
         before: String,
         given: &str,
+        written: &Written,
     ) -> Self {
         let mut trace = Trace::default();
         if !given.is_empty() {
@@ -84,6 +91,9 @@ impl Writing {
             task,
             buffer: given.to_owned(),
             given: given.len(),
+            ids: written.tokens.clone(),
+            covered: given.len(),
+            missing: 0,
             trace,
             before,
             unsaved: false,
@@ -96,6 +106,32 @@ impl Writing {
     /// Whether as much is written as was there before.
     fn caught_up(&self) -> bool {
         self.buffer.len() >= self.before.len()
+    }
+
+    /// Takes what it was begun with out of the message, once that is loaded.
+    fn fill_in(&mut self, text: &str) {
+        if let Some(given) = text.get(..self.missing)
+            && self.missing > self.given
+        {
+            let further = self.missing - self.given;
+            self.buffer.replace_range(..self.given, given);
+            self.given = self.missing;
+            self.covered += further;
+            self.missing = 0;
+        }
+    }
+
+    /// Notes in the message's figures from where the answer can be gone on with.
+    fn note(&self, info: &mut AnswerInfo) {
+        let written = info.written.get_or_insert_default();
+        let known = written.tokens.len();
+        match self.ids.get(known..) {
+            Some(further) if self.ids.get(..known) == Some(written.tokens.as_slice()) => {
+                written.tokens.extend_from_slice(further);
+            }
+            _ => written.tokens.clone_from(&self.ids),
+        }
+        written.bytes = u32::try_from(self.covered).unwrap_or(0);
     }
 }
 
@@ -136,7 +172,15 @@ pub(super) fn keep_conversation(talk: &mut Talk, house: &House) {
     });
 }
 
-/// What a request's answer is begun with.
+/// What an earlier run of the request has written.
+fn written_of(request: &Request) -> Written {
+    match request {
+        Request::Chat(request) => request.written.clone().unwrap_or_default(),
+        _ => Written::default(),
+    }
+}
+
+/// The words that a request's answer is begun with.
 fn given_of(request: &Request) -> &str {
     match request {
         Request::Chat(ChatRequest {
@@ -168,6 +212,7 @@ impl Chat {
         &self,
         id: ConversationId,
         message: MessageId,
+        begin: Begin,
         house: &House,
     ) -> Option<ChatRequest> {
         let talk = self.talk(id)?;
@@ -191,8 +236,25 @@ impl Chat {
             } else {
                 Overflow::Stop
             },
+            written: info.written.clone().filter(|_| begin == Begin::Resumed),
             ..ChatRequest::new(model, ChatPrompt::Messages(turns))
         })
+    }
+
+    /// How an answer that was cut off is gone on with: from its tokens where they are known, of this model and behind this text; else from its words.
+    pub(super) fn way_on(&self, id: ConversationId, message: MessageId, house: &House) -> Begin {
+        let known = || {
+            let talk = self.talk(id)?;
+            let answer = talk.tree.get(message)?;
+            let info = answer.info.as_ref()?;
+            let written = info.written.as_ref()?;
+            let model = self.model_of(&talk.conversation, house)?.model.as_ref()?;
+            let bytes = written.bytes as usize;
+            let same = info.model.as_ref().is_some_and(|of| of.name == model.name);
+            let fits = bytes >= info.given as usize && answer.text.is_char_boundary(bytes);
+            (same && fits && !written.tokens.is_empty()).then_some(Begin::Resumed)
+        };
+        known().unwrap_or(Begin::Given)
     }
 
     /// Has an answer written into a message that is in the tree. Locked seeds: the first answer has the seed itself, and
@@ -213,15 +275,19 @@ impl Chat {
             return;
         };
         let before = match begin {
-            Begin::Anew => String::new(),
-            Begin::Again | Begin::Given => answer.text.clone(),
+            Begin::Anew | Begin::Resumed => String::new(),
+            Begin::Given => answer.text.clone(),
         };
         let given = match begin {
             Begin::Given => answer.text.len(),
-            Begin::Anew | Begin::Again => 0,
+            Begin::Anew | Begin::Resumed => 0,
         };
         let info = answer.info.get_or_insert_default();
-        if begin != Begin::Again {
+        if begin == Begin::Resumed {
+            // What was held back as the beginning of something, and shown at the end, comes again if it was not.
+            let bytes = info.written.as_ref().map_or(0, |written| written.bytes);
+            answer.text.truncate(bytes as usize);
+        } else {
             let seed = match locked {
                 Some(seed) => seed.wrapping_add(place),
                 None => crate::cli::new_seed(),
@@ -235,7 +301,7 @@ impl Chat {
         info.failure = None;
         info.reason = None;
         answer.state = MessageState::Writing;
-        let Some(request) = self.request(id, message, house) else {
+        let Some(request) = self.request(id, message, begin, house) else {
             self.fail(
                 id,
                 message,
@@ -259,9 +325,16 @@ impl Chat {
             keep_conversation(talk, house);
         }
         let request = Request::Chat(request);
-        let given = given_of(&request).to_owned();
+        let given = match begin {
+            Begin::Resumed => self
+                .talk(id)
+                .and_then(|talk| talk.tree.get(message))
+                .map_or_else(String::new, |answer| answer.text.clone()),
+            Begin::Anew | Begin::Given => given_of(&request).to_owned(),
+        };
+        let written = written_of(&request);
         let task = house.submit(request, target, false);
-        let mut writing = Writing::new(id, message, task, before, &given);
+        let mut writing = Writing::new(id, message, task, before, &given, &written);
         if let Some(known) = self.kept_trace(message) {
             writing.trace = writing.trace.begun_with(known, given.len());
         }
@@ -312,8 +385,18 @@ impl Chat {
                     .and_then(|talk| talk.tree.get(message));
                 let before = old.map(|old| old.text.clone()).unwrap_or_default();
                 let given = given_of(&head.request);
-                self.writing
-                    .push(Writing::new(conversation, message, head.id, before, given));
+                let written = written_of(&head.request);
+                let mut writing =
+                    Writing::new(conversation, message, head.id, before, given, &written);
+                writing.missing = written.bytes as usize;
+                if writing.missing > given.len() {
+                    writing.trace = Trace::default();
+                    writing.trace.push_plain(writing.missing);
+                    let before = std::mem::take(&mut writing.before);
+                    writing.fill_in(&before);
+                    writing.before = before;
+                }
+                self.writing.push(writing);
                 self.writing.len() - 1
             }
         };
@@ -325,7 +408,9 @@ impl Chat {
                 for token in tokens {
                     writing.buffer.push_str(&token.text);
                     writing.trace.push(token);
+                    writing.ids.push(token.id);
                 }
+                writing.covered = writing.buffer.len();
                 writing.unsaved = true;
             }
             Event::TextTail { text, .. } => {
@@ -408,14 +493,19 @@ impl Chat {
             .is_some_and(|end| end.state == MessageState::Done);
         let taken = whole || writing.caught_up();
         if let Some(answer) = talk.tree.get_mut(writing.message) {
+            let info = answer.info.get_or_insert_default();
             if taken {
                 writing.buffer.clone_into(&mut answer.text);
+                writing.note(info);
             }
             answer.state = MessageState::Writing;
             if let Some(end) = &writing.end {
                 answer.state = end.state;
-                let old = answer.info.take().unwrap_or_default();
-                answer.info = Some(told(old, end.info.as_ref()));
+                let resumed = writing.given > info.given as usize;
+                *info = told(std::mem::take(info), end.info.as_ref(), resumed);
+                if !can_continue(answer) {
+                    answer.info.get_or_insert_default().written = None;
+                }
                 keep_message(answer, house);
             }
         }
@@ -469,6 +559,7 @@ impl Chat {
                 {
                     let before = old.text.clone();
                     if let Some(writing) = self.writing.get_mut(index) {
+                        writing.fill_in(&before);
                         writing.before = before;
                     }
                 }
@@ -485,7 +576,10 @@ fn part(talk: &mut Talk, message: MessageId, before: &str, house: &House) -> Mes
     let Some(sibling) = talk.tree.regenerate(message) else {
         return message;
     };
-    let info = talk.tree.get(message).and_then(|old| old.info.clone());
+    let mut info = talk.tree.get(message).and_then(|old| old.info.clone());
+    if let Some(info) = &mut info {
+        info.written = None;
+    }
     if let Some(old) = talk.tree.get_mut(message) {
         before.clone_into(&mut old.text);
         old.state = MessageState::Stopped;
@@ -540,17 +634,26 @@ fn end_of(outcome: &Outcome, whole: MessageState) -> Option<End> {
     })
 }
 
-/// What is known of an answer: model, seed and what it was given from its beginning, the rest from its end.
-fn told(old: AnswerInfo, end: Option<&AnswerInfo>) -> AnswerInfo {
-    match end {
-        Some(end) => AnswerInfo {
-            model: old.model,
-            seed: old.seed,
-            given: old.given,
-            ..end.clone()
-        },
-        None => old,
+/// What is known of an answer: model, seed, tokens and what it was given from its beginning, the rest from its end. The time of writing is that of all runs.
+fn told(old: AnswerInfo, end: Option<&AnswerInfo>, resumed: bool) -> AnswerInfo {
+    let Some(end) = end else {
+        return old;
+    };
+    let mut told = AnswerInfo {
+        model: old.model,
+        seed: old.seed,
+        given: old.given,
+        written: old.written,
+        ..end.clone()
+    };
+    if resumed && old.decode_seconds > 0.0 {
+        told.first_token_seconds = old.first_token_seconds;
+        told.decode_seconds += old.decode_seconds;
+    } else if resumed {
+        // Nothing is known of the time of the first run, but its tokens are counted.
+        told.decode_seconds = 0.0;
     }
+    told
 }
 
 /// Whether an answer may be gone on with: it was cut off.

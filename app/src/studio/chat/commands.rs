@@ -303,12 +303,12 @@ impl Chat {
         }
     }
 
-    /// Writes the same answer again with the same seed; its words are the same as far as it came, and go on from there.
+    /// Goes on with an answer that was cut off.
     fn go_on(&mut self, message: MessageId, house: &mut House) {
         let Some(id) = self.current.filter(|&id| !self.is_writing(id)) else {
             return;
         };
-        // A job that an earlier run left does the same.
+        // A job that an earlier run left would write it from its beginning.
         let left: Vec<_> = house
             .queue
             .of_target(|target| {
@@ -333,7 +333,8 @@ impl Chat {
                 talk.conversation.max_tokens.saturating_mul(2).min(1 << 20);
         }
         self.to_end += 1;
-        self.write(id, message, Begin::Again, house);
+        let begin = self.way_on(id, message, house);
+        self.write(id, message, begin, house);
     }
 
     fn step(&mut self, message: MessageId, step: Step, house: &House) {

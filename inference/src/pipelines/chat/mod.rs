@@ -118,12 +118,43 @@ impl ChatJob {
                 context: model.context_length(),
             });
         }
-        let (name, count) = (&self.request.model.name, prompt.tokens.len());
-        forecast::answer(context.store, name, model, (&ROWS, count))?;
         self.prompt_tokens = prompt.tokens.len();
         self.dropped = prompt.dropped;
         self.tokens = prompt.tokens;
         self.sampler = Some(sampler);
+        self.take_up(model)?;
+        while self.tokens.len() >= model.context_length()
+            && self.request.overflow == Overflow::Shift
+        {
+            if !self.shift(context, model)? {
+                break;
+            }
+        }
+        let (name, count) = (&self.request.model.name, self.tokens.len());
+        forecast::answer(context.store, name, model, (&ROWS, count))
+    }
+
+    /// Takes up what an earlier run has written: sampler, grammar, stop texts and unfinished characters then stand where they stood at its end.
+    fn take_up(&mut self, model: &ChatModel) -> Result<(), JobError> {
+        let Some(written) = &self.request.written else {
+            return Ok(());
+        };
+        let ids = model.check_ids(written.tokens.clone())?;
+        let tokenizer = model.tokenizer();
+        for &id in &ids {
+            if let Some(grammar) = &mut self.grammar {
+                grammar.take(id)?;
+            }
+            if !tokenizer.is_special(id) {
+                let complete = self.decoder.push(tokenizer.piece(id));
+                self.stops.push(&complete);
+            }
+        }
+        if let Some(sampler) = &mut self.sampler {
+            sampler.skip(ids.len());
+        }
+        self.written = ids.len() as u32;
+        self.tokens.extend(ids);
         Ok(())
     }
 
@@ -140,6 +171,14 @@ impl ChatJob {
         self.tokens.drain(head..head + drop);
         self.shifted += drop;
         Ok(true)
+    }
+
+    /// Tokens that an earlier run has written.
+    fn begun_with(&self) -> usize {
+        self.request
+            .written
+            .as_ref()
+            .map_or(0, |written| written.tokens.len())
     }
 
     /// Leaves what was computed in the cache.
@@ -170,7 +209,7 @@ impl ChatJob {
             return Ok(None);
         }
         if let Some((state, sequence)) = &self.sequence
-            && self.written == 0
+            && self.written as usize == self.begun_with()
             && let Some(chat) = context.store.existing_chat_state(&self.request.model.name)
             && chat.state == *state
         {

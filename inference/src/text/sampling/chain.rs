@@ -55,7 +55,7 @@ impl Chain<'_> {
         if pool.candidates.is_empty() {
             return Err(TextError::LogitsNotFinite);
         }
-        let still = params.temperature == 0.0 && params.order.contains(&SamplingStage::Temperature);
+        let still = params.is_still();
         for &stage in &params.order {
             match stage {
                 SamplingStage::Penalties => self.penalise(&mut pool, recent),
@@ -75,10 +75,7 @@ impl Chain<'_> {
                 SamplingStage::MinP if params.min_p > 0.0 => {
                     pool.keep_min_p(f64::from(params.min_p));
                 }
-                // Above a half there cannot be two top choices.
-                SamplingStage::Xtc
-                    if !still && params.xtc_probability > 0.0 && params.xtc_threshold <= 0.5 =>
-                {
+                SamplingStage::Xtc if !still && params.may_exclude() => {
                     if exclude(params.xtc_probability) {
                         pool.exclude_top_choices(f64::from(params.xtc_threshold));
                     }

@@ -102,6 +102,19 @@ impl TokenSampler {
         &self.params
     }
 
+    /// Passes over the random numbers of as many choices: what comes then is what would have come behind those.
+    pub fn skip(&mut self, choices: usize) {
+        let params = &self.params;
+        let drawn = if params.greedy || params.is_still() {
+            0
+        } else {
+            1 + usize::from(params.may_exclude())
+        };
+        for _ in 0..choices.saturating_mul(drawn) {
+            self.rng.next_u64();
+        }
+    }
+
     /// Chooses a token. `recent` are the tokens of the context so far (prompt included), the newest last.
     ///
     /// Logits that are NaN count as minus infinity. One random number is used per call, and one for XTC where it is on; none when greedy or at

@@ -156,6 +156,18 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
+    /// Whether nothing is drawn: at temperature 0 the best of what is left is taken.
+    pub(super) fn is_still(&self) -> bool {
+        self.temperature == 0.0 && self.order.contains(&SamplingStage::Temperature)
+    }
+
+    /// Whether XTC acts at times. Above a half there cannot be two top choices.
+    pub(super) fn may_exclude(&self) -> bool {
+        self.order.contains(&SamplingStage::Xtc)
+            && self.xtc_probability > 0.0
+            && self.xtc_threshold <= 0.5
+    }
+
     /// # Errors
     /// [`TextError::SamplingRange`] for settings that mean nothing, [`TextError::SamplingOrder`] for a step that is there twice.
     pub fn check(&self) -> Result<(), TextError> {

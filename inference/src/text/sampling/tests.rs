@@ -421,3 +421,54 @@ fn the_order_matters_and_steps_can_be_left_out() {
         assert_eq!(serde_json::to_value(stage).unwrap(), stage.name());
     }
 }
+
+#[test]
+fn what_is_passed_over_is_what_would_have_been_drawn() {
+    let logits: Vec<f32> = (0..40).map(|at| (at % 7) as f32 * 0.4).collect();
+    let settings = [
+        open(),
+        SamplingParams {
+            xtc_probability: 0.5,
+            xtc_threshold: 0.02,
+            ..open()
+        },
+        // Above a half XTC has no effect, and draws nothing.
+        SamplingParams {
+            xtc_probability: 0.5,
+            xtc_threshold: 0.6,
+            ..open()
+        },
+        SamplingParams {
+            xtc_probability: 0.5,
+            temperature: 0.0,
+            ..open()
+        },
+        SamplingParams {
+            temperature: 0.0,
+            order: vec![SamplingStage::TopK, SamplingStage::Xtc],
+            xtc_probability: 0.5,
+            ..open()
+        },
+        SamplingParams {
+            greedy: true,
+            ..open()
+        },
+    ];
+    for params in settings {
+        let mut whole = TokenSampler::new(params.clone(), 5).unwrap();
+        let mut drawn: Vec<u32> = Vec::new();
+        for _ in 0..30 {
+            drawn.push(whole.sample(&logits, &drawn).unwrap().id);
+        }
+        for cut in [0, 1, 17, 30] {
+            let mut resumed = TokenSampler::new(params.clone(), 5).unwrap();
+            resumed.skip(cut);
+            let mut again = drawn[..cut].to_vec();
+            while again.len() < drawn.len() {
+                again.push(resumed.sample(&logits, &again).unwrap().id);
+            }
+            assert_eq!(again, drawn, "{params:?} cut at {cut}");
+            assert_eq!(resumed, whole, "{params:?} cut at {cut}");
+        }
+    }
+}
