@@ -1,11 +1,7 @@
-//! Files of torch.
 #![no_main]
 
-use std::path::Path;
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "each program runs one of them")]
+mod targets;
 
-use diptych_inference::formats::torch::read_torch_bytes;
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| {
-    let _ = read_torch_bytes(Path::new("fuzz.ckpt"), data.to_vec());
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::torch(data));

@@ -1,0 +1,390 @@
+//! The fuzz targets without libFuzzer: valid files, damaged in many ways, go through every parser of files that people download. No panic, no wait, no memory
+//! out of proportion. A short run is a part of all tests; the long one is
+//! `cargo test --release --workspace --test parsers minutes -- --ignored --nocapture` (`DIPTYCH_FUZZ_SECONDS` a target, 60 if it is not set).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../fuzz/targets.rs"]
+mod targets;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use diptych_tests::repository;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+/// Longest that a single input may take, on a machine that is busy with other things.
+const SLOWEST: Duration = Duration::from_secs(4);
+/// Memory that a single input may take, beside a multiple of its size.
+const MEMORY: u64 = 256 << 20;
+/// Longest input that mutations make.
+const LONGEST: usize = 4 << 20;
+
+/// A parser with valid files to begin with, and words that mean something to it.
+struct Target {
+    name: &'static str,
+    run: fn(&[u8]),
+    seeds: Vec<Vec<u8>>,
+    words: &'static [&'static str],
+}
+
+/// Files below a folder whose names end so.
+fn files(folder: &str, end: &str) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut folders = vec![repository(folder)];
+    while let Some(folder) = folders.pop() {
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(end) {
+                found.push(std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} {end}");
+    found
+}
+
+fn json(path: &str) -> serde_json::Value {
+    let text = std::fs::read(repository(path)).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// All strings of a value for which a test holds.
+fn strings(value: &serde_json::Value, wanted: &dyn Fn(&str) -> bool, found: &mut Vec<Vec<u8>>) {
+    match value {
+        serde_json::Value::String(text) if wanted(text) => found.push(text.clone().into_bytes()),
+        serde_json::Value::Array(all) => all.iter().for_each(|one| strings(one, wanted, found)),
+        serde_json::Value::Object(all) => all.values().for_each(|one| strings(one, wanted, found)),
+        _ => {}
+    }
+}
+
+/// All objects of a value that are tokenizers.
+fn tokenizers(value: &serde_json::Value, found: &mut Vec<Vec<u8>>) {
+    match value {
+        serde_json::Value::Array(all) => all.iter().for_each(|one| tokenizers(one, found)),
+        serde_json::Value::Object(all) if all.contains_key("model") => {
+            let mut bytes = serde_json::to_vec(value).unwrap();
+            bytes.extend_from_slice("\n---\nHello, wörld 🦊 123 <s>".as_bytes());
+            found.push(bytes);
+        }
+        serde_json::Value::Object(all) => all.values().for_each(|one| tokenizers(one, found)),
+        _ => {}
+    }
+}
+
+fn all_targets() -> Vec<Target> {
+    let mut templates = Vec::new();
+    let is_template = |text: &str| text.contains("{%") || text.contains("{{");
+    strings(
+        &json("tests/reference/text/templates.json"),
+        &is_template,
+        &mut templates,
+    );
+    let mut written = Vec::new();
+    tokenizers(&json("tests/reference/text/tokenizers.json"), &mut written);
+    written.extend(files("tests/reference/models", "tokenizer.json"));
+    assert!(templates.len() > 3 && written.len() > 3);
+    let mut ggufs = files("tests/reference/models", ".gguf");
+    ggufs.extend(files("assets/models/muse", ".gguf"));
+    vec![
+        Target {
+            name: "gguf",
+            run: targets::gguf,
+            seeds: ggufs,
+            words: &[
+                "general.alignment",
+                "tokenizer.ggml.tokens",
+                ".block_count",
+                "llama",
+                "gemma3",
+                "qwen3moe",
+            ],
+        },
+        Target {
+            name: "safetensors",
+            run: targets::safetensors,
+            seeds: files("tests/reference/models", ".safetensors"),
+            words: &[
+                "\"dtype\"",
+                "\"F32\"",
+                "\"F8_E4M3\"",
+                "\"shape\"",
+                "[0,18446744073709551615]",
+                "\"data_offsets\"",
+            ],
+        },
+        Target {
+            name: "tokenizer_json",
+            run: targets::tokenizer_json,
+            seeds: written,
+            words: &[
+                "\"BPE\"",
+                "\"Unigram\"",
+                "\"WordPiece\"",
+                "\"Split\"",
+                "\"Regex\"",
+                "(?:a+)+$",
+                "\"byte_fallback\":true",
+                "null",
+                "[]",
+                "1e308",
+                "-1",
+                "18446744073709551615",
+                "\"Precompiled\"",
+                "\"\"",
+                "\\ud800",
+                "\n---\n",
+            ],
+        },
+        Target {
+            name: "config_json",
+            run: targets::config_json,
+            seeds: files("tests/reference/models", "config.json"),
+            words: &[
+                "null",
+                "0",
+                "-1",
+                "1e308",
+                "18446744073709551615",
+                "[]",
+                "{}",
+                "\"llama\"",
+                "\"gemma3_text\"",
+                "\"qwen3_moe\"",
+                "\"rope_scaling\"",
+                "\"yarn\"",
+                "\"longrope\"",
+                "\"num_hidden_layers\":4294967295",
+            ],
+        },
+        Target {
+            name: "template",
+            run: targets::template,
+            seeds: templates,
+            words: &[
+                "{%",
+                "%}",
+                "{{",
+                "}}",
+                "{%-",
+                "-%}",
+                "{% for x in range(99999999) %}",
+                "{% endfor %}",
+                "{% set ns = namespace(a='x') %}",
+                "{% set ns.a = ns.a ~ ns.a %}",
+                "messages",
+                "| tojson(indent=99999999)",
+                "* 99999999",
+                "raise_exception('x')",
+                "strftime_now('%Y')",
+                "{% macro m() %}{{ m() }}{% endmacro %}",
+                "[::-1]",
+                "| join('x' * 9999)",
+                "(((((((((((",
+                "loop.index0",
+                "{% include 'x' %}",
+                "| batch(0)",
+                "| slice(0)",
+                "| center(99999999)",
+                "is divisibleby 0",
+                "// 0",
+                "% 0",
+                "** 9999",
+            ],
+        },
+        Target {
+            name: "torch",
+            run: targets::torch,
+            seeds: files("tests/reference/torch", ""),
+            words: &[
+                "PK\x03\x04",
+                "PK\x01\x02",
+                "PK\x05\x06",
+                "ctorch\n",
+                "cos\nsystem\n",
+                "storage",
+                "BINPERSID",
+                "\u{80}\x02",
+            ],
+        },
+    ]
+}
+
+/// Numbers at which formats break.
+const NUMBERS: [u64; 14] = [
+    0,
+    1,
+    2,
+    31,
+    0x7f,
+    0xff,
+    0x7fff,
+    0xffff,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+    0x7fff_ffff_ffff_ffff,
+    0x8000_0000_0000_0000,
+    u64::MAX,
+];
+
+/// A valid file, damaged in one to a few places. Most damage is done near the beginning, where formats say how long things are.
+fn damaged(target: &Target, rng: &mut StdRng) -> Vec<u8> {
+    let seed = |rng: &mut StdRng| &target.seeds[rng.random_range(0..target.seeds.len())];
+    if rng.random_range(0..50) == 0 {
+        let length = rng.random_range(0..300);
+        return (0..length).map(|_| rng.random()).collect();
+    }
+    let mut bytes = seed(rng).clone();
+    for _ in 0..1 << rng.random_range(0..4) {
+        let length = bytes.len();
+        if length == 0 {
+            break;
+        }
+        let near = if rng.random() {
+            length
+        } else {
+            length.min(600)
+        };
+        let at = rng.random_range(0..near);
+        let span = rng.random_range(1..64).min(length - at);
+        match rng.random_range(0..10) {
+            0 => bytes[at] ^= 1 << rng.random_range(0..8),
+            1 => bytes[at] = rng.random(),
+            2 => bytes.truncate(at),
+            3 => {
+                bytes.drain(at..at + span);
+            }
+            4 => {
+                let part = bytes[at..at + span].to_vec();
+                let times = 1 << rng.random_range(0..8);
+                let to = rng.random_range(0..=length);
+                bytes.splice(to..to, part.repeat(times));
+            }
+            5 => {
+                let number = NUMBERS[rng.random_range(0..NUMBERS.len())].to_le_bytes();
+                let width = [1, 2, 4, 8][rng.random_range(0..4)].min(length - at);
+                bytes[at..at + width].copy_from_slice(&number[..width]);
+            }
+            6 | 7 => {
+                let word = target.words[rng.random_range(0..target.words.len())].as_bytes();
+                let over = if rng.random() {
+                    word.len().min(length - at)
+                } else {
+                    0
+                };
+                bytes.splice(at..at + over, word.iter().copied());
+            }
+            8 => {
+                let other = seed(rng);
+                let from = rng.random_range(0..other.len().max(1));
+                let part = other
+                    .get(from..(from + 4 * span).min(other.len()))
+                    .unwrap_or_default();
+                bytes.splice(at..at, part.iter().copied());
+            }
+            _ => {
+                // A number that is written in digits.
+                if let Some(digit) = bytes[at..].iter().position(u8::is_ascii_digit) {
+                    let number = NUMBERS[rng.random_range(0..NUMBERS.len())].to_string();
+                    bytes.splice(at + digit..=at + digit, number.into_bytes());
+                }
+            }
+        }
+        bytes.truncate(LONGEST);
+    }
+    bytes
+}
+
+/// The most memory that this process had so far, where the system tells.
+fn most_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes << 10)
+}
+
+/// Runs a target on damaged files for a while. Returns how many, and the slowest one's time.
+fn drive(target: &Target, time: Duration) -> (usize, Duration) {
+    let number: u64 = rand::random();
+    println!("{}: seed {number}", target.name);
+    let mut rng = StdRng::seed_from_u64(number);
+    for seed in &target.seeds {
+        (target.run)(seed);
+    }
+    let (begin, mut count, mut slowest) = (Instant::now(), 0, Duration::ZERO);
+    while begin.elapsed() < time {
+        let bytes = damaged(target, &mut rng);
+        let before = most_memory();
+        let started = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(|| (target.run)(&bytes)));
+        let took = started.elapsed();
+        let grown = most_memory()
+            .zip(before)
+            .map_or(0, |(now, before)| now - before);
+        let fault = if result.is_err() {
+            Some("it panics".to_owned())
+        } else if took > SLOWEST {
+            Some(format!("it takes {took:?}"))
+        } else if grown > MEMORY + 64 * bytes.len() as u64 {
+            Some(format!("it takes {} MiB", grown >> 20))
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            panic!(
+                "{}: {fault} on {}",
+                target.name,
+                kept(target.name, &bytes).display()
+            );
+        }
+        slowest = slowest.max(took);
+        count += 1;
+    }
+    (count, slowest)
+}
+
+/// Writes an input that something is wrong with, to be looked into.
+fn kept(name: &str, bytes: &[u8]) -> PathBuf {
+    let path =
+        Path::new(&std::env::temp_dir()).join(format!("diptych-{name}-{}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn damaged_files_go_through_every_parser() {
+    for target in all_targets() {
+        let (count, slowest) = drive(&target, Duration::from_millis(800));
+        println!(
+            "{}: {count} inputs, the slowest took {slowest:?}",
+            target.name
+        );
+        assert!(count > 5, "{}: {count}", target.name);
+    }
+}
+
+#[test]
+#[ignore = "minutes: cargo test --release --workspace --test parsers minutes -- --ignored --nocapture"]
+fn damaged_files_go_through_every_parser_for_minutes() {
+    let seconds = std::env::var("DIPTYCH_FUZZ_SECONDS").ok();
+    let seconds = seconds
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(60);
+    for target in all_targets() {
+        let (count, slowest) = drive(&target, Duration::from_secs(seconds));
+        println!(
+            "{}: {count} inputs in {seconds} s, the slowest took {slowest:?}",
+            target.name
+        );
+    }
+}
