@@ -10,6 +10,8 @@ mod memory;
 mod pictures;
 #[path = "chat/speed.rs"]
 mod speed;
+#[path = "chat/thoughts.rs"]
+mod thoughts;
 #[path = "chat/transfer.rs"]
 mod transfer;
 

@@ -11,6 +11,7 @@ mod commands;
 pub mod list;
 pub mod presets;
 pub mod talk;
+pub mod thoughts;
 pub mod traces;
 pub mod transfer;
 pub mod tree;

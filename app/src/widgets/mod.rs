@@ -25,6 +25,7 @@ pub mod segmented;
 pub mod slider;
 pub mod split;
 pub mod text;
+pub mod thought;
 pub mod thumbnails;
 pub mod toast;
 pub mod toggle;

@@ -6,6 +6,7 @@ use super::super::Gui;
 use super::composer::enter;
 use super::{confidence, files, footer};
 use crate::library::records::{Message, MessageId, MessageState, Role};
+use crate::studio::chat::thoughts::parts;
 use crate::studio::chat::traces::TraceOf;
 use crate::studio::chat::tree::{Place, Step};
 use crate::studio::chat::{ChatCommand, Editing};
@@ -14,8 +15,8 @@ use crate::theme::{self, Icon, paint_icon};
 use crate::widgets::button::{Button, IconButton};
 use crate::widgets::input::TextArea;
 use crate::widgets::markdown::{Action, Look, Markdown};
-use crate::widgets::text;
 use crate::widgets::token_view::TokenView;
+use crate::widgets::{text, thought};
 
 /// What a message is shown with.
 pub struct Row<'a> {
@@ -39,6 +40,8 @@ pub struct Row<'a> {
 pub struct Shapes<'a> {
     /// As Markdown.
     pub text: &'a mut Markdown,
+    /// What was thought before it.
+    pub thought: &'a mut Markdown,
     /// Token by token.
     pub tokens: &'a mut TokenView,
     /// The token whose alternatives are shown.
@@ -132,9 +135,21 @@ fn answer(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>, shapes: 
     if let Some(TraceOf::Known(trace)) = row.trace {
         confidence::show(ui, gui, row, trace, shapes);
     } else if !message.text.is_empty() {
-        let text = &mut *shapes.text;
-        text.set(&message.text, writing);
+        let parts = parts(&message.text, writing);
         let id = ui.scope_id().with("text");
+        if let Some(words) = parts.thought {
+            let writing = writing && parts.open;
+            thought::show(
+                ui,
+                id.with("thought"),
+                words,
+                writing,
+                shapes.thought,
+                row.look,
+            );
+        }
+        let text = &mut *shapes.text;
+        text.set(parts.answer, writing);
         let action = text.show(ui, id, row.look, Some("Use as prompt"));
         if let Some(Action::Code(code)) = action {
             gui.send(ChatCommand::ToCreate(code));
@@ -220,7 +235,8 @@ fn wanted(row: &Row<'_>) -> Vec<(Icon, &'static str, ChatCommand)> {
                 ChatCommand::Regenerate(message.id),
             ));
             let (label, words) = if row.selected.trim().is_empty() {
-                let words = crate::studio::chat::words::prompt_of(&message.text);
+                let words =
+                    crate::studio::chat::words::prompt_of(parts(&message.text, false).answer);
                 ("Use as a prompt in Create", words)
             } else {
                 ("Use the selected words in Create", row.selected.to_owned())

@@ -7,6 +7,7 @@ use super::message::{self, Row, Shapes};
 use super::{COLUMN, View};
 use crate::library::records::{Message, MessageId, Role};
 use crate::studio::Studio;
+use crate::studio::chat::thoughts::parts;
 use crate::studio::chat::traces::TraceOf;
 use crate::widgets::markdown::{Look, selected_text, selecting};
 use crate::widgets::message_list::Rows;
@@ -47,6 +48,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, view: &mut View
             selecting: selecting(ui),
         };
         let texts = &mut view.texts;
+        let thoughts = &mut view.thoughts;
         let tokens = &mut view.tokens;
         let picked = &mut view.picked;
         if !studio.chat.confidence {
@@ -73,6 +75,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, view: &mut View
             }
             let mut shapes = Shapes {
                 text: texts.entry(shown.id).or_default(),
+                thought: thoughts.entry(shown.id).or_default(),
                 tokens: tokens.entry(shown.id).or_default(),
                 picked,
             };
@@ -80,6 +83,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, view: &mut View
         });
         if texts.len() > MOST_TEXTS {
             texts.retain(|id, _| drawn.contains(id));
+            thoughts.retain(|id, _| drawn.contains(id));
             tokens.retain(|id, _| drawn.contains(id));
         }
     }
@@ -97,8 +101,9 @@ fn key(id: MessageId) -> u64 {
 /// About how high a message is.
 fn estimate(message: &Message, width: f32) -> f32 {
     let per_line = (width / 7.0).max(10.0);
-    let lines: f32 = message
-        .text
+    // Thoughts are folded.
+    let lines: f32 = parts(&message.text, false)
+        .answer
         .lines()
         .take(2000)
         .map(|line| (line.len() as f32 / per_line).ceil().max(0.6))

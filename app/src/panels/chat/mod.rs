@@ -43,6 +43,7 @@ const COLUMN: f32 = 760.0;
 #[derive(Default)]
 struct View {
     texts: HashMap<MessageId, Markdown>,
+    thoughts: HashMap<MessageId, Markdown>,
     tokens: HashMap<MessageId, TokenView>,
     /// The token whose alternatives are shown.
     picked: Option<(MessageId, usize)>,

@@ -12,6 +12,7 @@ use crate::library::records::Target;
 use crate::panels::Gui;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
+use crate::studio::chat::thoughts::parts;
 use crate::studio::command::UiCommand;
 use crate::studio::compare::{CompareCommand, Lane, LaneState, Leaves, MOST_LANES};
 use crate::studio::queue::Stage;
@@ -22,7 +23,7 @@ use crate::widgets::input::{TextArea, TextField};
 use crate::widgets::markdown::{Action, Look, Markdown};
 use crate::widgets::menu;
 use crate::widgets::number::NumberField;
-use crate::widgets::text;
+use crate::widgets::{self, text};
 
 /// Height of the composer, in points.
 const COMPOSER: f32 = 96.0;
@@ -101,7 +102,7 @@ fn compose(ui: &mut Ui, studio: &mut Studio) {
 }
 
 /// Answers as they are laid out, by their lanes, of one comparison.
-type Texts = (i64, HashMap<u32, Markdown>);
+type Texts = (i64, HashMap<u32, (Markdown, Markdown)>);
 
 fn texts(ui: &Ui) -> Arc<Mutex<Texts>> {
     let id = Id::unique("lanes' answers");
@@ -118,7 +119,7 @@ fn lane(
     index: usize,
     rect: Rect,
     leaves: Option<&Leaves>,
-    texts: &mut HashMap<u32, Markdown>,
+    texts: &mut HashMap<u32, (Markdown, Markdown)>,
 ) {
     let tokens = gui.tokens.clone();
     ui.painter()
@@ -265,7 +266,7 @@ fn answer(
     studio: &Studio,
     lane: &Lane,
     (index, leaves): (usize, Option<&Leaves>),
-    text: &mut Markdown,
+    (text, thought): &mut (Markdown, Markdown),
 ) {
     let tokens = gui.tokens.clone();
     ui.set_width(ui.available_width());
@@ -291,10 +292,20 @@ fn answer(
                 difference(ui, gui, lane, index, leaves);
             }
             let mark = leaves.map(|leaves| (leaves.range.clone(), tokens.diff_soft(index)));
-            text.set(&lane.answer, lane.state == LaneState::Writing);
-            text.mark(mark.filter(|(range, _)| !range.is_empty()));
+            let writing = lane.state == LaneState::Writing;
+            let parts = parts(&lane.answer, writing);
             let look = Look::of(ui);
             let id = ui.scope_id().with("text");
+            if let Some(words) = parts.thought {
+                let writing = writing && parts.open;
+                widgets::thought::show(ui, id.with("thought"), words, writing, thought, &look);
+            }
+            let mark = mark.and_then(|(range, colour)| {
+                let begin = range.start.checked_sub(parts.begin)?;
+                Some((begin..range.end - parts.begin, colour))
+            });
+            text.set(parts.answer, writing);
+            text.mark(mark.filter(|(range, _)| !range.is_empty()));
             let action = text.show(ui, id, &look, Some("Use as prompt"));
             if let Some(Action::Code(code)) = action {
                 gui.send(ChatCommand::ToCreate(code));

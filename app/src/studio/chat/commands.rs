@@ -4,7 +4,7 @@ use super::answers::{Begin, keep_conversation, keep_message};
 use super::changes::Change;
 use super::talk::{Talk, settings_of};
 use super::tree::{self, Step};
-use super::{Chat, ChatCommand, Editing, Renaming, attach, transfer};
+use super::{Chat, ChatCommand, Editing, Renaming, attach, thoughts, transfer};
 use crate::library::records::{
     Attachment, Conversation, ConversationId, MessageId, MessageState, Role,
 };
@@ -101,7 +101,12 @@ impl Chat {
             }
             ChatCommand::Copy(message) => {
                 if let Some(message) = self.shown().and_then(|talk| talk.tree.get(message)) {
-                    house.effect(Effect::CopyText(message.text.clone()));
+                    // Of an answer, without what was thought before it.
+                    let text = match (message.role, thoughts::parts(&message.text, false)) {
+                        (Role::Assistant, parts) if !parts.answer.is_empty() => parts.answer,
+                        _ => message.text.as_str(),
+                    };
+                    house.effect(Effect::CopyText(text.to_owned()));
                 }
             }
             ChatCommand::ToCreate(text) => {
