@@ -8,6 +8,7 @@ mod files;
 pub mod form;
 pub mod guest;
 mod ideas;
+pub mod length;
 mod reading;
 pub mod start;
 pub mod strip;
@@ -181,6 +182,7 @@ pub struct Create {
     /// A model that was dropped and is to be chosen once it is known.
     expected: Option<PathBuf>,
     undo: FormHistory,
+    length: length::Length,
 }
 
 const DRAFT: &str = "create";
@@ -244,6 +246,7 @@ impl Create {
     pub(super) fn tick(&mut self, house: &mut House) {
         self.tick_start(house);
         self.undo.watch(&self.form, Instant::now());
+        self.ask_length(house);
         if let Some(path) = &self.expected {
             let path = path.clone();
             self.look_for(&path, house);

@@ -35,6 +35,7 @@ const TITLE: usize = 60;
 pub fn engine_event(studio: &mut Studio, event: Event) {
     if event.job().is_none() {
         studio.chat.answered(&event);
+        studio.create.answered(&event);
         studio.house.on_engine(event);
         return;
     }

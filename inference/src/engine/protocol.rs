@@ -91,11 +91,12 @@ pub enum Command {
         /// The request.
         request: Box<ChatRequest>,
     },
-    /// Ask how many tokens a text has as a part of a message; answered by [`Event::Tokenized`]. Every such question is answered.
+    /// Ask how many tokens a text has as a part of a message, or as a prompt of a model that draws; answered by [`Event::Tokenized`]. Every such question is
+    /// answered.
     Tokenize {
         /// The client's own number, given back.
         tag: u64,
-        /// A chat model.
+        /// A chat model, or one that draws.
         model: ModelRef,
         /// The text.
         text: String,
@@ -411,6 +412,8 @@ pub enum Event {
         tag: u64,
         /// Tokens of the text, or why they cannot be told.
         result: Result<u32, String>,
+        /// Of a model that draws: tokens that it reads at once; longer prompts are read in parts.
+        at_once: Option<u32>,
     },
     /// Answers [`Command::Distribution`].
     Distribution {

@@ -75,7 +75,13 @@ impl Worker {
 
     pub(super) fn tokenize(&mut self, tag: u64, model: &ModelRef, text: &str) {
         let result = self.guarded(|worker| pipelines::count_tokens(&mut worker.store, model, text));
-        self.outbox.push(Event::Tokenized { tag, result });
+        let at_once = result.as_ref().map_or(None, |(_, at_once)| *at_once);
+        let result = result.map(|(tokens, _)| tokens);
+        self.outbox.push(Event::Tokenized {
+            tag,
+            result,
+            at_once,
+        });
     }
 
     /// One piece of a distribution; `None` where there are more to come.

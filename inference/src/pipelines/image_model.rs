@@ -546,6 +546,17 @@ fn autoencoder(part: &Component) -> Result<Autoencoder, JobError> {
     )?)))
 }
 
+/// The tokenizer of the first text encoder of a model; of its files only headers and configs are read.
+///
+/// # Errors
+/// If they cannot be read.
+pub(super) fn tokenizer_at(path: &Path, assets: &Path) -> Result<ClipTokenizer, JobError> {
+    let files = open_diffusion_model(path)?;
+    let part = &files.text_encoder;
+    let config = ClipTextConfig::from_json(&part.config_path, &part.config)?;
+    Ok(tokenizer(&files, assets)?.with_max_length(config.max_positions)?)
+}
+
 fn tokenizer(files: &DiffusionModel, assets: &Path) -> Result<ClipTokenizer, JobError> {
     if let Some(tokenizer) = &files.tokenizer {
         let folder = tokenizer.vocab.parent().unwrap_or(Path::new("."));

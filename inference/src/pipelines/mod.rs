@@ -15,6 +15,7 @@ pub mod kv;
 mod merge;
 mod morph;
 mod prompt;
+mod prompt_tokens;
 mod raster;
 mod score;
 mod store;

@@ -11,6 +11,7 @@ use super::chat_model::{ChatModel, ChatState};
 use super::error::JobError;
 use super::image_model::ImageModel;
 use super::prompt::{Conditioning, EmbeddingKey};
+use super::prompt_tokens::PromptTokenizers;
 use super::upscale::Upscaler;
 use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
 use crate::formats::detect::{ModelInfo, ModelKind};
@@ -153,6 +154,7 @@ pub struct ModelStore {
     executor: Box<dyn Executor>,
     registry: Registry,
     assets: PathBuf,
+    prompt_tokenizers: PromptTokenizers,
     blobs: Vec<(String, Arc<HostTensor>)>,
     hashes: HashMap<PathBuf, (Stamp, String)>,
     loaded: Vec<Loaded>,
@@ -179,6 +181,7 @@ impl ModelStore {
             executor,
             registry,
             assets,
+            prompt_tokenizers: PromptTokenizers::default(),
             blobs,
             hashes,
             loaded,
@@ -317,6 +320,23 @@ impl ModelStore {
                 needed: "a chat model",
             }),
         }
+    }
+
+    /// Tokens of a prompt for a model that draws, and how many it reads at once; `None` if the model is of another kind. Weights are not opened.
+    ///
+    /// # Errors
+    /// If it is unknown or its tokenizer cannot be read.
+    pub fn prompt_length(
+        &mut self,
+        model: &ModelRef,
+        prompt: &str,
+    ) -> Result<Option<(u32, u32)>, JobError> {
+        let (path, info) = self.registry.find(model)?;
+        if !info.is_text_to_image() {
+            return Ok(None);
+        }
+        let length = self.prompt_tokenizers.count(path, &self.assets, prompt)?;
+        Ok(Some(length))
     }
 
     /// Names of the known models of a kind.

@@ -167,3 +167,30 @@ fn the_order_of_the_steps_is_the_persons() -> Result<()> {
     ensure!(order(&bench) == usual);
     Ok(())
 }
+
+#[test]
+fn prompts_are_counted_in_the_tokens_of_the_model_that_draws() -> Result<()> {
+    let mut bench = open()?;
+    bench.click("Create");
+    bench.wait_label("Prompt")?;
+    bench.type_into("Prompt", "a red fox, (flat style:1.2)");
+    // Five words, a comma and two marks of the vocabulary's own; weights are none.
+    bench.wait("the tokens", |bench| bench.has(" tokens"))?;
+    let told = |bench: &Bench| {
+        let labels = bench.labels();
+        labels.into_iter().find(|label| label.ends_with(" tokens"))
+    };
+    let first = told(&bench).context("no tokens")?;
+    ensure!(first.starts_with("6 of "), "{first}");
+    bench.type_into("Prompt", &", a fox".repeat(20));
+    bench.wait("more tokens", |bench| {
+        told(bench).is_some_and(|label| label != first)
+    })?;
+    let more = told(&bench).context("no tokens")?;
+    let numbers: Vec<usize> = more
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    ensure!(numbers[0] == 66 && numbers[1] >= 66, "{more}");
+    Ok(())
+}

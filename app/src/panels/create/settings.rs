@@ -10,6 +10,7 @@ use crate::panels::Gui;
 use crate::recall;
 use crate::studio::Studio;
 use crate::studio::create::form::{ASPECTS, MOST_PICTURES, SKIPPED, own_request};
+use crate::studio::create::length::PAUSE;
 use crate::studio::create::{Aspect, CreateCommand, Form, SeedMode, loras};
 use crate::studio::effects::focus;
 use crate::studio::models::Model;
@@ -161,10 +162,15 @@ fn prompts(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         facts::caption(ui, "Prompt");
         let known = loras(&house.shelf);
         let notes = |text: &str| missing_loras(text, &known);
+        let length = create.prompt_tokens(house);
+        if create.will_ask() {
+            ui.ctx().request_repaint_after(PAUSE);
+        }
         let editor = PromptEditor::new(id, "Prompt", &mut create.form.prompt)
             .placeholder("Describe the picture")
             .history(&history)
             .notes(&notes)
+            .tokens(length)
             .colours(prompt_colours(&tokens));
         let shown = editor.show(ui);
         if gui.takes_focus(focus::PROMPT) {

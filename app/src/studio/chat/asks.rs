@@ -328,7 +328,7 @@ impl Chat {
                 let result = result.clone().map(Arc::new);
                 self.asks.sandbox.answer = Some(result);
             }
-            Event::Tokenized { tag, result } => {
+            Event::Tokenized { tag, result, .. } => {
                 if let Some(key) = self.asks.counting.remove(tag)
                     && let Ok(count) = result
                 {

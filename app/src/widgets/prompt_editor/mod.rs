@@ -41,6 +41,7 @@ pub struct PromptEditor<'a> {
     count: bool,
     colours: Option<PromptColours>,
     notes: Option<Notes<'a>>,
+    tokens: Option<(usize, usize)>,
 }
 
 /// What happened in the field.
@@ -75,6 +76,7 @@ impl<'a> PromptEditor<'a> {
             count: true,
             colours: None,
             notes: None,
+            tokens: None,
         }
     }
 
@@ -127,6 +129,13 @@ impl<'a> PromptEditor<'a> {
         self
     }
 
+    /// Tokens of the text, and how many the model reads at once, where that is known: shown in place of the number of words.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Option<(usize, usize)>) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
     /// Shows the field and the line beneath it.
     pub fn show(self, ui: &mut Ui) -> PromptOutput {
         let Self {
@@ -140,6 +149,7 @@ impl<'a> PromptEditor<'a> {
             count,
             colours,
             notes,
+            tokens,
         } = self;
         let colours = colours.unwrap_or_else(|| PromptColours::of(ui.visuals()));
         let mut memory: Memory = ui.data_mut(|data| data.get_temp(id).unwrap_or_default());
@@ -162,7 +172,7 @@ impl<'a> PromptEditor<'a> {
             response.mark_changed();
         }
         if count {
-            below(ui, text, plain, notes, &mut memory.told, &colours);
+            below(ui, text, plain, (notes, tokens), &mut memory.told, &colours);
         }
         memory.left = Some(text.clone());
         ui.data_mut(|data| data.insert_temp(id, memory));
@@ -237,7 +247,7 @@ fn below(
     ui: &mut Ui,
     text: &str,
     plain: bool,
-    notes: Option<Notes<'_>>,
+    (notes, tokens): (Option<Notes<'_>>, Option<(usize, usize)>),
     told: &mut Option<(String, PromptNotes)>,
     colours: &PromptColours,
 ) {
@@ -256,7 +266,7 @@ fn below(
         false => syntax::remarks(&scan, text),
     };
     remarks.extend(told_notes.warnings);
-    let words = match told_notes.tokens {
+    let words = match tokens.or(told_notes.tokens) {
         Some((tokens, at_once)) => format!("{tokens} of {at_once} tokens"),
         None => match syntax::count_words(&scan, text) {
             1 => "1 word".to_owned(),

@@ -30,18 +30,26 @@ pub fn measure(store: &mut ModelStore, request: &ChatRequest) -> Result<Ledger, 
     })
 }
 
-/// Tokens of a text as a part of a message, in which special tokens that are spelled out are read as such ([`EncodeOptions::parse_special`]).
+/// Tokens of a text as a part of a message, in which special tokens that are spelled out are read as such
+/// ([`EncodeOptions::parse_special`]); of a model that draws, those of a prompt, and how many of them it reads at once.
 ///
 /// # Errors
 /// If the model cannot be used, or the text is too long.
-pub fn count_tokens(store: &mut ModelStore, model: &ModelRef, text: &str) -> Result<u32, JobError> {
+pub fn count_tokens(
+    store: &mut ModelStore,
+    model: &ModelRef,
+    text: &str,
+) -> Result<(u32, Option<u32>), JobError> {
+    if let Some((tokens, at_once)) = store.prompt_length(model, text)? {
+        return Ok((tokens, Some(at_once)));
+    }
     let model = store.chat_model(model, &mut |_| {})?;
     let options = EncodeOptions {
         add_special: false,
         parse_special: true,
     };
     let ids = model.tokenizer().encode(text, options)?;
-    Ok(ids.len() as u32)
+    Ok((ids.len() as u32, None))
 }
 
 /// What a model thinks of the first token of an answer: a job that computes a prompt and writes nothing.
