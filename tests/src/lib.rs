@@ -63,14 +63,23 @@ impl Client {
     /// # Errors
     /// If it does not start.
     pub fn start_with(device: DeviceChoice, kv_type: KvType) -> anyhow::Result<Self> {
-        let options = EngineOptions {
+        Self::start_as(EngineOptions {
             device,
+            kv_type,
+            ..EngineOptions::default()
+        })
+    }
+
+    /// Starts an engine; where its data lie and how much memory it may take is settled here.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_as(options: EngineOptions) -> anyhow::Result<Self> {
+        let handle = Engine::start(EngineOptions {
             memory_budget: Some(2 << 30),
             assets: repository("assets"),
-            kv_type,
-            cache: None,
-        };
-        let handle = Engine::start(options)?;
+            ..options
+        })?;
         let mut client = Self {
             handle,
             events: Vec::new(),

@@ -2,7 +2,12 @@
 //! out of proportion. A short run is a part of all tests; the long one is
 //! `cargo test --release --workspace --test parsers minutes -- --ignored --nocapture` (`DIPTYCH_FUZZ_SECONDS` a target, 60 if it is not set).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 #[path = "../fuzz/targets.rs"]
 mod targets;

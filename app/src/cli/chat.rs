@@ -40,6 +40,7 @@ fn open(
     let grammar = shape.grammar()?;
     let options = EngineOptions {
         kv_type: shape.kv_type,
+        longest_context: shape.context,
         ..global.engine_options()?
     };
     let client = Client::start(options, Interrupts::install()?)?;

@@ -30,6 +30,16 @@ pub struct ShapeArgs {
     /// How keys and values of the context are kept: f16 takes half the memory of f32, q8_0 about a quarter
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = kv_type)]
     pub kv_type: KvType,
+    /// Most tokens of a conversation, answer included, up to the model's own context; 8192 if nothing is said
+    #[arg(long, value_name = "TOKENS", value_parser = context)]
+    pub context: Option<usize>,
+}
+
+fn context(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(tokens) if (16..=1 << 24).contains(&tokens) => Ok(tokens),
+        _ => Err(format!("it is a number from 16 to {}", 1 << 24)),
+    }
 }
 
 fn kv_type(name: &str) -> std::result::Result<KvType, String> {

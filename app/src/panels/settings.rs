@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use diptych_inference::engine::DeviceChoice;
+use diptych_inference::formats::detect::Remembers;
 use diptych_inference::graph::KvType;
-use diptych_inference::models::check::conversation_bytes;
+use diptych_inference::models::check::full_conversation;
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
 
 use super::Gui;
@@ -14,7 +15,7 @@ use crate::studio::command::{AppCommand, ModelsCommand};
 use crate::studio::effects::Effect;
 use crate::studio::models::{ADDED, BUILT_IN, Model};
 use crate::studio::session::EngineState;
-use crate::studio::settings::{SCALES, SettingsCommand};
+use crate::studio::settings::{CONTEXTS, SCALES, SettingsCommand};
 use crate::studio::view::Drawer;
 use crate::theme::{self, Icon, ThemeChoice};
 use crate::widgets::button::{Button, IconButton};
@@ -188,7 +189,7 @@ fn computing(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
 
 /// How what conversations leave in memory is kept, and what that means for the model that answers.
 fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
-    let t = &gui.tokens;
+    let t = gui.tokens.clone();
     ui.add_space(t.size.gap_xs);
     let label = text::label(ui, "Memory of conversations");
     tip(
@@ -196,7 +197,8 @@ fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         "What a chat model remembers of a conversation (its keys and values, the KV cache). Smaller numbers take less memory, so that longer conversations and larger models fit.",
         None,
     );
-    let mut kv_type = studio.house.settings.kv_type;
+    let settings = &studio.house.settings;
+    let mut kv_type = settings.kv_type;
     let chosen = Segmented::new("Memory of conversations")
         .option(KvType::F32, "32-bit")
         .option(KvType::F16, "16-bit")
@@ -208,15 +210,13 @@ fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         KvType::F16 => "Half the memory; answers hardly change.",
         KvType::Q8 => "About a quarter of the memory (q8_0); answers may change a little.",
     };
-    let settings = studio.chat.settings(&studio.house);
-    let model = studio.chat.model_of(&settings, &studio.house);
+    let chat = studio.chat.settings(&studio.house);
+    let model = studio.chat.model_of(&chat, &studio.house);
     let kept = model.and_then(|model| Some((model, model.info.as_ref()?.remembers()?)));
     let words = match kept {
         Some((model, kept)) => format!(
-            "{meaning} A full conversation of {} tokens takes {} with {}.",
-            words::count(kept.tokens as u64),
-            words::bytes(conversation_bytes(kept, kv_type)),
-            model.name(),
+            "{meaning} {}",
+            full(&model.name(), kept, settings.context, kv_type)
         ),
         None => meaning.to_owned(),
     };
@@ -224,6 +224,42 @@ fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     if chosen.changed() {
         gui.send(SettingsCommand::KvType(kv_type));
     }
+    let names = CONTEXTS.map(|tokens| format!("{} tokens", words::count(tokens)));
+    let sizes = CONTEXTS.map(|tokens| match kept {
+        // Beyond the model's own context nothing more is taken.
+        Some((_, kept)) if kept.tokens > tokens as usize / 2 => {
+            words::bytes(full_conversation(kept, tokens as usize, kv_type).1)
+        }
+        _ => String::new(),
+    });
+    let items: Vec<ComboItem<'_>> = names
+        .iter()
+        .zip(&sizes)
+        .map(|(name, size)| ComboItem {
+            trailing: size,
+            ..ComboItem::new(name)
+        })
+        .collect();
+    let at = CONTEXTS
+        .iter()
+        .position(|tokens| *tokens == settings.context);
+    ui.add_space(t.size.gap_xs);
+    if let Some(tokens) = Combo::new("Longest conversation", &items, at)
+        .show(ui)
+        .and_then(|at| CONTEXTS.get(at))
+    {
+        gui.send(SettingsCommand::Context(*tokens));
+    }
+}
+
+/// What a full conversation takes.
+fn full(model: &str, kept: Remembers, longest: u32, kv_type: KvType) -> String {
+    let (tokens, bytes) = full_conversation(kept, longest as usize, kv_type);
+    format!(
+        "A full conversation of {} tokens takes {} with {model}.",
+        words::count(tokens as u64),
+        words::bytes(bytes),
+    )
 }
 
 fn folders(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {

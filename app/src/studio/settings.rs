@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use diptych_inference::engine::DeviceChoice;
 use diptych_inference::graph::KvType;
+use diptych_inference::models::llama::LONGEST_CONTEXT;
 use serde::{Deserialize, Serialize};
 
 use super::command::Entry;
@@ -14,6 +15,17 @@ use crate::theme::{Icon, ThemeChoice};
 pub const KEY: &str = "settings";
 /// Scales that can be chosen: from small on a low screen to large on a 4K one.
 pub const SCALES: std::ops::RangeInclusive<f32> = 0.75..=2.5;
+
+/// Longest conversations that can be chosen, in tokens.
+pub const CONTEXTS: [u32; 8] = [
+    2_048, 4_096, 8_192, 16_384, 32_768, 65_536, 131_072, 262_144,
+];
+
+/// What can be chosen that is next to a number of tokens.
+pub fn longest_context(tokens: u32) -> u32 {
+    let above = CONTEXTS.into_iter().find(|known| *known >= tokens);
+    above.unwrap_or(CONTEXTS[CONTEXTS.len() - 1])
+}
 
 /// What the person has settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +41,8 @@ pub struct Settings {
     pub memory_budget: Option<u64>,
     /// How what conversations leave in memory (keys and values) is kept.
     pub kv_type: KvType,
+    /// Most tokens of a conversation, where the model's own context is longer.
+    pub context: u32,
     /// Folders and files in which to look for models, beside the built-in ones.
     pub folders: Vec<PathBuf>,
     /// Whether to look into the folders of other programs, too.
@@ -43,6 +57,7 @@ impl Default for Settings {
             device: DeviceChoice::Auto,
             memory_budget: None,
             kv_type: KvType::F32,
+            context: LONGEST_CONTEXT as u32,
             folders: Vec::new(),
             look_elsewhere: true,
         }
@@ -62,6 +77,8 @@ pub enum SettingsCommand {
     MemoryBudget(Option<u64>),
     /// How keys and values of conversations are kept.
     KvType(KvType),
+    /// Most tokens of a conversation.
+    Context(u32),
     /// Whether to look into the folders of other programs.
     LookElsewhere(bool),
 }
@@ -90,6 +107,8 @@ impl Settings {
         take(fields, "device", &mut settings.device);
         take(fields, "memory_budget", &mut settings.memory_budget);
         take(fields, "kv_type", &mut settings.kv_type);
+        take(fields, "context", &mut settings.context);
+        settings.context = longest_context(settings.context);
         take(fields, "folders", &mut settings.folders);
         take(fields, "look_elsewhere", &mut settings.look_elsewhere);
         settings.scale = if settings.scale.is_finite() {
@@ -146,6 +165,7 @@ mod tests {
         let settings = Settings {
             scale: 1.5,
             kv_type: KvType::Q8,
+            context: 32_768,
             folders: vec!["/models".into()],
             ..Settings::default()
         };
@@ -156,10 +176,12 @@ mod tests {
         faulty["scale"] = "large".into();
         faulty["device"] = "toaster".into();
         faulty["kv_type"] = "q2_k".into();
+        faulty["context"] = 0.into();
         let read = Settings::read(&kept(faulty));
         assert_eq!(read.folders, settings.folders);
         assert_eq!((read.scale, read.device), (1.0, DeviceChoice::Auto));
         assert_eq!(read.kv_type, KvType::F32);
+        assert_eq!(read.context, CONTEXTS[0]);
         let huge = serde_json::json!({"scale": 1e9});
         assert_eq!(Settings::read(&kept(huge)).scale, *SCALES.end());
     }

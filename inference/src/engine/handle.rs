@@ -27,6 +27,8 @@ pub struct EngineOptions {
     pub assets: PathBuf,
     /// How keys and values of chat models are kept.
     pub kv_type: KvType,
+    /// Most tokens that a conversation may have, where the model's own context is longer; `None` is [`crate::models::llama::LONGEST_CONTEXT`].
+    pub longest_context: Option<usize>,
     /// Where compiled kernels and the like are kept between runs of the program; `None` keeps nothing.
     pub cache: Option<PathBuf>,
 }

@@ -119,6 +119,7 @@ pub fn run(options: &EngineOptions, commands: Receiver<Command>, mut outbox: Out
     });
     let mut store = ModelStore::new(executor, Registry::default(), options.assets.clone());
     store.set_kv_type(options.kv_type);
+    store.set_longest_context(options.longest_context);
     let inbox = Inbox {
         receiver: commands,
         waiting: VecDeque::new(),

@@ -66,24 +66,25 @@ fn chat(path: &Path) -> std::result::Result<Remembers, String> {
     };
     let config = llama.config();
     Ok(Remembers {
-        tokens: llama.kept_context(),
+        tokens: config.context_length,
         layers: config.layers.len(),
         kv_heads: config.kv_heads,
         head_dim: config.head_dim,
     })
 }
 
-/// Bytes that the keys and values of a full conversation take with a chat model.
+/// Tokens of a full conversation with a chat model, of which at most `longest` are wanted, and the bytes that their keys and values take.
 #[must_use]
-pub fn conversation_bytes(remembers: Remembers, kv_type: KvType) -> u64 {
-    KvShape {
+pub fn full_conversation(remembers: Remembers, longest: usize, kv_type: KvType) -> (usize, u64) {
+    let tokens = remembers.tokens.clamp(1, longest.max(1));
+    let shape = KvShape {
         layers: remembers.layers,
         kv_heads: remembers.kv_heads,
         head_dim: remembers.head_dim,
-        pages: remembers.tokens.div_ceil(KV_PAGE),
+        pages: tokens.div_ceil(KV_PAGE),
         kv_type,
-    }
-    .bytes()
+    };
+    (tokens, shape.bytes())
 }
 
 fn text_to_image(path: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::formats::detect::ModelInfo;
 use crate::formats::gguf::read_gguf;
 use crate::graph::{KV_PAGE, KvShape, KvType, StateId};
 use crate::models::Llama;
-use crate::models::llama::LlamaShape;
+use crate::models::llama::{LONGEST_CONTEXT, LlamaShape};
 use crate::text::TextError;
 use crate::text::grammar::Guide;
 use crate::text::template::{ChatMessage, RenderOptions, Rendered, render};
@@ -84,7 +84,7 @@ impl ChatModel {
     }
 
     fn new(llama: Llama, tokenizer: Tokenizer, template: Option<String>) -> Self {
-        let context_length = llama.kept_context();
+        let context_length = llama.kept_context(LONGEST_CONTEXT);
         Self {
             llama,
             tokenizer,
@@ -110,6 +110,13 @@ impl ChatModel {
     #[must_use]
     pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
         self.llama = self.llama.with_kv_type(kv_type);
+        self
+    }
+
+    /// With room for conversations of at most so many tokens, up to the model's own context.
+    #[must_use]
+    pub fn with_longest_context(mut self, tokens: usize) -> Self {
+        self.context_length = self.llama.kept_context(tokens);
         self
     }
 

@@ -21,6 +21,7 @@ use crate::formats::lora::Lora;
 use crate::graph::{Executor, Graph, HostTensor, KvShape, KvType, MemoryUse, PlanId, StateId};
 use crate::models::ControlNet;
 use crate::models::controlnet::ControlNetConfig;
+use crate::models::llama::LONGEST_CONTEXT;
 
 /// Blobs that are kept; the oldest go first.
 const BLOBS: usize = 64;
@@ -162,6 +163,7 @@ pub struct ModelStore {
     /// Changed models made so far.
     changes: u64,
     kv_type: KvType,
+    longest_context: usize,
     /// See [`MemoryUse::forecast`].
     pub(super) forecast: u64,
     most_streamed: u64,
@@ -188,6 +190,7 @@ impl ModelStore {
             clock: 0,
             changes: 0,
             kv_type: KvType::F32,
+            longest_context: LONGEST_CONTEXT,
             forecast: 0,
             most_streamed: 0,
             held: Vec::new(),
@@ -199,6 +202,11 @@ impl ModelStore {
     /// How keys and values of chat models are kept, of those that are loaded from now on.
     pub fn set_kv_type(&mut self, kv_type: KvType) {
         self.kv_type = kv_type;
+    }
+
+    /// Most tokens that a conversation may have, with models that are loaded from now on; `None` is the usual.
+    pub fn set_longest_context(&mut self, tokens: Option<usize>) {
+        self.longest_context = tokens.unwrap_or(LONGEST_CONTEXT);
     }
 
     /// The registry, to add models.
@@ -449,7 +457,9 @@ impl ModelStore {
                 loading(info.file_bytes());
                 let made = if info.is_chat() {
                     Model::Chat(Arc::new(
-                        ChatModel::load(path, info)?.with_kv_type(self.kv_type),
+                        ChatModel::load(path, info)?
+                            .with_kv_type(self.kv_type)
+                            .with_longest_context(self.longest_context),
                     ))
                 } else if info.is_text_to_image() {
                     let hash = hash_of(&mut self.hashes, path, info)?;

@@ -126,3 +126,30 @@ fn what_cannot_be_taken_up_is_refused_and_what_is_full_says_so() {
     };
     assert!(!refused(&mut client, wrong).is_empty());
 }
+
+#[test]
+fn a_shorter_context_than_the_models_own_takes_less_memory() {
+    let of = |tokens: Option<usize>| {
+        let mut client = Client::start_as(diptych_inference::engine::EngineOptions {
+            device: DeviceChoice::Cpu,
+            longest_context: tokens,
+            ..Default::default()
+        })
+        .unwrap();
+        let model = muse(&mut client);
+        let context = answer(&mut client, say(&model, "hello")).context;
+        client.send(Command::ReportMemory).unwrap();
+        client
+            .wait(|event| matches!(event, Event::Memory(_)))
+            .unwrap();
+        match client.events.last() {
+            Some(Event::Memory(memory)) => (context, memory.states),
+            other => panic!("{other:?}"),
+        }
+    };
+    let ((whole, much), (short, little)) = (of(None), of(Some(256)));
+    assert_eq!((whole, short), (1024, 256));
+    assert_eq!(little * 4, much);
+    // Nothing is gained by more than the model has.
+    assert_eq!(of(Some(1 << 20)), (whole, much));
+}

@@ -92,8 +92,11 @@ pub fn marks(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>) {
         }
         (MessageState::Stopped, _) => {
             let left = task(house, message).is_some();
+            let given = message.info.as_ref().map_or(0, |info| info.given as usize);
             let words = if left {
                 "Interrupted when the program ended."
+            } else if given > 0 && given >= message.text.len() {
+                "In your words. The model can go on from here."
             } else {
                 "Stopped."
             };

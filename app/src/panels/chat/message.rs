@@ -234,6 +234,11 @@ fn wanted(row: &Row<'_>) -> Vec<(Icon, &'static str, ChatCommand)> {
                 "Write another answer",
                 ChatCommand::Regenerate(message.id),
             ));
+            wanted.push((
+                Icon::Edit,
+                "Reword the answer",
+                ChatCommand::BeginEdit(message.id),
+            ));
             let (label, words) = if row.selected.trim().is_empty() {
                 let words =
                     crate::studio::chat::words::prompt_of(parts(&message.text, false).answer);
@@ -327,10 +332,20 @@ fn edit(ui: &mut Ui, gui: &mut Gui<'_>, row: &Row<'_>, editing: &mut Editing) {
             } else {
                 None
             };
-            let button = Button::primary("Send anew")
+            let (name, told) = match row.message.role {
+                Role::User => (
+                    "Send anew",
+                    "Sends this wording; the old one and its answers are kept beside it",
+                ),
+                Role::Assistant => (
+                    "Keep wording",
+                    "The conversation goes on from this wording; the model's own is kept beside it",
+                ),
+            };
+            let button = Button::primary(name)
                 .small()
                 .shortcut("Enter")
-                .tooltip("Sends this wording; the old one and its answers are kept beside it")
+                .tooltip(told)
                 .unless(reason);
             let clicked = ui.add(button).clicked();
             if clicked || (send && reason.is_none()) {

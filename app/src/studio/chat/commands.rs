@@ -6,7 +6,7 @@ use super::talk::{Talk, settings_of};
 use super::tree::{self, Step};
 use super::{Chat, ChatCommand, Editing, Renaming, attach, thoughts, transfer};
 use crate::library::records::{
-    Attachment, Conversation, ConversationId, MessageId, MessageState, Role,
+    AnswerInfo, Attachment, Conversation, ConversationId, MessageId, MessageState, Role,
 };
 use crate::studio::command::AppCommand;
 use crate::studio::create::CreateCommand;
@@ -371,6 +371,10 @@ impl Chat {
         if text.is_empty() || same {
             return;
         }
+        if let Some(answer) = talk.tree.regenerate(editing.message) {
+            self.word_answer(id, editing.message, answer, text, house);
+            return;
+        }
         if let Some(question) = talk.tree.edit(editing.message, text) {
             if let Some(question) = talk.tree.get(question) {
                 keep_message(question, house);
@@ -379,6 +383,38 @@ impl Chat {
             self.to_end += 1;
             self.write(id, answer, Begin::Anew, house);
         }
+    }
+
+    /// An answer in the person's own words stands beside the model's; the model can go on from it.
+    fn word_answer(
+        &mut self,
+        id: ConversationId,
+        old: MessageId,
+        new: MessageId,
+        text: &str,
+        house: &House,
+    ) {
+        let Some(talk) = self.talk_mut(id) else {
+            return;
+        };
+        let model = talk
+            .tree
+            .get(old)
+            .and_then(|old| old.info.as_ref())
+            .and_then(|info| info.model.clone());
+        if let Some(answer) = talk.tree.get_mut(new) {
+            text.clone_into(&mut answer.text);
+            answer.state = MessageState::Stopped;
+            answer.info = Some(AnswerInfo {
+                model,
+                given: u32::try_from(text.len()).unwrap_or(0),
+                ..AnswerInfo::default()
+            });
+            keep_message(answer, house);
+        }
+        talk.conversation.leaf = talk.tree.leaf();
+        talk.touch();
+        keep_conversation(talk, house);
     }
 
     fn delete_message(&mut self, message: MessageId, house: &mut House) {

@@ -21,6 +21,7 @@ impl House {
             memory_budget: self.settings.memory_budget,
             assets: self.assets.clone(),
             kv_type: self.settings.kv_type,
+            longest_context: Some(self.settings.context as usize),
             cache: Some(crate::folders::cache_of(&self.data)),
         };
         match Session::start(options, self.reply.wake.clone()) {

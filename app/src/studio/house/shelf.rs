@@ -144,6 +144,9 @@ impl House {
             }
             SettingsCommand::MemoryBudget(budget) => self.settings.memory_budget = budget,
             SettingsCommand::KvType(kv_type) => self.settings.kv_type = kv_type,
+            SettingsCommand::Context(tokens) => {
+                self.settings.context = settings::longest_context(tokens);
+            }
             SettingsCommand::LookElsewhere(look) => self.settings.look_elsewhere = look,
         }
         if self.settings == before {
@@ -153,7 +156,7 @@ impl House {
         if (self.settings.theme, self.settings.scale) != (before.theme, before.scale) {
             self.effect(Effect::Look);
         }
-        let engine = |of: &Settings| (of.device, of.memory_budget, of.kv_type);
+        let engine = |of: &Settings| (of.device, of.memory_budget, of.kv_type, of.context);
         if engine(&self.settings) != engine(&before) {
             self.restart_engine();
         }

@@ -103,7 +103,7 @@ impl ModelLayout {
 /// What a chat model keeps of a conversation: keys and values of each token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Remembers {
-    /// Tokens of a full conversation.
+    /// Tokens of its context.
     pub tokens: usize,
     /// Decoder layers.
     pub layers: usize,

@@ -54,7 +54,7 @@ pub struct LlamaShape {
     pub pages: usize,
 }
 
-/// Longest context that a cache is made for; longer ones cost more memory than they are used for.
+/// Longest context that a cache is made for where nobody asks for another; longer ones cost more memory than most use.
 pub const LONGEST_CONTEXT: usize = 8192;
 
 /// A Llama-family decoder.
@@ -148,10 +148,10 @@ impl Llama {
         &self.config
     }
 
-    /// Tokens that a conversation may have: the model's own context, up to [`LONGEST_CONTEXT`].
+    /// Tokens that a conversation may have: the model's own context, up to `longest`.
     #[must_use]
-    pub fn kept_context(&self) -> usize {
-        self.config.context_length.clamp(1, LONGEST_CONTEXT)
+    pub fn kept_context(&self, longest: usize) -> usize {
+        self.config.context_length.clamp(1, longest.max(1))
     }
 
     /// Tokens in the vocabulary: the rows of the table of embeddings.
