@@ -14,6 +14,8 @@ mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diptych_tests::repository;
@@ -26,6 +28,10 @@ const SLOWEST: Duration = Duration::from_secs(4);
 const MEMORY: u64 = 256 << 20;
 /// Longest input that mutations make.
 const LONGEST: usize = 4 << 20;
+
+/// Panics of any thread so far.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+static COUNTED: Once = Once::new();
 
 /// A parser with valid files to begin with, and words that mean something to it.
 struct Target {
@@ -322,6 +328,14 @@ fn most_memory() -> Option<u64> {
 fn drive(target: &Target, time: Duration) -> (usize, Duration) {
     let number: u64 = rand::random();
     println!("{}: seed {number}", target.name);
+    // Templates are rendered on a thread of their own, which may panic without this one.
+    COUNTED.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+            told(panic);
+        }));
+    });
     let mut rng = StdRng::seed_from_u64(number);
     for seed in &target.seeds {
         (target.run)(seed);
@@ -331,12 +345,13 @@ fn drive(target: &Target, time: Duration) -> (usize, Duration) {
         let bytes = damaged(target, &mut rng);
         let before = most_memory();
         let started = Instant::now();
+        let panics = PANICS.load(Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| (target.run)(&bytes)));
         let took = started.elapsed();
         let grown = most_memory()
             .zip(before)
             .map_or(0, |(now, before)| now - before);
-        let fault = if result.is_err() {
+        let fault = if result.is_err() || PANICS.load(Ordering::Relaxed) > panics {
             Some("it panics".to_owned())
         } else if took > SLOWEST {
             Some(format!("it takes {took:?}"))

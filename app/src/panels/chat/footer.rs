@@ -218,7 +218,11 @@ fn context(ui: &mut Ui, gui: &Gui<'_>, info: &AnswerInfo) {
     let t = &gui.tokens;
     let used = info.prompt_tokens.saturating_add(info.tokens);
     let share = |tokens: u32| (tokens as f32 / info.context_length.max(1) as f32).clamp(0.0, 1.0);
-    let words = format!("{used} of {}", info.context_length);
+    let words = format!(
+        "{} of {}",
+        words::count(used),
+        words::count(info.context_length)
+    );
     let font = theme::regular(t.size.font_caption);
     ui.label(RichText::new(words).font(font).color(t.text_faint));
     let (rect, response) = ui.allocate_exact_size(vec2(BAR, t.size.control_s), Sense::hover());

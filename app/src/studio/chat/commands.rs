@@ -476,20 +476,12 @@ impl Chat {
 
     /// The last answer of the branch that is shown.
     fn last_answer(&self) -> Option<MessageId> {
-        let branch = self.shown()?.tree.branch();
-        let last = branch.last()?;
+        let last = self.shown()?.tree.last()?;
         (last.role == Role::Assistant && last.state != MessageState::Writing).then_some(last.id)
     }
 
     /// The last message of the branch that is shown that has several wordings.
     fn last_with_siblings(&self) -> Option<MessageId> {
-        let talk = self.shown()?;
-        let branch = talk.tree.branch();
-        let has_others = |id: &MessageId| talk.tree.place(*id).count > 1;
-        branch
-            .iter()
-            .rev()
-            .map(|message| message.id)
-            .find(has_others)
+        self.shown()?.tree.last_fork()
     }
 }

@@ -43,6 +43,8 @@ pub struct Tree {
     leaf: Option<MessageId>,
     /// The branch that is shown, so that long ones need not be walked in every frame.
     path: Vec<MessageId>,
+    /// The last of them that has siblings.
+    last_fork: Option<MessageId>,
     /// For messages that were on a branch shown: where that branch ended.
     last_leaf: HashMap<MessageId, MessageId>,
     /// Changes with every change of the branch that is shown.
@@ -157,6 +159,23 @@ impl Tree {
         &self.path
     }
 
+    /// The last message of the branch that is shown.
+    pub fn last(&self) -> Option<&Message> {
+        self.path.last().and_then(|&id| self.get(id))
+    }
+
+    /// The last message of the branch that is shown that has several wordings.
+    pub fn last_fork(&self) -> Option<MessageId> {
+        self.last_fork
+    }
+
+    /// The branch that is shown, or what stands beside it, is another.
+    fn changed(&mut self) {
+        self.version += 1;
+        let forks = |id: &MessageId| self.siblings(*id).len() > 1;
+        self.last_fork = self.path.iter().copied().rev().find(forks);
+    }
+
     /// All messages with the same parent, oldest first, itself included.
     pub fn siblings(&self, id: MessageId) -> &[MessageId] {
         self.messages
@@ -196,9 +215,9 @@ impl Tree {
     /// Shows the branch that ends with a message.
     pub fn show(&mut self, leaf: Option<MessageId>) {
         self.leaf = leaf.filter(|leaf| self.messages.contains_key(leaf));
-        self.version += 1;
         let branch = self.branch_to(self.leaf);
         self.path = branch.iter().map(|message| message.id).collect();
+        self.changed();
         let Some(leaf) = self.leaf else {
             return;
         };
@@ -328,7 +347,7 @@ impl Tree {
             let leaf = neighbour.map(|sibling| self.deepest(sibling)).or(parent);
             self.show(leaf);
         } else {
-            self.version += 1;
+            self.changed();
         }
         removed
     }

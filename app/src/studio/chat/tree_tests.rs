@@ -188,6 +188,14 @@ fn check(tree: &Tree) -> Result<(), TestCaseError> {
     children.sort_unstable();
     let all: Vec<MessageId> = tree.messages.keys().copied().collect();
     prop_assert_eq!(children, all);
+    let branch = tree.branch();
+    prop_assert_eq!(
+        tree.last().map(|last| last.id),
+        branch.last().map(|last| last.id)
+    );
+    let forks = branch.iter().rev().map(|message| message.id);
+    let last_fork = forks.clone().find(|&id| tree.place(id).count > 1);
+    prop_assert_eq!(tree.last_fork(), last_fork);
     Ok(())
 }
 

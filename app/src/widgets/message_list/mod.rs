@@ -244,7 +244,8 @@ impl MessageList {
         let size = vec2(132.0, 30.0);
         let center = pos2(page.center().x, page.bottom() - 14.0 - size.y / 2.0);
         let rect = Rect::from_center_size(center, size);
-        let builder = UiBuilder::new().max_rect(rect);
+        let layout = Layout::centered_and_justified(egui::Direction::TopDown);
+        let builder = UiBuilder::new().max_rect(rect).layout(layout);
         ui.scope_builder(builder, |ui| {
             let theme = theme::tokens(ui.ctx());
             let button = Button::new("Jump to latest")

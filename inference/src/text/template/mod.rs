@@ -218,11 +218,11 @@ fn plain_blocks(template: &str) -> String {
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
         out.push_str(before);
-        let Some(end) = tag.find("%}") else {
+        // Behind the opening: in `{%}` the two share a character.
+        let Some((inside, behind)) = tag[2..].split_once("%}") else {
             rest = tag;
             break;
         };
-        let inside = &tag[2..end];
         let name = inside
             .trim_start_matches(['-', '+'])
             .trim_end_matches(['-', '+'])
@@ -239,7 +239,7 @@ fn plain_blocks(template: &str) -> String {
                 continue;
             }
         }
-        rest = &tag[end + 2..];
+        rest = behind;
     }
     out.push_str(rest);
     out

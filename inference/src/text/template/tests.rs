@@ -233,6 +233,15 @@ fn generation_marks_are_taken_out_as_blocks() {
     // Even inside a string: nobody writes that.
     let out = render_template(template, &messages, &options(true)).unwrap();
     assert_eq!(out, "ab c {% if true %} {% x %}");
+    // Marks that share a character are none, and no reason to panic.
+    for broken in ["{%}", "{%}}", "a {%} b %}", "{%"] {
+        let fault = render_template(broken, &messages, &options(true)).unwrap_err();
+        assert!(
+            matches!(&fault, TextError::Template { .. }),
+            "{broken}: {fault}"
+        );
+        assert!(!fault.to_string().contains("Diptych itself"), "{fault}");
+    }
 }
 
 proptest! {
