@@ -14,6 +14,8 @@ mod speed;
 mod thoughts;
 #[path = "chat/transfer.rs"]
 mod transfer;
+#[path = "chat/wordings.rs"]
+mod wordings;
 
 use std::path::Path;
 

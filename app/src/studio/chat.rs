@@ -199,6 +199,8 @@ pub enum ChatCommand {
     Regenerate(MessageId),
     /// Write another answer in place of the last one shown.
     RegenerateLast,
+    /// Write several more answers at once beside the last one shown; reading the conversation and the model's weights is shared.
+    RegenerateSeveral,
     /// Go on with an answer that was cut off.
     Continue(MessageId),
     /// Let an answer go another way at a token, by another word; the old one is kept.
@@ -521,6 +523,12 @@ pub fn entries() -> Vec<Entry> {
             Icon::Refresh,
         )
         .key(Place::Chat, Chord::ctrl(Key::R)),
+        Entry::new(
+            ChatCommand::RegenerateSeveral,
+            "Write three more answers at once",
+            Icon::Refresh,
+        )
+        .key(Place::Chat, Chord::ctrl(Key::R).shift()),
         Entry::new(
             ChatCommand::StepLast(Step::Left),
             "Previous answer",

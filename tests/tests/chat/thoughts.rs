@@ -38,26 +38,3 @@ fn thoughts_are_folded_and_unfold() -> Result<()> {
     ensure!(prompt == "A red fox in snow.", "{prompt}");
     Ok(())
 }
-
-#[test]
-fn an_answer_is_reworded_and_the_model_goes_on_from_there() -> Result<()> {
-    let mut bench = open()?;
-    say(&mut bench, QUESTION);
-    let first = answered(&mut bench, MessageState::Done)?;
-    bench.click("Reword the answer");
-    bench.wait_label("New wording")?;
-    bench.press(Modifiers::COMMAND, Key::A);
-    bench.type_into("New wording", "A blue boat, flat");
-    bench.click("Keep wording");
-    bench.wait_label("In your words.")?;
-    let own = branch(&bench).pop().context("no answer")?;
-    ensure!(own.id != first.id && own.text == "A blue boat, flat");
-    ensure!(bench.has("2 of 2"), "the model's own is beside it");
-    bench.click("Continue");
-    let whole = answered(&mut bench, MessageState::Done)?;
-    ensure!(whole.id == own.id && whole.text.starts_with("A blue boat, flat"));
-    ensure!(whole.text.len() > own.text.len(), "{}", whole.text);
-    bench.click("Previous answer");
-    ensure!(branch(&bench).last().map(|last| last.text.clone()) == Some(first.text));
-    Ok(())
-}

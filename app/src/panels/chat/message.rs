@@ -219,7 +219,10 @@ fn actions(ui: &mut Ui, gui: &mut Gui<'_>, row: &Row<'_>, id: Id, hovered: bool)
 fn changes(command: &ChatCommand) -> bool {
     matches!(
         command,
-        ChatCommand::Regenerate(_) | ChatCommand::BeginEdit(_) | ChatCommand::DeleteMessage(_)
+        ChatCommand::Regenerate(_)
+            | ChatCommand::RegenerateSeveral
+            | ChatCommand::BeginEdit(_)
+            | ChatCommand::DeleteMessage(_)
     )
 }
 
@@ -234,6 +237,13 @@ fn wanted(row: &Row<'_>) -> Vec<(Icon, &'static str, ChatCommand)> {
                 "Write another answer",
                 ChatCommand::Regenerate(message.id),
             ));
+            if row.last {
+                wanted.push((
+                    Icon::Branch,
+                    "Write three more answers at once",
+                    ChatCommand::RegenerateSeveral,
+                ));
+            }
             wanted.push((
                 Icon::Edit,
                 "Reword the answer",

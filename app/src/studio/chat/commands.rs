@@ -15,6 +15,8 @@ use crate::studio::house::House;
 use crate::studio::log::Level;
 use crate::studio::view::Workspace;
 
+/// Answers that are written at once.
+const SEVERAL: usize = 3;
 /// Longest title that a person may give, in characters.
 const LONGEST_TITLE: usize = 200;
 
@@ -58,6 +60,11 @@ impl Chat {
             ChatCommand::RegenerateLast => {
                 if let Some(answer) = self.last_answer() {
                     self.regenerate(answer, house);
+                }
+            }
+            ChatCommand::RegenerateSeveral => {
+                if let Some(answer) = self.last_answer() {
+                    self.regenerate_several(answer, house);
                 }
             }
             ChatCommand::Continue(message) => self.go_on(message, house),
@@ -201,12 +208,19 @@ impl Chat {
             ChatCommand::Fork(..) if busy => {
                 Err("An answer is being written; stop it first".to_owned())
             }
-            ChatCommand::Send | ChatCommand::RegenerateLast | ChatCommand::ConfirmEdit if busy => {
+            ChatCommand::Send
+            | ChatCommand::RegenerateLast
+            | ChatCommand::RegenerateSeveral
+            | ChatCommand::ConfirmEdit
+                if busy =>
+            {
                 Err("An answer is being written; stop it first".to_owned())
             }
             ChatCommand::Send | ChatCommand::Ask(_) => self.can_answer(house),
             ChatCommand::Stop if !busy => Err("Nothing is being written".to_owned()),
-            ChatCommand::RegenerateLast if self.last_answer().is_none() => {
+            ChatCommand::RegenerateLast | ChatCommand::RegenerateSeveral
+                if self.last_answer().is_none() =>
+            {
                 Err("There is no answer yet".to_owned())
             }
             ChatCommand::StepLast(step) => {
@@ -306,6 +320,30 @@ impl Chat {
             self.to_end += 1;
             self.write(id, answer, Begin::Anew, house);
         }
+    }
+
+    /// Writes several answers beside one; the first of them is shown.
+    fn regenerate_several(&mut self, message: MessageId, house: &mut House) {
+        let Some(id) = self.current.filter(|&id| !self.is_writing(id)) else {
+            return;
+        };
+        let mut answers = Vec::new();
+        for _ in 0..SEVERAL {
+            let Some(talk) = self.talk_mut(id) else {
+                return;
+            };
+            let Some(answer) = talk.tree.regenerate(message) else {
+                return;
+            };
+            answers.push(answer);
+            self.write(id, answer, Begin::Anew, house);
+        }
+        if let Some(talk) = self.talk_mut(id) {
+            talk.tree.show(answers.first().copied());
+            talk.conversation.leaf = talk.tree.leaf();
+            keep_conversation(talk, house);
+        }
+        self.to_end += 1;
     }
 
     /// Goes on with an answer that was cut off.
