@@ -72,9 +72,14 @@ impl Preset {
     }
 }
 
+/// The preset that was chosen, or else the one that the model says it is made for.
+pub fn in_force(info: &ModelInfo, chosen: Option<Preset>) -> Option<Preset> {
+    chosen.or_else(|| Preset::of(info))
+}
+
 /// A model's defaults, with those of the chosen preset or else of the one that the model says it is made for.
 pub fn with_preset(defaults: Defaults, info: &ModelInfo, chosen: Option<Preset>) -> Defaults {
-    match chosen.or_else(|| Preset::of(info)) {
+    match in_force(info, chosen) {
         Some(preset) => preset.apply(defaults, info, chosen.is_some()),
         None => defaults,
     }

@@ -23,10 +23,6 @@ pub struct AdditionArgs {
     /// photo's edges (canny(photo.png,100,200) between these thresholds), invert(sketch.png) its negative
     #[arg(long, value_name = "FILE:IMAGE[:WEIGHT[:START-END]]", value_parser = control)]
     pub control: Vec<ControlArg>,
-    /// Settings of models (or LoRAs) that draw in a few steps, where you say nothing else; models that tell that they are of such a kind
-    /// have them without being asked
-    #[arg(long, value_enum)]
-    pub preset: Option<crate::presets::Preset>,
     /// Add a learnt word (textual inversion): a .pt, .bin or .safetensors file, whose name is written in the prompt where it is to stand
     #[arg(long, value_name = "FILE")]
     pub embedding: Vec<PathBuf>,

@@ -10,7 +10,9 @@ use diptych_inference::formats::detect::ModelInfo;
 use super::args::{guidance, sampler, size};
 use super::client::Client;
 use super::error::{CliError, Result};
+use super::parts::KindArgs;
 use crate::defaults::Defaults;
+use crate::presets;
 
 /// Where nobody says anything: what AUTOMATIC1111 draws with, but the sampler that most people choose.
 const STEPS: u32 = 20;
@@ -26,9 +28,12 @@ pub(super) const FACTOR: &str = "size factor";
 /// Model and settings.
 #[derive(Clone, Debug, Args)]
 pub struct BasicArgs {
-    /// Diffusers folder or single-file checkpoint (default: the built-in 'sketch')
+    /// Diffusers folder, single-file checkpoint, or the U-Net of a model in separate files (default: the built-in 'sketch')
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
+    /// What kind of model it is, and its other files.
+    #[command(flatten)]
+    pub kind: KindArgs,
     /// What to keep out of the picture
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub negative: Option<String>,
@@ -51,6 +56,27 @@ pub struct BasicArgs {
 }
 
 impl BasicArgs {
+    /// Opens the model that is to draw; and tells whether `vae` is now a part of it, where it lies in separate files.
+    ///
+    /// # Errors
+    /// Files that are faulty, or no text-to-image model.
+    pub(super) fn open(
+        &self,
+        client: &Client,
+        path: &Path,
+        vae: Option<&PathBuf>,
+    ) -> Result<((ModelRef, ModelInfo), bool)> {
+        let ((model, info), vae_is_part) = self.kind.model(client, path, vae)?;
+        if !info.is_text_to_image() {
+            return Err(CliError::Failed(format!(
+                "{}: it is {}; drawing needs a text-to-image model",
+                path.display(),
+                info.describe()
+            )));
+        }
+        Ok(((model, info), vae_is_part))
+    }
+
     /// A request with what the person gave, else with what the model wants, else with what is usual. `begin`: the size of a picture to begin from.
     ///
     /// # Errors
@@ -63,6 +89,7 @@ impl BasicArgs {
         begin: Option<(u32, u32)>,
         prompt: impl Into<String>,
     ) -> Result<ImageRequest> {
+        let defaults = &presets::with_preset(defaults.clone(), info, self.kind.preset);
         let own = defaults.sampler.unwrap_or(SamplerKind::DpmPp2M);
         let (sampler, joined) = self.sampler.unwrap_or((own, None));
         let (width, height) = self.size(defaults, info, begin)?;
@@ -109,22 +136,6 @@ impl BasicArgs {
         }
         Ok((width, height))
     }
-}
-
-/// Opens a model that is to draw.
-///
-/// # Errors
-/// Files that are faulty, or no text-to-image model.
-pub(super) fn open(client: &Client, path: &Path) -> Result<(ModelRef, ModelInfo)> {
-    let (model, info) = client.add_model(path)?;
-    if !info.is_text_to_image() {
-        return Err(CliError::Failed(format!(
-            "{}: it is {}; drawing needs a text-to-image model",
-            path.display(),
-            info.describe()
-        )));
-    }
-    Ok((model, info))
 }
 
 /// What width and height must be multiples of.

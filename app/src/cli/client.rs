@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::select;
 use diptych_inference::engine::{
-    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, ImageRequest, JobId, ModelRef,
-    Outcome, Place, Request,
+    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, ImageRequest, JobId, ModelParts,
+    ModelRef, Outcome, Place, Request,
 };
 use diptych_inference::formats::detect::ModelInfo;
 use diptych_inference::graph::{HostTensor, MemoryUse};
@@ -141,6 +141,30 @@ impl Client {
                     if count > 5 { ", ..." } else { "" }
                 )))
             }
+        }
+    }
+
+    /// Makes a model in separate files known. What is not named is looked for.
+    ///
+    /// # Errors
+    /// Parts that are missing, faulty or do not fit each other.
+    pub fn add_parts(&self, parts: ModelParts) -> Result<(ModelRef, ModelInfo)> {
+        self.send(Command::AddParts(Box::new(parts)))?;
+        let found = loop {
+            if let Event::Models(found) = self.next_event()? {
+                break found;
+            }
+        };
+        match found.into_iter().next() {
+            Some(FoundModel {
+                model: Some(model),
+                info: Ok(info),
+                ..
+            }) => Ok((model, info)),
+            Some(refused) => Err(CliError::Failed(refusal(&refused))),
+            None => Err(CliError::Failed(
+                "the engine found no model in these files; please report it (more with -v)".into(),
+            )),
         }
     }
 

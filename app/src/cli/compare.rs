@@ -12,7 +12,7 @@ use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::save::{self, Existing};
-use super::{basics, out};
+use super::out;
 use crate::defaults;
 use crate::export::{self, Sheet, SheetCell, SheetRow, SheetStyle};
 use crate::folders;
@@ -70,7 +70,7 @@ pub fn run(global: &Global, args: &CompareArgs) -> Result<()> {
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");
     let client = Client::start(global.engine_options()?, interrupts)?;
-    let (model, info) = basics::open(&client, &path)?;
+    let (model, info) = args.basic.open(&client, &path, None)?.0;
     let basic = &args.basic;
     let first = basic.request(&defaults, model, &info, None, String::new())?;
     let mut grid = Grid::new(args, &seeds);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use diptych_inference::diffusion::{Convention, ScheduleKind, Spacing};
 use diptych_inference::engine::{
     Event, ImageRequest, InitPicture, LoraUse, Mask, ModelRef, Outcome, Request, Variation,
 };
@@ -11,7 +12,6 @@ use serde::Serialize;
 
 use super::additions;
 use super::args::{DrawArgs, Global};
-use super::basics;
 use super::client::{Client, Ending};
 use super::error::{CliError, Result};
 use super::from::{self, Base};
@@ -72,8 +72,8 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");
     let client = Client::start(global.engine_options()?, interrupts)?;
-    let (model, info) = basics::open(&client, &path)?;
-    let defaults = presets::with_preset(defaults, &info, args.additions.preset);
+    let vae = args.vae.as_ref();
+    let ((model, info), vae_is_part) = args.basic.open(&client, &path, vae)?;
     let mut request = match &base {
         Some(base) => from::request(args, base, &defaults, model, &info, begin.as_ref())?,
         None => request(args, &defaults, model, &info, begin.as_ref())?,
@@ -100,7 +100,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
             });
         }
     }
-    if let Some(path) = &args.vae {
+    if let Some(path) = args.vae.as_ref().filter(|_| !vae_is_part) {
         let (vae, info) = client.add_model(path)?;
         if info.kind() != ModelKind::Autoencoder {
             return Err(CliError::Failed(format!(
@@ -167,10 +167,18 @@ pub(super) fn request(
     let convention = args.convention.unwrap_or(own_convention);
     // A model's own spacing belongs to its own convention.
     let own_spacing = defaults.spacing.filter(|_| convention == own_convention);
+    // What SGM Uniform is elsewhere is a spacing in diffusers.
+    let few = presets::in_force(info, args.basic.kind.preset).is_some();
+    let trailing = few && convention == Convention::Diffusers && args.basic.schedule.is_none();
+    let (schedule, few_spacing) = match trailing {
+        true => (ScheduleKind::Normal, Some(Spacing::Trailing)),
+        false => (basic.schedule, None),
+    };
     Ok(ImageRequest {
+        schedule,
         prompt_syntax: args.prompt_syntax.map(Into::into).unwrap_or_default(),
         convention,
-        spacing: args.spacing.or(own_spacing),
+        spacing: args.spacing.or(own_spacing).or(few_spacing),
         seed: args.seed.unwrap_or_else(super::new_seed),
         noise_source: args.noise_source.unwrap_or_default(),
         variation: variation(args)?,

@@ -21,6 +21,7 @@ mod models;
 mod morph;
 mod noise;
 mod out;
+mod parts;
 mod perplexity;
 pub mod pictures;
 mod progress;

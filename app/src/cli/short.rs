@@ -6,7 +6,7 @@ use clap::Args;
 use diptych_inference::engine::{ImageRequest, Outcome, Picture, Request};
 
 use super::args::Global;
-use super::basics::{self, BasicArgs};
+use super::basics::BasicArgs;
 use super::client::Client;
 use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
@@ -38,7 +38,7 @@ pub(super) fn start(
     let path = global.model_path(args.basic.model.as_ref(), "sketch")?;
     let defaults = defaults::of_model(&path).map_err(CliError::failed)?;
     let client = Client::start(global.engine_options()?, Interrupts::install()?)?;
-    let (model, info) = basics::open(&client, &path)?;
+    let (model, info) = args.basic.open(&client, &path, None)?.0;
     let request = ImageRequest {
         seed: args.seed.unwrap_or_else(super::new_seed),
         ..args.basic.request(&defaults, model, &info, None, prompt)?

@@ -54,7 +54,7 @@ pub(super) fn of_node(graph: &Graph, node: &Node, context: f64) -> Cost {
             .op
             .weights()
             .iter()
-            .map(|&id| graph.weight(id).bytes().len() as f64)
+            .map(|&id| graph.weight(id).byte_count() as f64)
             .sum(),
         values: 4.0 * (read as f64 + out),
     };
@@ -69,7 +69,7 @@ pub(super) fn of_node(graph: &Graph, node: &Node, context: f64) -> Cost {
         Op::Embedding { table } => {
             // Rows of the table that are looked up.
             let table = graph.weight(*table);
-            let each = table.bytes().len() as f64 / table.elements().max(1) as f64;
+            let each = table.byte_count() as f64 / table.elements().max(1) as f64;
             cost.weights = out * each;
             cost.values = 4.0 * out;
         }

@@ -22,6 +22,7 @@ pub use protocol::{
     Alternative, Command, Event, Failure, FinishReason, FoundModel, JobId, Ledger, Outcome,
     Perplexity, Picture, Place, TokenEvent,
 };
+pub use crate::formats::split::ModelParts;
 pub use registry::{Registry, RegistryError};
 pub use request::{
     BlobRef, Branched, ChatPrompt, ChatRequest, ControlUse, Hires, HiresUpscaler, ImageRequest,

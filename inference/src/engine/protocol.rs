@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::request::{ChatRequest, ImageRequest, ModelRef, Request};
 use crate::formats::detect::ModelInfo;
+use crate::formats::split::ModelParts;
 use crate::graph::{HostTensor, MemoryUse};
 use crate::text::sampling::Distribution;
 
@@ -29,6 +30,9 @@ pub enum Place {
 pub enum Command {
     /// Look at files or folders and take the models found into the registry; answered by [`Event::Models`].
     AddModels(Vec<PathBuf>),
+    /// Take a model whose networks lie in separate files into the registry; answered by [`Event::Models`] with that one. Parts that are not
+    /// named are looked for beside the U-Net.
+    AddParts(Box<ModelParts>),
     /// Keep data that requests refer to by [`super::BlobRef`] (the SHA-256 of `data`'s little-endian bytes).
     Blob {
         /// SHA-256 in hexadecimal.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::protocol::FoundModel;
 use super::request::ModelRef;
 use crate::formats::detect::{ModelInfo, ModelKind};
+use crate::formats::split::ModelParts;
 use crate::models::check;
 
 /// A model that is not known under a name.
@@ -49,12 +50,29 @@ impl Registry {
         found
     }
 
+    /// Keeps a model in separate files, and tells about it under the path of its U-Net.
+    pub fn add_parts(&mut self, parts: &ModelParts) -> FoundModel {
+        let info = check::of_parts(parts);
+        let model = match &info {
+            Ok(info) if info.usable().is_ok() => {
+                Some(ModelRef::named(self.insert(&parts.unet, info.clone())))
+            }
+            _ => None,
+        };
+        FoundModel {
+            model,
+            path: parts.unet.clone(),
+            info: info.map_err(|error| error.to_string()),
+        }
+    }
+
     fn insert(&mut self, path: &Path, info: ModelInfo) -> String {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        // One U-Net may be used with several autoencoders.
         let known = self
             .models
             .iter_mut()
-            .find(|(_, (known, _))| *known == path);
+            .find(|(_, (known, told))| *known == path && told.parts() == info.parts());
         if let Some((name, (_, told))) = known {
             // What lies there may be another file by now.
             *told = info;

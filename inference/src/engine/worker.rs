@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::handle::EngineOptions;
 use super::outbox::Outbox;
-use super::protocol::{Command, Event, Failure, JobId, Place};
+use super::protocol::{Command, Event, Failure, FoundModel, JobId, Place};
 use super::queue::Queue;
 use super::registry::Registry;
 use super::request::Request;
@@ -168,21 +168,21 @@ impl Worker {
         }
     }
 
+    fn add_models(&mut self, add: impl FnOnce(&mut Registry) -> Vec<FoundModel>) {
+        let found = catch_unwind(AssertUnwindSafe(|| add(self.store.registry_mut())));
+        let found = found.unwrap_or_else(|panic| {
+            let panic = panic_text(panic.as_ref());
+            tracing::error!("looking for models failed: {panic}");
+            Vec::new()
+        });
+        self.outbox.push(Event::Models(found));
+    }
+
     fn apply(&mut self, command: Command) {
         match command {
-            Command::AddModels(paths) => {
-                let found =
-                    catch_unwind(AssertUnwindSafe(|| self.store.registry_mut().add(&paths)));
-                match found {
-                    Ok(found) => self.outbox.push(Event::Models(found)),
-                    Err(panic) => {
-                        tracing::error!(
-                            "looking for models failed: {}",
-                            panic_text(panic.as_ref())
-                        );
-                        self.outbox.push(Event::Models(Vec::new()));
-                    }
-                }
+            Command::AddModels(paths) => self.add_models(|registry| registry.add(&paths)),
+            Command::AddParts(parts) => {
+                self.add_models(|registry| vec![registry.add_parts(&parts)]);
             }
             Command::Blob { hash, data } => self.store.insert_blob(hash, data),
             Command::Submit {

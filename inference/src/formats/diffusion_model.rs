@@ -16,6 +16,8 @@ pub enum Layout {
     Diffusers,
     /// One file with the key names of the original latent diffusion code.
     Ldm,
+    /// A U-Net, text encoders and an autoencoder in files of their own.
+    Split,
 }
 
 /// Which Stable Diffusion a model descends from.
@@ -142,6 +144,9 @@ pub fn open_diffusion_model(path: &Path) -> Result<DiffusionModel, FormatError> 
     // The model's index given instead of its folder.
     if path.file_name().is_some_and(|n| n == "model_index.json") {
         return super::diffusers::open_pipeline(path.parent().unwrap_or(Path::new(".")));
+    }
+    if super::split::is_gguf(path)? {
+        return super::ldm::convert_checkpoint(path, &super::split::gguf::read(path)?);
     }
     super::ldm::open_checkpoint(path)
 }

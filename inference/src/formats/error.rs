@@ -319,15 +319,15 @@ pub enum FormatError {
         /// What was looked for.
         detail: String,
     },
-    /// Weights only as PyTorch pickles.
-    #[error("{}: {component} has only PyTorch pickle weights ({found}), which Diptych does not open because they can run code; convert them to safetensors", path.display(), component = brief(component), found = brief(found))]
-    PickleOnly {
-        /// The folder.
+    /// One network of a model by itself, whose other parts are not known.
+    #[error("{}: this file is {what} only: {reason}", path.display(), what = brief(what))]
+    OtherParts {
+        /// The file.
         path: PathBuf,
-        /// The part.
-        component: String,
-        /// The file found.
-        found: String,
+        /// What it is.
+        what: String,
+        /// Which parts are not there or not clear, and what to do.
+        reason: String,
     },
     /// A config whose values make no sense or are not understood.
     #[error("{}: config value `{key}`: {reason}; use the config that came with the weights", path.display(), key = brief(key), reason = brief(reason))]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::Mmap;
@@ -15,16 +15,24 @@ use super::error::FormatError;
 
 pub use super::dtype::StorageDtype;
 
-/// The bytes of one file, mapped, or of one tensor made in memory.
+/// The bytes of one file, mapped, or of one tensor made in memory, at once or when they are first asked for.
 pub(crate) struct Storage {
     id: u64,
     source: PathBuf,
     bytes: Bytes,
 }
 
+type Make = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+
 enum Bytes {
     Mapped(Mmap),
     Owned(Vec<u8>),
+    /// So that a file can be looked at without its weights being computed.
+    Later {
+        length: usize,
+        made: OnceLock<Vec<u8>>,
+        make: Make,
+    },
 }
 
 static NEXT_STORAGE: AtomicU64 = AtomicU64::new(1);
@@ -65,10 +73,29 @@ impl Storage {
         Self::with_bytes(source.into(), Bytes::Owned(bytes))
     }
 
+    /// `length` bytes that are made when they are first asked for; `make` must give as many.
+    fn later(source: &Path, length: usize, make: Make) -> Arc<Self> {
+        let made = OnceLock::new();
+        Self::with_bytes(source.into(), Bytes::Later { length, made, make })
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
+            Bytes::Later { length, made, make } => made.get_or_init(|| {
+                let mut bytes = make();
+                bytes.resize(*length, 0);
+                bytes
+            }),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.bytes {
+            Bytes::Mapped(map) => map.len(),
+            Bytes::Owned(bytes) => bytes.len(),
+            Bytes::Later { length, .. } => *length,
         }
     }
 
@@ -139,7 +166,7 @@ impl TensorData {
                 tensor: name.into(),
                 start: range.start as u64,
                 end: range.end as u64,
-                available: storage.bytes().len() as u64,
+                available: storage.len() as u64,
             })?;
         if found != needed {
             return Err(FormatError::SizeMismatch {
@@ -151,13 +178,13 @@ impl TensorData {
                 found,
             });
         }
-        if range.end > storage.bytes().len() {
+        if range.end > storage.len() {
             return Err(FormatError::OutOfBounds {
                 path: path(),
                 tensor: name.into(),
                 start: range.start as u64,
                 end: range.end as u64,
-                available: storage.bytes().len() as u64,
+                available: storage.len() as u64,
             });
         }
         Ok(Self {
@@ -198,6 +225,20 @@ impl TensorData {
         Self::new_owned(name, shape, StorageDtype::F32, bytes)
     }
 
+    /// A tensor whose bytes are made when they are first asked for, and kept. It is said to lie in the file of `from`.
+    ///
+    /// # Errors
+    /// A shape that makes no tensor of that type.
+    pub(crate) fn made_later(
+        from: &Self,
+        dtype: StorageDtype,
+        make: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<Self, FormatError> {
+        let length = check_shape(from.source(), &from.name, &from.shape, dtype)?;
+        let storage = Storage::later(from.source(), length, Box::new(make));
+        Self::from_storage(storage, &from.name, &from.shape, dtype, 0..length)
+    }
+
     /// The name in its file, or the one given by [`Self::renamed`].
     #[must_use]
     pub fn name(&self) -> &str {
@@ -221,6 +262,12 @@ impl TensorData {
     pub fn elements(&self) -> usize {
         // Cannot overflow: checked when the tensor was made.
         self.shape.iter().product()
+    }
+
+    /// How many bytes they are. Makes none of those that are made when they are asked for.
+    #[must_use]
+    pub fn byte_count(&self) -> usize {
+        self.range.len()
     }
 
     /// The stored bytes, little endian.
@@ -450,7 +497,7 @@ impl WeightMap {
     /// Stored bytes of all tensors.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.tensors.values().map(|t| t.bytes().len() as u64).sum()
+        self.tensors.values().map(|t| t.byte_count() as u64).sum()
     }
 
     /// Elements of all tensors.

@@ -157,7 +157,7 @@ impl Graph {
     pub fn weight_bytes(&self) -> u64 {
         self.weights
             .iter()
-            .map(|weight| weight.bytes().len() as u64)
+            .map(|weight| weight.byte_count() as u64)
             .sum()
     }
 }

@@ -7,6 +7,7 @@ use crate::formats::detect::{self, ModelInfo, ModelKind};
 use crate::formats::diffusion_model::{Component, open_diffusion_model};
 use crate::formats::gguf::read_gguf;
 use crate::formats::ldm::open_controlnet;
+use crate::formats::split::{self, ModelParts};
 use crate::formats::upscaler::{UpscalerConfig, open_upscaler};
 use crate::text::tokenizer::FolderTokenizer;
 
@@ -36,6 +37,9 @@ pub fn scan(path: &Path) -> Vec<(PathBuf, std::result::Result<ModelInfo, FormatE
 /// Makes the networks of a model whose files look usable, which compares every weight with what the config needs, and notes
 /// in `info` what is wrong. Weights are neither read nor copied.
 pub fn check(path: &Path, info: &mut ModelInfo) {
+    if info.kind() == ModelKind::Denoiser {
+        complete(path, info);
+    }
     if info.usable().is_err() {
         return;
     }
@@ -43,7 +47,7 @@ pub fn check(path: &Path, info: &mut ModelInfo) {
     let made = detect::guarded(path, || {
         Ok(match kind {
             ModelKind::Chat => chat(path).map(|remembers| info.note_remembers(remembers)),
-            ModelKind::TextToImage => text_to_image(path).map_err(|fault| fault.to_string()),
+            ModelKind::TextToImage => text_to_image(path, info).map_err(|fault| fault.to_string()),
             ModelKind::ControlNet => controlnet(path).map_err(|fault| fault.to_string()),
             ModelKind::Upscaler => upscaler(path).map_err(|fault| fault.to_string()),
             _ => Ok(()),
@@ -87,8 +91,30 @@ pub fn full_conversation(remembers: Remembers, longest: usize, kv_type: KvType) 
     (tokens, shape.bytes())
 }
 
-fn text_to_image(path: &Path) -> Result<()> {
-    let files = open_diffusion_model(path)?;
+/// A U-Net by itself is a model where its other parts are found; else it is told what is missing.
+fn complete(path: &Path, info: &mut ModelInfo) {
+    let whole = split::complete(&ModelParts::of(path)).and_then(|parts| ModelInfo::of_parts(&parts));
+    match whole {
+        Ok(whole) => *info = whole,
+        Err(fault) => info.refuse_because(fault.to_string()),
+    }
+}
+
+/// A model of the parts that are named; those that are not are looked for beside the U-Net.
+///
+/// # Errors
+/// Parts that are missing, faulty, of another kind, or do not belong together.
+pub fn of_parts(parts: &ModelParts) -> std::result::Result<ModelInfo, FormatError> {
+    let mut info = ModelInfo::of_parts(&split::complete(parts)?)?;
+    check(&parts.unet, &mut info);
+    Ok(info)
+}
+
+fn text_to_image(path: &Path, info: &ModelInfo) -> Result<()> {
+    let files = match info.parts() {
+        Some(parts) => split::open(parts)?,
+        None => open_diffusion_model(path)?,
+    };
     let part = &files.text_encoder;
     let config = ClipTextConfig::from_json(&part.config_path, &part.config)?;
     let mut text_width = config.hidden_size;

@@ -52,7 +52,7 @@ impl ModelStore {
                 if weights.iter().any(|(known, _)| *known == number) {
                     continue;
                 }
-                let share = weight.bytes().len() as u128 * u128::from(forecast.new_weights);
+                let share = weight.byte_count() as u128 * u128::from(forecast.new_weights);
                 let bytes = u64::try_from(share / u128::from(stored)).unwrap_or(u64::MAX);
                 weights.push((number, bytes));
             }

@@ -13,6 +13,7 @@ use crate::formats::diffusion_model::{
 };
 use crate::formats::embedding::Embedding;
 use crate::formats::lora::{Lora, family_of_width};
+use crate::formats::split;
 use crate::graph::Graph;
 use crate::models::autoencoder_kl::AutoencoderKlConfig;
 use crate::models::autoencoder_tiny::AutoencoderTinyConfig;
@@ -123,17 +124,20 @@ pub struct ImageModel {
 }
 
 impl ImageModel {
-    /// Loads a diffusers folder or a single-file checkpoint. `assets` holds CLIP's tokenizer for the latter.
+    /// Loads a diffusers folder, a single-file checkpoint, or a model in separate files. `assets` holds CLIP's tokenizer for the latter.
     ///
     /// # Errors
     /// If files are faulty, or parts do not fit each other.
     pub fn load(
         path: &Path,
-        _info: &ModelInfo,
+        info: &ModelInfo,
         assets: &Path,
         hash: String,
     ) -> Result<Self, JobError> {
-        let files = open_diffusion_model(path)?;
+        let files = match info.parts() {
+            Some(parts) => split::open(parts)?,
+            None => open_diffusion_model(path)?,
+        };
         let text_encoder = text_encoder(&files.text_encoder)?;
         let unet = unet(&files.unet)?;
         let vae = autoencoder(&files.vae)?;

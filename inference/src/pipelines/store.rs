@@ -462,7 +462,11 @@ impl ModelStore {
                             .with_longest_context(self.longest_context),
                     ))
                 } else if info.is_text_to_image() {
-                    let hash = hash_of(&mut self.hashes, path, info)?;
+                    // The same U-Net with other parts is another model.
+                    let hash = match info.parts() {
+                        Some(_) => info.short_hash()?,
+                        None => hash_of(&mut self.hashes, path, info)?,
+                    };
                     Model::Image(Arc::new(ImageModel::load(path, info, &self.assets, hash)?))
                 } else if info.kind() == ModelKind::ControlNet {
                     let hash = hash_of(&mut self.hashes, path, info)?;

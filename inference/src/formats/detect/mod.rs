@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use super::error::FormatError;
+use super::split::{self, ModelParts};
 use super::weights::DtypeCount;
 
 pub use probe::probe;
@@ -84,6 +85,8 @@ pub enum ModelLayout {
     Gguf,
     /// A PyTorch pickle.
     Pickle,
+    /// A U-Net, text encoders and an autoencoder in files of their own.
+    SplitFiles,
 }
 
 impl ModelLayout {
@@ -96,6 +99,7 @@ impl ModelLayout {
             Self::Safetensors => "safetensors file",
             Self::Gguf => "GGUF file",
             Self::Pickle => "PyTorch pickle",
+            Self::SplitFiles => "separate files",
         }
     }
 }
@@ -132,6 +136,9 @@ pub struct ModelInfo {
     /// Weight files, in the order in which they are hashed.
     #[serde(skip)]
     files: Vec<PathBuf>,
+    /// Of a model in separate files, which they are.
+    #[serde(skip)]
+    parts: Option<ModelParts>,
 }
 
 impl ModelInfo {
@@ -198,6 +205,22 @@ impl ModelInfo {
     #[must_use]
     pub fn details(&self) -> &BTreeMap<String, String> {
         &self.details
+    }
+
+    /// The files of a model in separate files.
+    #[must_use]
+    pub fn parts(&self) -> Option<&ModelParts> {
+        self.parts.as_ref()
+    }
+
+    /// What a model in separate files is.
+    ///
+    /// # Errors
+    /// As [`split::open`].
+    pub fn of_parts(parts: &ModelParts) -> Result<Self, FormatError> {
+        let mut info = probe::describe_diffusion(&split::open(parts)?);
+        info.parts = Some(parts.clone());
+        Ok(info)
     }
 
     /// Whether it draws pictures from text.

@@ -268,6 +268,7 @@ fn start(
         unusable: None,
         remembers: None,
         files: Vec::new(),
+        parts: None,
     }
 }
 
@@ -316,10 +317,11 @@ fn check_types(tensors: &WeightMap) -> Option<String> {
 }
 
 /// A whole model of the Stable Diffusion family.
-fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
+pub(in crate::formats) fn describe_diffusion(model: &DiffusionModel) -> ModelInfo {
     let layout = match model.layout {
         crate::formats::diffusion_model::Layout::Diffusers => ModelLayout::DiffusersFolder,
         crate::formats::diffusion_model::Layout::Ldm => ModelLayout::Safetensors,
+        crate::formats::diffusion_model::Layout::Split => ModelLayout::SplitFiles,
     };
     let architecture = match model.family {
         Some(family) => family.name(),
@@ -454,7 +456,7 @@ fn is_refusal(fault: &FormatError) -> bool {
         fault,
         FormatError::UnsupportedModel { .. }
             | FormatError::MissingComponent { .. }
-            | FormatError::PickleOnly { .. }
+            | FormatError::OtherParts { .. }
     )
 }
 
@@ -596,13 +598,17 @@ fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
             ModelKind::Autoencoder,
             "a whole checkpoint or diffusers folder is needed",
         ),
+        w if w.contains("CLIP text encoder") => (
+            ModelKind::TextEncoder,
+            "name the U-Net that it belongs to, and it beside that (on the command line --model and --clip), or give a whole checkpoint",
+        ),
         w if w.contains("text encoder") => (
             ModelKind::TextEncoder,
             "a whole checkpoint or diffusers folder is needed",
         ),
         w if w.contains("U-Net") => (
             ModelKind::Denoiser,
-            "a whole checkpoint or diffusers folder is needed",
+            "its text encoder and autoencoder are needed too, or a whole checkpoint or diffusers folder",
         ),
         w if w.contains("language model") => (
             ModelKind::Chat,

@@ -43,7 +43,7 @@ fn config(shape: &Shape<'_>) -> Value {
 }
 
 /// 1.x: the names are transformers' own.
-pub(super) fn convert_clip(
+pub(in crate::formats) fn convert_clip(
     path: &Path,
     text: &WeightMap,
     family: Family,
@@ -88,7 +88,7 @@ fn component(path: &Path, config: Value, weights: WeightMap) -> Component {
 
 /// 2.x: other names, query, key and value in one matrix, and a last layer that is not used: the conditioning is the
 /// state before it. In XL (`whole`) it is used for the pooled text, and so is the projection, which stands transposed in the file.
-pub(super) fn convert_open_clip(
+pub(in crate::formats) fn convert_open_clip(
     path: &Path,
     text: &WeightMap,
     whole: bool,

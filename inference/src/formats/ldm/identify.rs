@@ -103,7 +103,11 @@ pub fn identify(tensors: &WeightMap) -> Identity {
             what: "a tiny autoencoder (TAESD)",
         };
     }
-    if begins("text_model.encoder.") || begins(CLIP) || begins(OPEN_CLIP) {
+    if begins("text_model.encoder.")
+        || begins(CLIP)
+        || begins(OPEN_CLIP)
+        || begins("transformer.resblocks.") && has("token_embedding.weight")
+    {
         return Part {
             what: "a CLIP text encoder",
         };
@@ -194,7 +198,10 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
             what: "Stable Video Diffusion",
         };
     }
-    if prefix.is_empty() {
+    let alone = ![VAE, "cond_stage_model.", "conditioner."]
+        .iter()
+        .any(|part| tensors.has_prefix(part));
+    if prefix.is_empty() || alone {
         return Part {
             what: "the U-Net of a Stable Diffusion model",
         };

@@ -4,11 +4,11 @@
 //! names, so that models are built from them exactly as from a diffusers folder. Names of the original: `ldm/modules/diffusionmodules` of
 //! <https://github.com/CompVis/stable-diffusion>; the map is tested against diffusers' own converter.
 
-mod clip;
+pub(in crate::formats) mod clip;
 mod control;
 mod identify;
 mod names;
-mod unet;
+pub(in crate::formats) mod unet;
 mod vae;
 
 use std::path::Path;
@@ -54,7 +54,7 @@ pub fn open_checkpoint(path: &Path) -> Result<DiffusionModel, FormatError> {
 /// # Errors
 /// As [`open_checkpoint`], without the faults of the file.
 pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionModel, FormatError> {
-    let tensors = &file.tensors;
+    let tensors = &super::scaled::plain(path, &file.tensors)?;
     match identify(tensors) {
         Identity::StableDiffusion => {}
         Identity::Other { what } => {
@@ -77,17 +77,6 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
                 reason: "the tensors are not those of a model that Diptych knows".into(),
             });
         }
-    }
-    // Weights that are to be multiplied by numbers beside them would be wrong without.
-    if let Some(name) = tensors
-        .names()
-        .find(|name| name.ends_with("scaled_fp8") || name.ends_with(".scale_weight"))
-    {
-        return Err(FormatError::UnsupportedModel {
-            path: path.into(),
-            what: format!("a model of scaled 8-bit floats (it has `{name}`)"),
-            remedy: "use one of plain 8-bit or of 16-bit floats".into(),
-        });
     }
     let part = |prefixes: &[&str], name: &str| -> Result<WeightMap, FormatError> {
         let found = prefixes.iter().map(|p| tensors.filter_prefix(p));
@@ -127,43 +116,82 @@ pub fn convert_checkpoint(path: &Path, file: &Safetensors) -> Result<DiffusionMo
         _ if open_clip => Family::Sd2,
         _ => Family::Sd1,
     };
-    let prediction = prediction_type(family, &unet, file);
-    let of_refiner = match refiner {
-        true => Some(clip::convert_open_clip(path, &text, true)?),
-        false => None,
+    let text_encoder = if refiner || open_clip {
+        clip::convert_open_clip(path, &text, refiner)?
+    } else {
+        clip::convert_clip(path, &text, family)?
     };
-    let pooled = text_encoder_2.as_ref().or(of_refiner.as_ref());
-    let pooled = pooled.and_then(|part| {
-        let projection = part.weights.get("text_projection.weight")?;
-        projection.shape().first().copied()
-    });
-    let unet = unet::convert_unet(path, &unet, family, pooled)?;
+    put_together(
+        Pieces {
+            source: path,
+            layout: Layout::Ldm,
+            family,
+            unet: &unet,
+            vae: vae::convert_vae(path, &vae)?,
+            text_encoder,
+            text_encoder_2,
+        },
+        file,
+    )
+}
+
+/// The networks of a model, found in one file or several.
+pub(in crate::formats) struct Pieces<'a> {
+    /// The file of the U-Net.
+    pub source: &'a Path,
+    /// How they lie.
+    pub layout: Layout,
+    /// Told by the U-Net's widths.
+    pub family: Family,
+    /// The U-Net by the original's names without a prefix, or by diffusers' names.
+    pub unet: &'a WeightMap,
+    /// The autoencoder.
+    pub vae: Component,
+    /// The text encoder; of XL the first, of its refiner the only one.
+    pub text_encoder: Component,
+    /// The second text encoder of XL.
+    pub text_encoder_2: Option<Component>,
+}
+
+/// Makes a model of its networks: what is not in their weights is inferred. `file` is that of the U-Net, with its metadata.
+pub(in crate::formats) fn put_together(
+    pieces: Pieces<'_>,
+    file: &Safetensors,
+) -> Result<DiffusionModel, FormatError> {
+    let Pieces {
+        source,
+        family,
+        mut vae,
+        text_encoder,
+        text_encoder_2,
+        ..
+    } = pieces;
+    let prediction = prediction_type(family, pieces.unet, file);
+    let last = text_encoder_2.as_ref().unwrap_or(&text_encoder);
+    let pooled = match family {
+        Family::Sdxl => last.weights.get("text_projection.weight"),
+        Family::Sd1 | Family::Sd2 => None,
+    };
+    let pooled = pooled.and_then(|projection| projection.shape().first().copied());
+    let unet = unet::convert_any(source, pieces.unet, family, pooled)?;
     let sample_size = match (family, prediction) {
         (Family::Sdxl, _) => 128,
         (_, "v_prediction") => 96,
         _ => 64,
     };
     let unet = with_sample_size(unet, sample_size);
-    let mut vae = vae::convert_vae(path, &vae)?;
-    if let (true, Value::Object(config)) = (xl || refiner, &mut vae.config) {
+    if let (Family::Sdxl, Value::Object(config)) = (family, &mut vae.config) {
         config.insert("scaling_factor".into(), json!(SCALING_XL));
     }
-    let text_encoder = if let Some(part) = of_refiner {
-        part
-    } else if open_clip {
-        clip::convert_open_clip(path, &text, false)?
-    } else {
-        clip::convert_clip(path, &text, family)?
-    };
     Ok(DiffusionModel {
-        source: path.into(),
-        layout: Layout::Ldm,
+        source: source.into(),
+        layout: pieces.layout,
         family: Some(family),
         unet,
         vae,
         text_encoder,
         text_encoder_2,
-        scheduler: scheduler_config(prediction, tensors),
+        scheduler: scheduler_config(prediction, &file.tensors),
         tokenizer: None,
         tokenizer_2: None,
     })
@@ -230,7 +258,9 @@ fn prediction_type(family: Family, unet: &WeightMap, file: &Safetensors) -> &'st
                 "output_blocks.{i}.1.transformer_blocks.0.norm1.bias"
             ))
         })
-        .next();
+        .next()
+        // The same by diffusers' name.
+        .or_else(|| unet.get("up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"));
     match last.and_then(|bias| bias.to_f32().ok()) {
         Some(values) if deviation(&values) > SPREAD => "v_prediction",
         _ => "epsilon",

@@ -156,8 +156,8 @@ fn other_models_are_refused_by_name() {
         "unCLIP",
     );
     refused(
-        &|f| put(f, "model.diffusion_model.out.2.scale_weight", &[1]),
-        "scaled 8-bit floats",
+        &|f| put(f, "model.diffusion_model.out.2.scale_weight", &[3]),
+        "out.2.scale_weight",
     );
     refused(&|f| put(f, "a.lora_down.weight", &[1, 1]), "a LoRA only");
     refused(

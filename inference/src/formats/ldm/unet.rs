@@ -18,7 +18,7 @@ const HEADS_OF_SD1: usize = 8;
 const HEAD_SIZE_OF_SD2: usize = 64;
 
 /// The width of the text embeddings that the U-Net attends to.
-pub(super) fn context_width(unet: &WeightMap) -> Option<usize> {
+pub(in crate::formats) fn context_width(unet: &WeightMap) -> Option<usize> {
     let key = |name: &str| name.ends_with(".transformer_blocks.0.attn2.to_k.weight");
     let (_, tensor) = unet.iter().find(|(name, _)| key(name))?;
     tensor.shape().get(1).copied()
@@ -52,7 +52,7 @@ fn depth(unet: &WeightMap, attention: &str) -> usize {
 fn broken(path: &Path, key: String, reason: &str) -> FormatError {
     FormatError::InvalidConfig {
         path: path.into(),
-        key: format!("{UNET}{key}"),
+        key: key,
         reason: reason.into(),
     }
 }
@@ -148,6 +148,48 @@ pub(super) fn convert_unet(
         config_path: path.into(),
         weights: rename(path, unet, &down, &up),
     })
+}
+
+/// As [`convert_unet`], of a U-Net by the original's names or by diffusers' (whose config is inferred then).
+pub(super) fn convert_any(
+    path: &Path,
+    unet: &WeightMap,
+    family: Family,
+    pooled: Option<usize>,
+) -> Result<Component, FormatError> {
+    if unet.contains("input_blocks.0.0.weight") || !unet.contains("conv_in.weight") {
+        return convert_unet(path, unet, family, pooled);
+    }
+    let mut config = infer_from_diffusers(path, unet)?;
+    let name = "add_embedding.linear_1.weight";
+    if let (Some(pooled), Some(told)) = (pooled, unet.get(name)) {
+        let width = told.shape().get(1).copied().unwrap_or(0);
+        let features = features(width, pooled).ok_or_else(|| {
+            broken(path, name.into(), "does not fit the last text encoder")
+        })?;
+        add_sizes(&mut config, width);
+        if let Value::Object(keys) = &mut config {
+            keys.insert("addition_time_embed_dim".into(), json!(features));
+        }
+    }
+    let mut weights = WeightMap::new(path);
+    for (name, tensor) in unet.iter() {
+        weights.insert(name, tensor.clone());
+    }
+    Ok(Component {
+        class: "UNet2DConditionModel".into(),
+        config,
+        config_path: path.into(),
+        weights,
+    })
+}
+
+/// How many features each number has that a network is told beside a pooled text: `width` is that of all. The refiner is told five
+/// numbers, all others six.
+pub(in crate::formats) fn features(width: usize, pooled: usize) -> Option<usize> {
+    let rest = width.checked_sub(pooled).filter(|rest| *rest > 0)?;
+    let numbers = [6, 5].into_iter().find(|n| rest.is_multiple_of(*n))?;
+    Some(rest / numbers)
 }
 
 /// The way down and the middle of a U-Net alone, as a ControlNet has them: the config, and weights by diffusers' names.
@@ -279,19 +321,12 @@ fn with_added(
     pooled: Option<usize>,
     mut config: Value,
 ) -> Result<Value, FormatError> {
-    // The refiner is told five numbers, all others six.
-    const NUMBERS: [usize; 2] = [6, 5];
     let (Some(pooled), Value::Object(keys)) = (pooled, &mut config) else {
         return Ok(config);
     };
     let name = "label_emb.0.0.weight";
     let width = shape_of(path, unet, UNET, name, 2)?[1];
-    let rest = width.checked_sub(pooled).filter(|rest| *rest > 0);
-    let features = rest.and_then(|rest| {
-        let numbers = NUMBERS.into_iter().find(|n| rest.is_multiple_of(*n))?;
-        Some(rest / numbers)
-    });
-    let Some(features) = features else {
+    let Some(features) = features(width, pooled) else {
         return Err(broken(
             path,
             name.into(),

@@ -282,7 +282,7 @@ pub fn count_dtypes(tensors: &WeightMap) -> Vec<super::weights::DtypeCount> {
             });
         count.tensors += 1;
         count.elements += tensor.elements() as u64;
-        count.bytes += tensor.bytes().len() as u64;
+        count.bytes += tensor.byte_count() as u64;
     }
     let mut counts: Vec<_> = counts.into_values().collect();
     counts.sort_by_key(|count| std::cmp::Reverse(count.bytes));

@@ -17,6 +17,11 @@ pub(super) fn gguf(path: &Path) -> Result<ModelInfo, FormatError> {
         _ if file.tensors.is_empty() => ModelKind::Vocabulary,
         _ => ModelKind::Chat,
     };
+    if architecture.is_empty()
+        && let Some(info) = checkpoint(path, &file)?
+    {
+        return Ok(info);
+    }
     let mut info = start(kind, ModelLayout::Gguf, architecture, &file.tensors);
     info.set_files(weight_files(&file.tensors, path));
     info.name = meta.opt_str("general.name")?.map(brief);
@@ -29,6 +34,32 @@ pub(super) fn gguf(path: &Path) -> Result<ModelInfo, FormatError> {
         }
     }
     Ok(info)
+}
+
+/// A whole checkpoint of a picture model, as stable-diffusion.cpp writes it.
+fn checkpoint(path: &Path, file: &Gguf) -> Result<Option<ModelInfo>, FormatError> {
+    if identify(&file.tensors) != Identity::StableDiffusion {
+        return Ok(None);
+    }
+    let tensors = crate::formats::split::gguf::tensors(path, file)?;
+    Ok(Some(
+        match crate::formats::ldm::convert_checkpoint(path, &tensors) {
+            Ok(model) => {
+                let mut info = describe_diffusion(&model);
+                info.layout = ModelLayout::Gguf;
+                info.set_files(weight_files(&file.tensors, path));
+                info
+            }
+            Err(fault) if is_refusal(&fault) => {
+                let kind = ModelKind::TextToImage;
+                let mut info = start(kind, ModelLayout::Gguf, "Stable Diffusion", &file.tensors);
+                info.set_files(weight_files(&file.tensors, path));
+                info.unusable = Some(fault.to_string());
+                info
+            }
+            Err(fault) => return Err(fault),
+        },
+    ))
 }
 
 fn gguf_details(info: &mut ModelInfo, meta: &GgufMetadata, architecture: &str) {
@@ -70,6 +101,14 @@ fn gguf_refusal(file: &Gguf, kind: ModelKind, architecture: &str) -> Option<Stri
             );
         }
         ModelKind::Lora => "this file is a LoRA only: LoRAs cannot be applied yet".into(),
+        ModelKind::Denoiser if crate::formats::split::gguf::UNETS.contains(&architecture) => {
+            return Some(format!(
+                "this file is the U-Net of a Stable Diffusion model only (`{shown}`): its text encoder and autoencoder are needed too"
+            ));
+        }
+        ModelKind::Denoiser => format!(
+            "this is a picture model of the architecture `{shown}`, which Diptych cannot run yet; use a Stable Diffusion 1.x, 2.x or XL model"
+        ),
         ModelKind::Chat if architecture.is_empty() => {
             "the file does not say its architecture (general.architecture); convert the model again"
                 .into()
