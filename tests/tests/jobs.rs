@@ -10,6 +10,8 @@
 
 #[path = "jobs/mended.rs"]
 mod mended;
+#[path = "jobs/passes.rs"]
+mod passes;
 
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ fn tensor(file: &str, key: &str) -> (Vec<usize>, Vec<f32>) {
 }
 
 fn jobs() -> Vec<Value> {
-    let lists = ["jobs", "controls", "passes", "loras", "kinds"]
+    let lists = ["jobs", "controls", "passes", "loras", "kinds", "handovers"]
         .into_iter()
         .flat_map(|list| {
             let text = std::fs::read_to_string(fixture(&format!("jobs/{list}.json"))).unwrap();

@@ -18,6 +18,9 @@ const CANNY: [f32; 2] = [100.0, 200.0];
 /// Options of `diptych draw` beyond the usual.
 #[derive(Clone, Debug, Args)]
 pub struct AdditionArgs {
+    /// A model that finishes the picture.
+    #[command(flatten)]
+    pub refiner: super::refiner::RefinerArgs,
     /// Guide the drawing by a picture through a ControlNet: its file or folder, the picture, how much of it (1 if nothing is said), and
     /// in which share of the steps, such as pose.safetensors:pose.png:0.7:0-0.8; several are added up. canny(photo.png) takes the
     /// photo's edges (canny(photo.png,100,200) between these thresholds), invert(sketch.png) its negative

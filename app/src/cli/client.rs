@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::select;
 use diptych_inference::engine::{
-    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, ImageRequest, JobId, ModelParts,
-    ModelRef, Outcome, Place, Request,
+    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, ImageRequest, JobId,
+    ModelParts, ModelRef, Outcome, Place, Request,
 };
 use diptych_inference::formats::detect::ModelInfo;
 use diptych_inference::graph::{HostTensor, MemoryUse};

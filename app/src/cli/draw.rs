@@ -21,6 +21,7 @@ use super::out;
 use super::pictures::{self, Blob};
 use super::progress::Progress;
 use super::record::Recorder;
+use super::refiner::Refiner;
 use super::save::{self, Existing};
 use super::trace::Keeper;
 use super::words::Words;
@@ -125,11 +126,19 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     }
     let words = Words::new(global, args, base.is_some())?;
     request.trace = args.way.trace.is_some() || args.way.proof.is_some();
-    let jobs = (0..args.count).map(|number| {
-        let (request, _) = request_of(&request, number, &words);
-        let file = file_of(args, &request, number);
-        (request, file)
-    });
+    let refiner = args.additions.refiner.open(&client)?;
+    let refined = |request: ImageRequest| match &refiner {
+        Some(refiner) => refiner.finish(request),
+        None => Ok(request),
+    };
+    let jobs: Result<Vec<_>> = (0..args.count)
+        .map(|number| {
+            let (request, _) = request_of(&request, number, &words);
+            let file = file_of(args, &request, number);
+            Ok((refined(request)?, file))
+        })
+        .collect();
+    let jobs = jobs?.into_iter();
     let recorder = match args.no_history {
         true => Recorder::none(),
         false => Recorder::start(global, jobs),
@@ -142,6 +151,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
         blobs,
         words,
         state: base.and_then(|base| base.state),
+        refiner,
     };
     for number in 0..args.count {
         progress.begin(number + 1, args.count);
@@ -283,6 +293,8 @@ struct Session<'a> {
     words: Words,
     /// Where the pictures go on from, rather than begin.
     state: Option<Arc<[u8]>>,
+    /// What finishes them.
+    refiner: Option<Refiner>,
 }
 
 impl Session<'_> {
@@ -300,6 +312,9 @@ impl Session<'_> {
                 name: noise.blob.clone(),
                 data: noise.data.clone(),
             });
+        }
+        if let Some(refiner) = &self.refiner {
+            request = refiner.finish(request)?;
         }
         let way = &self.args.way;
         let mut keeper = Keeper::new(way, number, &request, self.client, &self.blobs)?;

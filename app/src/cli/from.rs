@@ -346,6 +346,10 @@ pub(super) fn prepare(known: &[Entry], client: &Client, request: &mut ImageReque
         }
     }
     if let Some(branched) = &mut request.branched {
+        // Another model may have begun it.
+        if let Some(path) = find(known, &branched.from.model.name, draws) {
+            client.add_model(&path)?;
+        }
         prepare(known, client, &mut branched.from)?;
     }
     Ok(())

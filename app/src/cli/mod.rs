@@ -28,6 +28,7 @@ mod progress;
 mod proof;
 mod queue;
 mod record;
+mod refiner;
 mod resume;
 mod save;
 mod shape;

@@ -67,7 +67,7 @@ pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
     }
     if let Some(refiner) = get("Refiner") {
         recalled.note(format!(
-            "It was finished by the refiner '{refiner}', which cannot be used yet"
+            "It was finished by the refiner '{refiner}', which is not taken over; name its file (on the command line --refiner)"
         ));
     }
     if let Some(skew) = get("ENSD").or_else(|| get("Eta")) {

@@ -14,6 +14,24 @@ pub fn guide(uncond: &[f32], cond: &[f32], scale: f32) -> Vec<f32> {
         .collect()
 }
 
+/// `uncond + scale * sum(weight * (cond - uncond))`: several prompts at once, each counting by its weight (Liu et al. 2022, "Compositional
+/// visual generation with composable diffusion models", equation 11; AUTOMATIC1111's `AND`). Beside it the mean of the prompts'
+/// predictions by weight, for [`rescale`].
+pub fn compose(uncond: &[f32], conds: &[(&[f32], f32)], scale: f32) -> (Vec<f32>, Vec<f32>) {
+    let mut guided = uncond.to_vec();
+    let mut mean = vec![0.0; uncond.len()];
+    let all: f32 = conds.iter().map(|(_, weight)| weight).sum();
+    for (cond, weight) in conds {
+        for (place, (cond, uncond)) in cond.iter().zip(uncond).enumerate() {
+            if let (Some(guided), Some(mean)) = (guided.get_mut(place), mean.get_mut(place)) {
+                *guided += (cond - uncond) * (weight * scale);
+                *mean += cond * weight / all;
+            }
+        }
+    }
+    (guided, mean)
+}
+
 /// Brings a guided prediction back to the spread of the one for the prompt alone, and mixes it with the unchanged one by `share`
 /// (0 changes nothing, 1 is the whole correction).
 ///
@@ -39,7 +57,18 @@ pub fn rescale(guided: &mut [f32], cond: &[f32], share: f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::{guide, rescale};
+    use super::{compose, guide, rescale};
+
+    #[test]
+    fn several_prompts_add_up() {
+        let (uncond, one, two) = ([1.0f32, -2.0], [3.0f32, -2.5], [0.0f32, 0.0]);
+        let (alone, mean) = compose(&uncond, &[(&one, 1.0)], 7.5);
+        assert_eq!(alone, guide(&uncond, &one, 7.5));
+        assert_eq!(mean, one);
+        let (both, mean) = compose(&uncond, &[(&one, 0.5), (&two, 1.5)], 2.0);
+        assert_eq!(both, vec![1.0 + 2.0 - 3.0, -2.0 - 0.5 + 6.0]);
+        assert_eq!(mean, vec![0.75, -0.625]);
+    }
 
     #[test]
     fn rescaling_restores_the_spread() {

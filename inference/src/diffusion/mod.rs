@@ -18,7 +18,7 @@ mod spec;
 mod table;
 
 pub use error::{DiffusionError, Result};
-pub use guidance::{guide, rescale};
+pub use guidance::{compose, guide, rescale};
 pub use noise::TorchCpuRng;
 pub use samplers::{Beginning, Denoising, Eval, Repaint, StepDone};
 pub use schedule::{BetaSchedule, PredictionType, SchedulerConfig, TrainingSchedule};

@@ -11,10 +11,12 @@ mod handle;
 mod outbox;
 mod protocol;
 mod queue;
+mod refine;
 mod registry;
 mod request;
 mod worker;
 
+pub use crate::formats::split::ModelParts;
 pub use crate::pipelines::request_of_state;
 pub use handle::{Engine, EngineHandle, EngineOptions};
 pub(crate) use outbox::Outbox;
@@ -22,7 +24,6 @@ pub use protocol::{
     Alternative, Command, Event, Failure, FinishReason, FoundModel, JobId, Ledger, Outcome,
     Perplexity, Picture, Place, TokenEvent,
 };
-pub use crate::formats::split::ModelParts;
 pub use registry::{Registry, RegistryError};
 pub use request::{
     BlobRef, Branched, ChatPrompt, ChatRequest, ControlUse, Hires, HiresUpscaler, ImageRequest,

@@ -25,8 +25,7 @@ const MOST_DESCRIPTION: usize = 4096;
 /// Scales that fit no weight; formats of smaller numbers than 8-bit floats.
 pub(super) fn plain(path: &Path, tensors: &WeightMap) -> Result<WeightMap, FormatError> {
     let marks = |name: &str| {
-        name.ends_with("scaled_fp8")
-            || SCALES.iter().chain(&BESIDE).any(|end| name.ends_with(end))
+        name.ends_with("scaled_fp8") || SCALES.iter().chain(&BESIDE).any(|end| name.ends_with(end))
     };
     if !tensors.names().any(marks) {
         return Ok(tensors.clone());
@@ -37,9 +36,11 @@ pub(super) fn plain(path: &Path, tensors: &WeightMap) -> Result<WeightMap, Forma
             check_format(path, name, tensor)?;
         }
         if !marks(name) {
-            let scale = name
-                .strip_suffix(".weight")
-                .and_then(|layer| SCALES.iter().find_map(|end| tensors.get(&format!("{layer}{end}"))));
+            let scale = name.strip_suffix(".weight").and_then(|layer| {
+                SCALES
+                    .iter()
+                    .find_map(|end| tensors.get(&format!("{layer}{end}")))
+            });
             let tensor = match scale {
                 Some(scale) => scaled(path, tensor, scale)?,
                 None => tensor.clone(),
@@ -53,7 +54,9 @@ pub(super) fn plain(path: &Path, tensors: &WeightMap) -> Result<WeightMap, Forma
 /// Refuses descriptions of formats that are not 8-bit floats with one scale, or one for each row.
 fn check_format(path: &Path, name: &str, tensor: &TensorData) -> Result<(), FormatError> {
     let bytes = tensor.bytes();
-    let text = bytes.get(..bytes.len().min(MOST_DESCRIPTION)).unwrap_or(bytes);
+    let text = bytes
+        .get(..bytes.len().min(MOST_DESCRIPTION))
+        .unwrap_or(bytes);
     let described: Option<Value> = serde_json::from_slice(text).ok();
     let format = described
         .as_ref()
@@ -102,7 +105,9 @@ fn scaled(path: &Path, weight: &TensorData, scale: &TensorData) -> Result<Tensor
             });
         }
     };
-    let most = scales.iter().fold(0f32, |most, scale| most.max(scale.abs()));
+    let most = scales
+        .iter()
+        .fold(0f32, |most, scale| most.max(scale.abs()));
     // Beyond it numbers do not fit into 16 bits.
     let wide = largest * most > f16::MAX.to_f32();
     let dtype = match wide {

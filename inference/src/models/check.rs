@@ -93,7 +93,8 @@ pub fn full_conversation(remembers: Remembers, longest: usize, kv_type: KvType) 
 
 /// A U-Net by itself is a model where its other parts are found; else it is told what is missing.
 fn complete(path: &Path, info: &mut ModelInfo) {
-    let whole = split::complete(&ModelParts::of(path)).and_then(|parts| ModelInfo::of_parts(&parts));
+    let whole =
+        split::complete(&ModelParts::of(path)).and_then(|parts| ModelInfo::of_parts(&parts));
     match whole {
         Ok(whole) => *info = whole,
         Err(fault) => info.refuse_because(fault.to_string()),

@@ -131,7 +131,7 @@ pub fn picture(
     let length = tokenizer.max_length();
     let mut chunks = 1;
     let mut texts = vec![&request.prompt];
-    if request.guidance != 1.0 && model.unet().config().guidance_features.is_none() {
+    if super::prompt::is_guided(request) && model.unet().config().guidance_features.is_none() {
         texts.push(&request.negative_prompt);
     }
     for text in &texts {
@@ -180,7 +180,7 @@ pub fn picture(
             add(words, PlanKey::Encode(1, length, skipped), graph);
         }
     }
-    let (batch, length) = (texts.len(), chunks * length);
+    let (batch, length) = (super::prompt::rows(model, request), chunks * length);
     let graph = model.unet().graph(batch, height, width, length)?;
     let key = PlanKey::Denoise(batch, height, width, length);
     add(changes, key, graph);

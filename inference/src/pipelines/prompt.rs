@@ -1,5 +1,7 @@
 //! Words to the embeddings that the U-Net is conditioned on.
 
+mod parts;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -19,6 +21,9 @@ use crate::text::prompt::{
 };
 use crate::text::tokenizer::ClipTokenizer;
 
+pub(super) use parts::{is_guided, rows};
+use parts::{part_weights, parts};
+
 /// Different texts of one prompt; each goes through the text encoder once.
 const MOST_TEXTS: usize = 1000;
 
@@ -27,8 +32,12 @@ const AESTHETIC: [f32; 2] = [6.0, 2.5];
 
 /// Embeddings for one picture.
 pub struct Conditioning {
-    /// 1, or 2 with guidance: negative prompt, then prompt.
+    /// Rows that the network is asked about: the negative prompt where `guided`, then the prompt, or each of its parts.
     pub batch: usize,
+    /// Whether the first row is the negative prompt's.
+    pub guided: bool,
+    /// How much the other rows count.
+    pub weights: Vec<f32>,
     /// Length in tokens, a multiple of the text encoder's.
     pub length: usize,
     /// What the network is told, each once.
@@ -83,7 +92,7 @@ impl EmbeddingKey {
             hash: model.hash().to_owned(),
             changes: model.text_changes(),
             prompt: request.prompt.clone(),
-            negative_prompt: (request.guidance != 1.0).then(|| request.negative_prompt.clone()),
+            negative_prompt: is_guided(request).then(|| request.negative_prompt.clone()),
             toward: request.toward.clone(),
             syntax: request.prompt_syntax,
             emphasis: request.emphasis,
@@ -171,17 +180,36 @@ fn encode_anew(
     let skipped = skipped_layers(model, request);
     let evaluations = evaluations(request);
     let toward = request.toward.as_ref();
+    // What LoRA tags mean was taken care of with the model.
+    let plain = |text: &String| split_lora_tags(text, request.prompt_syntax).0;
+    let (prompt, prompt_there) = (plain(&request.prompt), toward.map(|t| plain(&t.prompt)));
+    let here = parts(&prompt, request.prompt_syntax);
+    let there = prompt_there
+        .as_ref()
+        .map(|prompt| parts(prompt, request.prompt_syntax));
+    let weights = part_weights(model, &here, there.as_deref(), request)?;
     let mut given = Vec::new();
     // A network that is told the guidance needs nothing to be guided away from.
-    if request.guidance != 1.0 && model.unet().config().guidance_features.is_none() {
+    let guided = is_guided(request) && model.unet().config().guidance_features.is_none();
+    let (negative, negative_there) = (
+        plain(&request.negative_prompt),
+        toward.map(|toward| plain(&toward.negative_prompt)),
+    );
+    if guided {
         // diffusers reads the negative prompt with all layers, whatever is skipped for the prompt.
         let whole = request.convention == Convention::Diffusers;
         let skipped = if whole { 0 } else { skipped };
-        let there = toward.map(|toward| &toward.negative_prompt);
-        given.push(("negative prompt", &request.negative_prompt, there, skipped));
+        given.push((
+            "negative prompt",
+            negative.as_ref(),
+            negative_there.as_deref(),
+            skipped,
+        ));
     }
-    let there = toward.map(|toward| &toward.prompt);
-    given.push(("prompt", &request.prompt, there, skipped));
+    for (place, (part, _)) in here.iter().enumerate() {
+        let there = there.as_ref().and_then(|there| there.get(place));
+        given.push(("prompt", *part, there.map(|(part, _)| *part), skipped));
+    }
     let (mut texts, mut warnings) = (Vec::new(), Vec::new());
     let mut sides = Vec::new();
     for (name, here, there, skipped) in given {
@@ -249,7 +277,7 @@ fn encode_anew(
     let sizes = [sides.len(), most * tokenizer.max_length()];
     let amount = toward.map_or(0.0, |toward| toward.amount);
     let mut made = in_turn(model, &sides, &encoded, amount, sizes, evaluations);
-    made.warnings = warnings;
+    (made.warnings, made.guided, made.weights) = (warnings, guided, weights);
     Ok(made)
 }
 
@@ -288,18 +316,14 @@ fn course(
     context: &mut Context<'_>,
     model: &ImageModel,
     request: &ImageRequest,
-    (name, prompt, skipped): (&'static str, &String, usize),
+    (name, prompt, skipped): (&'static str, &str, usize),
     evaluations: u32,
     texts: &mut Vec<Text>,
     warnings: &mut Vec<String>,
 ) -> Result<Course, JobError> {
-    // What the tags mean was taken care of with the model.
-    let (prompt, _) = split_lora_tags(prompt, request.prompt_syntax);
     let schedule = match request.prompt_syntax {
-        PromptSyntax::A1111 => schedule(&prompt, evaluations),
-        PromptSyntax::None | PromptSyntax::ComfyUi => {
-            PromptSchedule::constant(&prompt, evaluations)
-        }
+        PromptSyntax::A1111 => schedule(prompt, evaluations),
+        PromptSyntax::None | PromptSyntax::ComfyUi => PromptSchedule::constant(prompt, evaluations),
     };
     if schedule.texts.len() > MOST_TEXTS {
         return Err(JobError::Request(format!(
@@ -391,6 +415,8 @@ fn in_turn(
         words,
         turns,
         warnings: Vec::new(),
+        guided: false,
+        weights: Vec::new(),
     }
 }
 
@@ -656,6 +682,8 @@ mod tests {
             words: vec![words(0.0), words(1.0)],
             turns: vec![(0, 0), (3, 1), (5, 0)],
             warnings: Vec::new(),
+            guided: false,
+            weights: vec![1.0],
         };
         let told: Vec<f32> = (0..8)
             .map(|at| conditioning.at(at).unwrap().embeddings.as_f32()[0])

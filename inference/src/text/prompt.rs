@@ -3,6 +3,7 @@
 //! `(word)` counts 1.1 times, `[word]` 1/1.1 times, `(word:1.2)` as much as it says; `\(` is a bracket; `BREAK` begins a new chunk.
 
 mod comfy;
+pub mod compose;
 pub mod phrases;
 pub mod schedule;
 pub mod variants;

@@ -22,5 +22,6 @@ mod moe;
 mod refusals;
 mod scores;
 mod single_files;
+mod split;
 mod unet;
 mod upscalers;

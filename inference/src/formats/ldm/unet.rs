@@ -164,9 +164,8 @@ pub(super) fn convert_any(
     let name = "add_embedding.linear_1.weight";
     if let (Some(pooled), Some(told)) = (pooled, unet.get(name)) {
         let width = told.shape().get(1).copied().unwrap_or(0);
-        let features = features(width, pooled).ok_or_else(|| {
-            broken(path, name.into(), "does not fit the last text encoder")
-        })?;
+        let features = features(width, pooled)
+            .ok_or_else(|| broken(path, name.into(), "does not fit the last text encoder"))?;
         add_sizes(&mut config, width);
         if let Value::Object(keys) = &mut config {
             keys.insert("addition_time_embed_dim".into(), json!(features));

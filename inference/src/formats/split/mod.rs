@@ -95,8 +95,8 @@ impl UNetFile {
             bare if bare.is_empty() => file.tensors,
             bare => bare,
         };
-        let context = context_width(&tensors)
-            .ok_or_else(|| refused("a U-Net that attends to no text"))?;
+        let context =
+            context_width(&tensors).ok_or_else(|| refused("a U-Net that attends to no text"))?;
         let told = ["label_emb.0.0.weight", "add_embedding.linear_1.weight"]
             .iter()
             .find_map(|name| tensors.get(name)?.shape().get(1).copied());
@@ -123,9 +123,7 @@ impl UNetFile {
     /// The text encoders that it needs, in words.
     fn needs(&self) -> String {
         match (self.told, self.context) {
-            (Some(_), 2048) => {
-                "two text encoders (CLIP-L, 768 wide, and CLIP-G, 1280 wide)".into()
-            }
+            (Some(_), 2048) => "two text encoders (CLIP-L, 768 wide, and CLIP-G, 1280 wide)".into(),
             (Some(_), 1280) => "the text encoder CLIP-G (1280 wide)".into(),
             (Some(_), wide) => format!("text encoders that are together {wide} wide"),
             (None, wide) => format!("a text encoder that is {wide} wide"),
@@ -142,7 +140,10 @@ impl UNetFile {
                 .collect();
         };
         // The last encoder gives the pooled text.
-        let pools = |file: &TextFile| file.pooled.is_some_and(|wide| features(told, wide).is_some());
+        let pools = |file: &TextFile| {
+            file.pooled
+                .is_some_and(|wide| features(told, wide).is_some())
+        };
         let mut found = Vec::new();
         for (last, file) in files.iter().enumerate().filter(|(_, file)| pools(file)) {
             if file.width == self.context {
@@ -280,7 +281,10 @@ pub fn open(parts: &ModelParts) -> Result<DiffusionModel, FormatError> {
         .map(|path| TextFile::open(path))
         .collect();
     let files = files?;
-    let way = unet.fitting(&files).into_iter().find(|w| w.len() == files.len());
+    let way = unet
+        .fitting(&files)
+        .into_iter()
+        .find(|w| w.len() == files.len());
     let way = way.ok_or_else(|| unet.lacks(format!("it needs {}", unet.needs())))?;
     let vae = parts
         .vae

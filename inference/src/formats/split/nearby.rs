@@ -40,7 +40,11 @@ impl Near {
             Err(_) => Vec::new(),
         };
         files.sort();
-        for path in files.into_iter().filter(|path| path.is_file()).take(MOST_FILES) {
+        for path in files
+            .into_iter()
+            .filter(|path| path.is_file())
+            .take(MOST_FILES)
+        {
             if path != unet
                 && let Ok(info) = probe(&path)
             {

@@ -44,7 +44,9 @@ impl TextFile {
         let refused = |what: &str| FormatError::UnsupportedModel {
             path: path.into(),
             what: what.into(),
-            remedy: "use a CLIP text encoder (CLIP-L, CLIP-G or CLIP-H) of a Stable Diffusion model".into(),
+            remedy:
+                "use a CLIP text encoder (CLIP-L, CLIP-G or CLIP-H) of a Stable Diffusion model"
+                    .into(),
         };
         let (tensors, component) = if path.is_dir() {
             let part = diffusers::open_component(path, "the text encoder", None)?;
@@ -58,18 +60,17 @@ impl TextFile {
         };
         // A whole CLIP has a tower for pictures too, of which nothing is used.
         let text = |name: &String| !name.contains("vision_model") && !name.contains("visual");
-        let (weights, open_clip) =
-            if let Some(found) = prefix("text_model.embeddings.token_embedding.weight").filter(text) {
-                (under(&tensors, &found), false)
-            } else if let Some(found) = prefix("embeddings.token_embedding.weight").filter(text) {
-                (under(&tensors, &found), false)
-            } else if let Some(found) =
-                prefix("transformer.resblocks.0.ln_1.weight").filter(text)
-            {
-                (under(&tensors, &found), true)
-            } else {
-                return Err(refused("no CLIP text encoder"));
-            };
+        let (weights, open_clip) = if let Some(found) =
+            prefix("text_model.embeddings.token_embedding.weight").filter(text)
+        {
+            (under(&tensors, &found), false)
+        } else if let Some(found) = prefix("embeddings.token_embedding.weight").filter(text) {
+            (under(&tensors, &found), false)
+        } else if let Some(found) = prefix("transformer.resblocks.0.ln_1.weight").filter(text) {
+            (under(&tensors, &found), true)
+        } else {
+            return Err(refused("no CLIP text encoder"));
+        };
         let shape = |name: &str| weights.get(name).map(|tensor| tensor.shape().to_vec());
         let tokens = if open_clip {
             shape("token_embedding.weight")
@@ -109,9 +110,14 @@ impl TextFile {
         }
         let mut text = WeightMap::new(path);
         for (name, tensor) in self.weights.iter() {
-            let layer = ["text_model.", "embeddings.", "encoder.", "final_layer_norm."]
-                .iter()
-                .any(|start| name.starts_with(start));
+            let layer = [
+                "text_model.",
+                "embeddings.",
+                "encoder.",
+                "final_layer_norm.",
+            ]
+            .iter()
+            .any(|start| name.starts_with(start));
             if layer || role == Role::Pools && name == "text_projection.weight" {
                 text.insert(name, tensor.clone());
             }

@@ -24,7 +24,7 @@ use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
 use super::store::PlanKey;
 use super::{Context, Pipeline, Progress};
-use crate::diffusion::{Denoising, guide, rescale};
+use crate::diffusion::{Denoising, compose, guide, rescale};
 
 use crate::engine::{Event, ImageRequest, Outcome, Picture, Request};
 use crate::graph::HostTensor;
@@ -289,7 +289,18 @@ impl ImageJob {
             .map(HostTensor::into_f32)
             .unwrap_or_default();
         Ok(match prediction.split_at_checked(c * h * w) {
-            Some((without, with)) if batch == 2 => {
+            Some((without, with)) if conditioning.guided && conditioning.weights != [1.0] => {
+                let parts: Vec<(&[f32], f32)> = with
+                    .chunks(c * h * w)
+                    .zip(conditioning.weights.iter().copied())
+                    .collect();
+                let (mut guided, mean) = compose(without, &parts, self.request.guidance);
+                if self.request.guidance_rescale > 0.0 {
+                    rescale(&mut guided, &mean, self.request.guidance_rescale);
+                }
+                guided
+            }
+            Some((without, with)) if conditioning.guided => {
                 let mut guided = guide(without, with, self.request.guidance);
                 if self.request.guidance_rescale > 0.0 {
                     rescale(&mut guided, with, self.request.guidance_rescale);
