@@ -187,7 +187,7 @@ fn columns_of<'a>(
             }
             Ok(Mat::rows(decoded, rows, depth, depth))
         }
-        Loaded::Matrix(_) | Loaded::Quantised(..) => Err(ExecError::Backend {
+        Loaded::Matrix(_) | Loaded::Quantised(..) | Loaded::Packed(_) => Err(ExecError::Backend {
             context: "conv2d".into(),
             message: "the weight was loaded as a matrix".into(),
         }),

@@ -2,10 +2,8 @@
 //!
 //! They work in place: `out` holds the first operand, or, with `source`, is filled from it chunk by chunk.
 
-use rayon::prelude::*;
-
 use super::math::{activate, multiversion};
-use super::parallel::{CHUNK, zeros};
+use super::parallel::{CHUNK, for_chunks, zeros};
 use crate::graph::{Activation, BinaryKind, ExecError, NO_SLOT, RopeStyle, UnaryKind};
 
 /// Copies a chunk's part of the source, where there is one.
@@ -17,7 +15,7 @@ pub(super) fn fill(out: &mut [f32], source: Option<&[f32]>, start: usize) {
 
 /// `out = f(out)`.
 pub(super) fn unary(kind: UnaryKind, out: &mut [f32], source: Option<&[f32]>) {
-    out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, out)| {
+    for_chunks(out, CHUNK, |i, out| {
         fill(out, source, i * CHUNK);
         match kind {
             UnaryKind::Activation(activation) => activate_all(activation, out),
@@ -164,7 +162,7 @@ pub(super) fn binary(
             done += len;
         }
     };
-    out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, out)| {
+    for_chunks(out, CHUNK, |i, out| {
         fill(out, source, i * CHUNK);
         apply(out, i * CHUNK);
     });
@@ -172,29 +170,25 @@ pub(super) fn binary(
 
 /// `out = act(out) * up`.
 pub(super) fn gated(activation: Activation, out: &mut [f32], source: Option<&[f32]>, up: &[f32]) {
-    out.par_chunks_mut(CHUNK)
-        .zip(up.par_chunks(CHUNK))
-        .enumerate()
-        .for_each(|(i, (out, up))| {
-            fill(out, source, i * CHUNK);
-            activate_all(activation, out);
-            mul(out, up);
-        });
+    for_chunks(out, CHUNK, |i, out| {
+        fill(out, source, i * CHUNK);
+        activate_all(activation, out);
+        mul(out, up.get(i * CHUNK..).unwrap_or_default());
+    });
 }
 
 /// `out [rows, D] = x[.., ..D] * act(x[.., D..])` for `x [rows, 2D]`.
 pub(super) fn split_gated(activation: Activation, out: &mut [f32], x: &[f32], d: usize) {
     let rows = (CHUNK / d.max(1)).max(1);
-    out.par_chunks_mut(rows * d)
-        .zip(x.par_chunks(rows * 2 * d))
-        .for_each(|(out, x)| {
-            for (out, x) in out.chunks_mut(d).zip(x.chunks(2 * d)) {
-                let (value, gate) = x.split_at(d);
-                out.copy_from_slice(gate);
-                activate_all(activation, out);
-                mul(out, value);
-            }
-        });
+    for_chunks(out, rows * d, |i, out| {
+        let x = x.get(i * rows * 2 * d..).unwrap_or_default();
+        for (out, x) in out.chunks_mut(d).zip(x.chunks(2 * d)) {
+            let (value, gate) = x.split_at(d);
+            out.copy_from_slice(gate);
+            activate_all(activation, out);
+            mul(out, value);
+        }
+    });
 }
 
 /// Rotary position embedding in place; see [`crate::graph::Op::Rope`].
@@ -212,51 +206,56 @@ pub(super) fn rope(
     let head_dim = width / heads;
     // Sines and cosines of a row serve all its heads.
     let mut table = zeros::<f32>("rope", positions.len() * 2 * n)?;
-    table
-        .par_chunks_mut(2 * n)
-        .zip(positions)
-        .for_each(|(row, &position)| {
+    if n == 0 || width == 0 {
+        for_chunks(out, CHUNK, |i, out| fill(out, source, i * CHUNK));
+        return Ok(());
+    }
+    let some = (CHUNK / width).max(1);
+    for_chunks(&mut table, some * 2 * n, |i, table| {
+        let positions = positions.get(i * some..).unwrap_or_default();
+        for (row, &position) in table.chunks_mut(2 * n).zip(positions) {
             let (cosines, sines) = row.split_at_mut(n);
             for ((cosine, sine), frequency) in cosines.iter_mut().zip(sines).zip(inv_freq) {
                 // In f32, as torch has it: the reference networks were trained with this rounding.
                 let (s, c) = (position as f32 * frequency).sin_cos();
                 (*cosine, *sine) = (c * magnitude, s * magnitude);
             }
-        });
-    out.par_chunks_mut(width)
-        .enumerate()
-        .zip(positions)
-        .for_each(|((row, out), &position)| {
-            fill(out, source, row * width);
-            if position == NO_SLOT {
-                return;
-            }
-            let (cosines, sines) = table[row * 2 * n..(row + 1) * 2 * n].split_at(n);
-            for head in out.chunks_mut(head_dim) {
-                match style {
-                    RopeStyle::Half => {
-                        let (first, second) = head[..2 * n].split_at_mut(n);
-                        for (((a, b), c), s) in first.iter_mut().zip(second).zip(cosines).zip(sines)
-                        {
-                            (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
-                        }
-                    }
-                    RopeStyle::Interleaved => {
-                        for ((pair, c), s) in head[..2 * n]
-                            .as_chunks_mut::<2>()
-                            .0
-                            .iter_mut()
-                            .zip(cosines)
-                            .zip(sines)
-                        {
-                            let [a, b] = *pair;
-                            *pair = [a * c - b * s, b * c + a * s];
-                        }
-                    }
+        }
+    });
+    for_chunks(out, some * width, |i, out| {
+        fill(out, source, i * some * width);
+        let rows = positions.get(i * some..).unwrap_or_default();
+        let tables = table.chunks(2 * n).skip(i * some);
+        for ((out, &position), table) in out.chunks_mut(width).zip(rows).zip(tables) {
+            if position != NO_SLOT {
+                let (cosines, sines) = table.split_at(n);
+                for head in out.chunks_mut(head_dim) {
+                    rotate(head, cosines, sines, style);
                 }
             }
-        });
+        }
+    });
     Ok(())
+}
+
+/// Pairs of elements of one head, turned.
+fn rotate(head: &mut [f32], cosines: &[f32], sines: &[f32], style: RopeStyle) {
+    let n = cosines.len();
+    match style {
+        RopeStyle::Half => {
+            let (first, second) = head[..2 * n].split_at_mut(n);
+            for (((a, b), c), s) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
+                (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
+            }
+        }
+        RopeStyle::Interleaved => {
+            let pairs = head[..2 * n].as_chunks_mut::<2>().0;
+            for ((pair, c), s) in pairs.iter_mut().zip(cosines).zip(sines) {
+                let [a, b] = *pair;
+                *pair = [a * c - b * s, b * c + a * s];
+            }
+        }
+    }
 }
 
 /// Bytes of the table of sines and cosines.

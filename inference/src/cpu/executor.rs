@@ -20,7 +20,7 @@ pub enum CpuMode {
     /// Plain f32: weights are dequantised by our own code when they are loaded, then multiplied in f32. What GPU kernels are
     /// tested against.
     Oracle,
-    /// For use: quantised weights stay packed and are multiplied by candle's kernels, which round activations to 8 bits a block;
+    /// For use: quantised weights stay packed and are multiplied by kernels that round activations to 8 bits a block;
     /// f16 and bf16 weights stay as they are in their file. Activations are f32.
     #[default]
     Fast,

@@ -1,4 +1,4 @@
-//! `x * weight^T + bias`, by how the weight is kept: candle's matrix product (oracle), candle's quantised product, or
+//! `x * weight^T + bias`, by how the weight is kept: candle's matrix product (oracle), packed tiles, candle's quantised product, or
 //! panels of the weight as it lies in its file.
 
 use candle_core::backend::BackendStorage;
@@ -8,8 +8,10 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::decode::decode_bytes;
+use super::few;
 use super::math::{dot, dot_bf16, dot_f16};
 use super::matmul::{Into, Mat, MatMut, multiply};
+use super::packed;
 use super::parallel::{CHUNK, Poll, Shared, for_tasks, threads, with_scratch, zeros};
 use super::weights::{Kept, Loaded, Weight};
 use crate::formats::weights::{StorageDtype, TensorData};
@@ -17,7 +19,7 @@ use crate::graph::ExecError;
 
 /// Rows of `x` that one task takes.
 const ROWS: usize = 512;
-/// Rows of `x` up to which the weight is read row by row: the time goes into reading it.
+/// Rows of `x` up to which the weight is read row by row, without or with [`few::products`]: the time goes into reading it.
 const FEW: usize = 4;
 /// Most elements of a decoded panel: 2.5 MiB.
 const PANEL: usize = 640 * 1024;
@@ -72,6 +74,9 @@ pub(super) fn linear(
                 let right = Layout::contiguous((sizes.n, sizes.k)).transpose(0, 1)?;
                 x.matmul(matrix, (1, m, sizes.n, sizes.k), &left, &right)
             });
+        }
+        Loaded::Packed(matrix) => {
+            return matrix.multiply(label, operands.out, x, bias, sizes, poll);
         }
         Loaded::Quantised(matrix, dtype) => {
             if !is_decoded(*dtype, sizes.m) {
@@ -191,7 +196,7 @@ impl Operands<'_> {
                 "the weight's bytes do not belong to its shape".into(),
             ));
         }
-        if self.sizes.m <= FEW {
+        if self.sizes.m <= FEW.max(few::most()) {
             self.few_rows(weight, poll)
         } else {
             self.many_rows(weight, poll)
@@ -209,38 +214,45 @@ impl Operands<'_> {
             poll,
             |task| {
                 let (first, len) = (task * panel, panel.min(n - task * panel));
-                let put = |column: usize, product: &dyn Fn(&[f32]) -> f32| {
+                let put = |column: usize, row: few::Row<'_>| {
                     let bias = self.bias.map_or(0.0, |bias| bias[column]);
-                    for (row, x) in self.x.chunks(k).enumerate() {
+                    let together = few::products(row, self.x, k);
+                    for (i, x) in self.x.chunks(k).enumerate() {
+                        let product = match (&together, row) {
+                            (Some(products), _) => products[i],
+                            (None, few::Row::F32(row)) => dot(x, row),
+                            (None, few::Row::F16(row)) => dot_f16(x, row),
+                            (None, few::Row::Bf16(row)) => dot_bf16(x, row),
+                        };
                         // SAFETY: a task has its own columns.
-                        let out = unsafe { shared.slice(row * n + column, 1) };
-                        out.fill(product(x) + bias);
+                        let out = unsafe { shared.slice(i * n + column, 1) };
+                        out.fill(product + bias);
                     }
                 };
                 let columns = first..first + len;
                 match weight {
                     Panels::Floats(weight) => {
                         for (column, row) in columns.zip(weight[first * k..].chunks(k)) {
-                            put(column, &|x| dot(x, row));
+                            put(column, few::Row::F32(row));
                         }
                     }
                     Panels::Blocks(dtype, bytes) => {
                         if let Some(weight) = halves::<f16>(dtype == StorageDtype::F16, bytes) {
                             for (column, row) in columns.zip(weight[first * k..].chunks(k)) {
-                                put(column, &|x| dot_f16(x, row));
+                                put(column, few::Row::F16(row));
                             }
                         } else if let Some(weight) =
                             halves::<bf16>(dtype == StorageDtype::Bf16, bytes)
                         {
                             for (column, row) in columns.zip(weight[first * k..].chunks(k)) {
-                                put(column, &|x| dot_bf16(x, row));
+                                put(column, few::Row::Bf16(row));
                             }
                         } else {
                             with_scratch(k, |row| {
                                 for column in columns {
                                     let decoded = decode_bytes(dtype, bytes, column * k, row);
                                     assert!(decoded, "the weight's type and length were checked");
-                                    put(column, &|x| dot(x, row));
+                                    put(column, few::Row::F32(row));
                                 }
                             });
                         }
@@ -279,8 +291,11 @@ impl Operands<'_> {
                     multiply(&mut out, into, x, weight.transposed(), 1.0);
                 }
                 Panels::Blocks(dtype, bytes) => with_scratch(columns * k, |scratch| {
-                    let decoded = decode_bytes(dtype, bytes, column * k, scratch);
-                    assert!(decoded, "the weight's type and length were checked");
+                    // Row by row: a large piece would be shared out once more.
+                    for (row, scratch) in scratch.chunks_mut(k).enumerate() {
+                        let decoded = decode_bytes(dtype, bytes, (column + row) * k, scratch);
+                        assert!(decoded, "the weight's type and length were checked");
+                    }
                     multiply(
                         &mut out,
                         into,
@@ -316,11 +331,17 @@ fn panel_rows(Sizes { m, k, n }: Sizes) -> usize {
 /// Bytes that all threads together hold while it runs.
 pub(super) fn scratch(kept: Kept, dtype: StorageDtype, sizes: Sizes) -> u64 {
     let Sizes { m, k, n } = sizes;
-    let decoded = threads() * if m <= FEW { k } else { panel_rows(sizes) * k };
+    let decoded = threads()
+        * if m <= FEW.max(few::most()) {
+            k
+        } else {
+            panel_rows(sizes) * k
+        };
     let floats = match kept {
         Kept::Floats => 0,
         Kept::File => decoded,
         Kept::Matrix => candle_rows(sizes) * (k + n),
+        Kept::Packed => return packed::scratch(dtype, sizes),
         Kept::Quantised if is_decoded(dtype, m) => decoded,
         // With the rows in candle's 8-bit blocks.
         Kept::Quantised => candle_rows(sizes) * (k + n + k.div_ceil(3)),

@@ -1,14 +1,24 @@
 //! Functions that the compiler can turn into vector code: no table, no branch, no call.
 //!
-//! The crate is built for the oldest processor of each architecture; [`multiversion!`] compiles a loop a second time
-//! for AVX2 and chooses at run time.
+//! The crate is built for the oldest processor of each architecture; [`multiversion!`] compiles a loop again
+//! for AVX2 and AVX-512 and chooses at run time.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::graph::Activation;
 
-/// Compiles a function twice on x86-64, once for AVX2, and chooses by what the processor has.
+/// Whether the processor has what [`multiversion!`] compiles for at most.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
+
+/// Compiles a function three times on x86-64, for AVX2 and for AVX-512 besides, and chooses by what the processor has. Results are the same to
+/// the bit: multiplications and additions are not fused.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
@@ -21,6 +31,14 @@ macro_rules! multiversion {
                 #[target_feature(enable = "avx2")]
                 fn wide($($arg: $ty),*) $(-> $ret)? {
                     body($($arg),*)
+                }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                fn widest($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
+                }
+                if $crate::cpu::math::has_avx512() {
+                    // SAFETY: the processor has the features, as was asked just now; the function has no other condition.
+                    return unsafe { widest($($arg),*) };
                 }
                 if is_x86_feature_detected!("avx2") {
                     // SAFETY: the processor has AVX2, as was asked just now; the function has no other condition.

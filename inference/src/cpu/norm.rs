@@ -3,11 +3,9 @@
 //!
 //! As the element-wise ops they work in place, or from a `source`.
 
-use rayon::prelude::*;
-
 use super::elementwise::{activate_all, fill};
 use super::math::{multiversion, sum, sum_of_squares};
-use super::parallel::CHUNK;
+use super::parallel::{CHUNK, for_chunks};
 use crate::graph::Activation;
 
 multiversion! {
@@ -47,7 +45,7 @@ fn moments(x: &[f32], eps: f32) -> (f32, f32) {
 
 fn for_rows(out: &mut [f32], source: Option<&[f32]>, d: usize, work: impl Fn(&mut [f32]) + Sync) {
     let len = (CHUNK / d.max(1)).max(1) * d;
-    out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
+    for_chunks(out, len, |i, out| {
         fill(out, source, i * len);
         out.chunks_mut(d).for_each(&work);
     });
@@ -109,7 +107,5 @@ pub(super) fn group_norm(
             }
         }
     };
-    out.par_chunks_mut(len)
-        .enumerate()
-        .for_each(|(i, group)| work(i, group));
+    for_chunks(out, len, work);
 }

@@ -2,8 +2,7 @@
 
 use std::cell::Cell;
 
-use rayon::prelude::*;
-
+use super::team::share;
 use crate::graph::{ExecError, Interrupt};
 
 /// Floating-point operations between two looks at the interrupt: about 50 ms of two slow cores.
@@ -43,13 +42,30 @@ pub(super) fn for_tasks(
     for start in (0..count).step_by(band) {
         poll.check()?;
         let end = count.min(start.saturating_add(band));
-        if end - start == 1 {
-            task(start);
-        } else {
-            (start..end).into_par_iter().for_each(&task);
-        }
+        share(end - start, &|index| task(start + index));
     }
     Ok(())
+}
+
+/// Chunks of `len` elements (the last may be shorter) in parallel, each with its number. One chunk alone is done at once: sharing it
+/// out would take longer than most.
+pub(super) fn for_chunks(out: &mut [f32], len: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    let total = out.len();
+    if total <= len {
+        if total > 0 {
+            work(0, out);
+        }
+        return;
+    }
+    let len = len.max(1);
+    let shared = Shared::new(out);
+    share(total.div_ceil(len), &|index| {
+        let start = index * len;
+        // SAFETY: a task has its own chunk.
+        work(index, unsafe {
+            shared.slice(start, len.min(total - start))
+        });
+    });
 }
 
 thread_local! {

@@ -178,7 +178,7 @@ fn form(plan: &Plan, node: &Node) -> String {
             match kept(graph, &node.op, weight, plan.mode) {
                 Kept::Floats | Kept::Matrix => format!("{stored} as f32"),
                 Kept::File => format!("{stored} decoded in use"),
-                Kept::Quantised => format!("{stored} packed"),
+                Kept::Quantised | Kept::Packed => format!("{stored} packed"),
             }
         }
         _ => node.op.name().to_owned(),

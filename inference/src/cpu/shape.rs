@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::decode::decode;
-use super::parallel::{CHUNK, Shared};
+use super::parallel::{CHUNK, Shared, for_chunks};
+use super::team::share;
 use crate::formats::weights::TensorData;
 use crate::graph::ExecError;
 
@@ -28,15 +29,13 @@ pub(super) fn permute(out: &mut [f32], x: &[f32], x_shape: &[usize], axes: &[usi
     if s3 == 1 || d3 == 1 {
         // Whole runs stay together.
         let rows = (CHUNK / d3).max(1);
-        out.par_chunks_mut(rows * d3)
-            .enumerate()
-            .for_each(|(i, out)| {
-                for (j, out) in out.chunks_mut(d3).enumerate() {
-                    let row = i * rows + j;
-                    let from = row / (d1 * d2) % d0 * s0 + row / d2 % d1 * s1 + row % d2 * s2;
-                    out.copy_from_slice(&x[from..from + d3]);
-                }
-            });
+        for_chunks(out, rows * d3, |i, out| {
+            for (j, out) in out.chunks_mut(d3).enumerate() {
+                let row = i * rows + j;
+                let from = row / (d1 * d2) % d0 * s0 + row / d2 % d1 * s1 + row % d2 * s2;
+                out.copy_from_slice(&x[from..from + d3]);
+            }
+        });
         return;
     }
     // The output axis along which the input is contiguous is read together with the last one, in square tiles.
@@ -49,49 +48,50 @@ pub(super) fn permute(out: &mut [f32], x: &[f32], x_shape: &[usize], axes: &[usi
     let (a, b) = (others[0], others[1]);
     let strips = shape[near].div_ceil(TILE);
     let shared = Shared::new(out);
-    (0..shape[a] * shape[b] * strips)
-        .into_par_iter()
-        .for_each(|task| {
-            let (outer, strip) = (task / strips, task % strips);
-            let (i, j) = (outer / shape[b], outer % shape[b]);
-            let to = i * out_stride[a] + j * out_stride[b];
-            let from = i * stride[a] + j * stride[b];
-            let lines = strip * TILE..shape[near].min((strip + 1) * TILE);
-            for column in (0..d3).step_by(TILE) {
-                let columns = TILE.min(d3 - column);
-                for line in lines.clone() {
-                    // SAFETY: each line of the output belongs to one task only.
-                    let out =
-                        unsafe { shared.slice(to + line * out_stride[near] + column, columns) };
-                    let from = from + line * stride[near] + column * s3;
-                    for (out, x) in out.iter_mut().zip(x[from..].iter().step_by(s3)) {
-                        *out = *x;
-                    }
+    share(shape[a] * shape[b] * strips, &|task| {
+        let (outer, strip) = (task / strips, task % strips);
+        let (i, j) = (outer / shape[b], outer % shape[b]);
+        let to = i * out_stride[a] + j * out_stride[b];
+        let from = i * stride[a] + j * stride[b];
+        let lines = strip * TILE..shape[near].min((strip + 1) * TILE);
+        for column in (0..d3).step_by(TILE) {
+            let columns = TILE.min(d3 - column);
+            for line in lines.clone() {
+                // SAFETY: each line of the output belongs to one task only.
+                let out = unsafe { shared.slice(to + line * out_stride[near] + column, columns) };
+                let from = from + line * stride[near] + column * s3;
+                for (out, x) in out.iter_mut().zip(x[from..].iter().step_by(s3)) {
+                    *out = *x;
                 }
             }
-        });
+        }
+    });
 }
 
 /// One operand of a concatenation into `out`, whose rows are `width` long and take `x`'s rows of `len` at `offset`.
 pub(super) fn concat_part(out: &mut [f32], x: &[f32], width: usize, offset: usize, len: usize) {
-    out.par_chunks_mut(width)
-        .zip(x.par_chunks(len))
-        .for_each(|(out, x)| {
+    let rows = (CHUNK / width.max(1)).max(1);
+    for_chunks(out, rows * width, |i, out| {
+        let x = x.get(i * rows * len..).unwrap_or_default();
+        for (out, x) in out.chunks_mut(width).zip(x.chunks(len)) {
             if let Some(part) = out.get_mut(offset..offset + len) {
                 part.copy_from_slice(x);
             }
-        });
+        }
+    });
 }
 
 /// Takes `len` elements at `offset` out of every row of `width`.
 pub(super) fn slice(out: &mut [f32], x: &[f32], width: usize, offset: usize, len: usize) {
-    out.par_chunks_mut(len)
-        .zip(x.par_chunks(width))
-        .for_each(|(out, x)| {
+    let rows = (CHUNK / len.max(1)).max(1);
+    for_chunks(out, rows * len, |i, out| {
+        let x = x.get(i * rows * width..).unwrap_or_default();
+        for (out, x) in out.chunks_mut(len).zip(x.chunks(width)) {
             if let Some(part) = x.get(offset..offset + len) {
                 out.copy_from_slice(part);
             }
-        });
+        }
+    });
 }
 
 /// `[planes, h, w] -> [planes, oh, ow]`, source index `floor(i * h / oh)`.
@@ -102,16 +102,15 @@ pub(super) fn upsample_nearest(
     [oh, ow]: [usize; 2],
 ) {
     let columns: Vec<usize> = (0..ow).map(|i| i * w / ow).collect();
-    out.par_chunks_mut(oh * ow)
-        .zip(x.par_chunks(h * w))
-        .for_each(|(out, x)| {
-            for (i, row) in out.chunks_mut(ow).enumerate() {
-                let from = &x[i * h / oh * w..][..w];
-                for (out, &column) in row.iter_mut().zip(&columns) {
-                    *out = from[column];
-                }
+    for_chunks(out, oh * ow, |plane, out| {
+        let x = &x[plane * h * w..][..h * w];
+        for (i, row) in out.chunks_mut(ow).enumerate() {
+            let from = &x[i * h / oh * w..][..w];
+            for (out, &column) in row.iter_mut().zip(&columns) {
+                *out = from[column];
             }
-        });
+        }
+    });
 }
 
 /// The error for an id or index that points outside of its table.
@@ -144,6 +143,9 @@ pub(super) fn embedding(
         ids,
         table.shape().first().copied().unwrap_or(0),
     )?;
+    if let [id] = *ids {
+        return decode(table, id as usize * d, out);
+    }
     out.par_chunks_mut(d)
         .zip(ids)
         .try_for_each(|(out, &id)| decode(table, id as usize * d, out))
@@ -158,10 +160,12 @@ pub(super) fn gather_rows(
     d: usize,
 ) -> Result<(), ExecError> {
     check_ids(label, "row index", indices, x.len() / d.max(1))?;
-    out.par_chunks_mut(d)
-        .zip(indices)
-        .for_each(|(out, &index)| {
+    let rows = (CHUNK / d.max(1)).max(1);
+    for_chunks(out, rows * d, |i, out| {
+        let indices = indices.get(i * rows..).unwrap_or_default();
+        for (out, &index) in out.chunks_mut(d).zip(indices) {
             out.copy_from_slice(&x[index as usize * d..][..d]);
-        });
+        }
+    });
     Ok(())
 }

@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, Device};
 
 use super::decode::{as_floats, bad, decode_all};
 use super::executor::CpuMode;
+use super::packed::{self, Packed};
 use crate::formats::weights::{StorageDtype, TensorData, TensorKey};
 use crate::graph::{ExecError, Graph, Op, WeightId};
 
@@ -22,6 +23,8 @@ pub(super) enum Kept {
     Matrix,
     /// Quantised blocks as candle's matrix.
     Quantised,
+    /// Quantised blocks in tiles for our own kernels.
+    Packed,
 }
 
 /// Floats, own or in a file.
@@ -46,6 +49,7 @@ pub(super) enum Loaded {
     File(TensorData),
     Matrix(CpuStorage),
     Quantised(QTensor, StorageDtype),
+    Packed(Packed),
 }
 
 /// A loaded weight and the bytes that it takes.
@@ -68,6 +72,7 @@ impl Weight {
             Kept::Floats => Loaded::Floats(Floats::Own(decode_all(tensor)?)),
             Kept::File => Loaded::File(tensor.clone()),
             Kept::Matrix => Loaded::Matrix(CpuStorage::F32(decode_all(tensor)?)),
+            Kept::Packed => Loaded::Packed(Packed::new(tensor)?),
             Kept::Quantised => {
                 let dtype = ggml_dtype(tensor.dtype())
                     .ok_or_else(|| bad(tensor, "candle has no such quantised type"))?;
@@ -86,7 +91,7 @@ impl Weight {
     }
 }
 
-/// The types that candle multiplies fast.
+/// The types that candle multiplies fast; for processors without kernels of our own.
 pub(super) fn ggml_dtype(dtype: StorageDtype) -> Option<GgmlDType> {
     match dtype {
         StorageDtype::Q8_0 => Some(GgmlDType::Q8_0),
@@ -107,6 +112,7 @@ fn bytes(tensor: &TensorData, kept: Kept) -> u64 {
         Kept::File => stored,
         Kept::Floats | Kept::Matrix => 4 * tensor.elements() as u64,
         Kept::Quantised => stored + repacked_bytes(tensor),
+        Kept::Packed => packed::bytes(tensor).unwrap_or(stored),
     }
 }
 
@@ -134,7 +140,7 @@ fn repacked_bytes(tensor: &TensorData) -> u64 {
     0
 }
 
-/// Quantised matrices of fewer elements are decoded to floats once: they fit the cache as floats, too, and candle's quantised
+/// Quantised matrices of fewer elements are decoded to floats once: they fit the cache as floats, too, and the packed
 /// product rounds activations to 8 bits, an error that small models feel most.
 const PACKED_FROM: usize = 1 << 20;
 
@@ -149,6 +155,12 @@ pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> K
         Op::Linear { weight: matrix, .. } if matrix == weight => match (mode, dtype) {
             (CpuMode::Oracle, _) => Kept::Matrix,
             (CpuMode::Fast, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
+            (CpuMode::Fast, _)
+                if graph.weight(weight).elements() >= PACKED_FROM
+                    && packed::bytes(graph.weight(weight)).is_some() =>
+            {
+                Kept::Packed
+            }
             (CpuMode::Fast, _)
                 if ggml_dtype(dtype).is_some()
                     && graph.weight(weight).elements() >= PACKED_FROM =>

@@ -19,7 +19,12 @@ fn reference(x: &[f32], w: &[f32], b: Option<&[f32]>, [m, k, n]: [usize; 3]) -> 
 }
 
 /// A matrix quantised by candle, as the bytes of a GGUF file.
-pub(super) fn quantised(values: &[f32], n: usize, k: usize, dtype: StorageDtype) -> TensorData {
+pub(in crate::cpu) fn quantised(
+    values: &[f32],
+    n: usize,
+    k: usize,
+    dtype: StorageDtype,
+) -> TensorData {
     let ggml = match dtype {
         StorageDtype::Q8_0 => GgmlDType::Q8_0,
         StorageDtype::Q4_0 => GgmlDType::Q4_0,
@@ -52,7 +57,7 @@ pub(super) fn quantised(values: &[f32], n: usize, k: usize, dtype: StorageDtype)
     TensorData::new_owned("w", &[n, k], dtype, bytes).unwrap()
 }
 
-pub(super) const QUANTISED: [StorageDtype; 12] = [
+pub(in crate::cpu) const QUANTISED: [StorageDtype; 12] = [
     StorageDtype::Q4_1,
     StorageDtype::Q5_0,
     StorageDtype::Q5_1,

@@ -2,7 +2,7 @@
 
 mod attention;
 mod elementwise;
-mod linear;
+pub(super) mod linear;
 mod memory;
 mod misuse;
 mod paged;
