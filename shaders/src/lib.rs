@@ -8,9 +8,9 @@
 //! Kernels belong to the portable tier, apart from those that [`Kernel::needs_subgroups`] tells of: no optional feature, at most 256 invocations and 16 KiB of workgroup memory,
 //! at most eight storage buffers, activations in f32.
 
+mod parameters;
 mod registry;
 mod template;
 
-pub use registry::{
-    Binding, Function, HeadWidth, Kernel, KernelSource, KvFormat, MatVecRows, WeightFormat,
-};
+pub use parameters::{ConvTaps, Function, HeadWidth, KvFormat, MatVecRows, WeightFormat};
+pub use registry::{Binding, Kernel, KernelSource};

@@ -1,161 +1,7 @@
 //! The kernels by name.
 
+use crate::parameters::{ConvTaps, HeadWidth, KvFormat, MatVecRows, WeightFormat};
 use crate::template::{Scope, expand};
-
-/// How a weight lies on the device. The layouts are described in the files of `wgsl/weight`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum WeightFormat {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats, two to a word.
-    F16,
-    /// Brain floats, two to a word.
-    Bf16,
-    /// ggml's blocks of 32 bytes with one scale.
-    Q8_0,
-    /// ggml's blocks of 32 nibbles with one scale.
-    Q4_0,
-    /// ggml's blocks of 256 nibbles with 6-bit scales and minima.
-    Q4K,
-    /// ggml's blocks of 256 six-bit values with 8-bit scales.
-    Q6K,
-    /// ggml's blocks of 32 nibbles with scale and minimum.
-    Q4_1,
-    /// ggml's blocks of 32 five-bit values with one scale.
-    Q5_0,
-    /// ggml's blocks of 32 five-bit values with scale and minimum.
-    Q5_1,
-    /// ggml's blocks of 256 two-bit values with 4-bit scales and minima.
-    Q2K,
-    /// ggml's blocks of 256 three-bit values with 6-bit scales.
-    Q3K,
-    /// ggml's blocks of 256 five-bit values with 6-bit scales and minima.
-    Q5K,
-    /// ggml's blocks of 32 nibbles into a table, with one scale.
-    Iq4Nl,
-    /// ggml's blocks of 256 nibbles into a table, with 6-bit scales.
-    Iq4Xs,
-}
-
-impl WeightFormat {
-    /// Every format.
-    pub const ALL: [Self; 15] = [
-        Self::F32,
-        Self::F16,
-        Self::Bf16,
-        Self::Q8_0,
-        Self::Q4_0,
-        Self::Q4K,
-        Self::Q6K,
-        Self::Q4_1,
-        Self::Q5_0,
-        Self::Q5_1,
-        Self::Q2K,
-        Self::Q3K,
-        Self::Q5K,
-        Self::Iq4Nl,
-        Self::Iq4Xs,
-    ];
-    /// The formats without blocks, which convolutions take.
-    pub const PLAIN: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
-
-    fn text(self) -> &'static str {
-        match self {
-            Self::F32 => include_str!("../wgsl/weight/f32.wgsl"),
-            Self::F16 => include_str!("../wgsl/weight/f16.wgsl"),
-            Self::Bf16 => include_str!("../wgsl/weight/bf16.wgsl"),
-            Self::Q8_0 => include_str!("../wgsl/weight/q8_0.wgsl"),
-            Self::Q4_0 => include_str!("../wgsl/weight/q4_0.wgsl"),
-            Self::Q4K => include_str!("../wgsl/weight/q4_k.wgsl"),
-            Self::Q6K => include_str!("../wgsl/weight/q6_k.wgsl"),
-            Self::Q4_1 => include_str!("../wgsl/weight/q4_1.wgsl"),
-            Self::Q5_0 => include_str!("../wgsl/weight/q5_0.wgsl"),
-            Self::Q5_1 => include_str!("../wgsl/weight/q5_1.wgsl"),
-            Self::Q2K => include_str!("../wgsl/weight/q2_k.wgsl"),
-            Self::Q3K => include_str!("../wgsl/weight/q3_k.wgsl"),
-            Self::Q5K => include_str!("../wgsl/weight/q5_k.wgsl"),
-            Self::Iq4Nl => include_str!("../wgsl/weight/iq4_nl.wgsl"),
-            Self::Iq4Xs => include_str!("../wgsl/weight/iq4_xs.wgsl"),
-        }
-    }
-}
-
-/// Codes of element-wise functions, as `apply_function` of `wgsl/shared/activation.wgsl` has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Function {
-    /// `x * sigmoid(x)`.
-    Silu = 0,
-    /// GELU by the error function.
-    Gelu = 1,
-    /// GELU by tanh.
-    GeluTanh = 2,
-    /// `x * sigmoid(1.702 x)`.
-    QuickGelu = 3,
-    /// `max(x, 0)`.
-    Relu = 4,
-    /// `tanh(x)`.
-    Tanh = 5,
-    /// `x * a + b`.
-    Affine = 6,
-    /// `min(max(x, a), b)`.
-    Clamp = 7,
-    /// `x` where that is positive, else `x * a`.
-    LeakyRelu = 8,
-}
-
-/// Most rows that a matrix-vector kernel computes at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MatVecRows {
-    /// One.
-    One,
-    /// Four.
-    Four,
-    /// Eight.
-    Eight,
-}
-
-impl MatVecRows {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::One, Self::Four, Self::Eight];
-
-    /// As a number.
-    pub fn count(self) -> u32 {
-        match self {
-            Self::One => 1,
-            Self::Four => 4,
-            Self::Eight => 8,
-        }
-    }
-}
-
-/// Largest head size that an attention kernel takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum HeadWidth {
-    /// 64 elements.
-    UpTo64,
-    /// 128 elements.
-    UpTo128,
-    /// 256 elements.
-    UpTo256,
-    /// 512 elements.
-    UpTo512,
-}
-
-impl HeadWidth {
-    /// Every one.
-    pub const ALL: [Self; 4] = [Self::UpTo64, Self::UpTo128, Self::UpTo256, Self::UpTo512];
-
-    /// As a number.
-    pub fn elements(self) -> u32 {
-        match self {
-            Self::UpTo64 => 64,
-            Self::UpTo128 => 128,
-            Self::UpTo256 => 256,
-            Self::UpTo512 => 512,
-        }
-    }
-}
 
 /// One pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,6 +22,8 @@ pub enum Kernel {
     Conv2d {
         /// Storage of the weight.
         weight: WeightFormat,
+        /// Sizes of windows that it is made for.
+        taps: ConvTaps,
     },
     /// Rows of a table by ids.
     Embedding {
@@ -246,6 +94,20 @@ pub enum Kernel {
     },
     /// What the experts of a row made, added up.
     CombineExperts,
+    /// As [`Kernel::Gemm`], with K in several parts, each of which leaves sums of its own.
+    GemmSplit {
+        /// Storage of the weight.
+        weight: WeightFormat,
+    },
+    /// Adds up what [`Kernel::GemmSplit`] left.
+    GemmJoin,
+    /// As [`Kernel::PagedAttention`], with the pages dealt out to several workgroups, each of which leaves sums of its own.
+    PagedAttentionSplit {
+        /// How the cache is kept.
+        kv: KvFormat,
+    },
+    /// Joins what [`Kernel::PagedAttentionSplit`] left.
+    PagedAttentionJoin,
     /// As [`Kernel::MatVec`], with sums over subgroups; not portable.
     MatVecSubgroups {
         /// Storage of the weight.
@@ -253,30 +115,6 @@ pub enum Kernel {
         /// Most rows.
         rows: MatVecRows,
     },
-}
-
-/// How keys and values are kept in a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum KvFormat {
-    /// 32-bit floats.
-    F32,
-    /// Pairs of 16-bit floats.
-    F16,
-    /// Four 8-bit integers a word, and behind those of a head a 16-bit scale for each 32.
-    Q8,
-}
-
-impl KvFormat {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8];
-
-    fn parameters(self) -> Vec<(&'static str, u32)> {
-        match self {
-            Self::F32 => vec![("KV_F32", 1)],
-            Self::F16 => vec![("KV_F16", 1), ("KV_PACKED", 1)],
-            Self::Q8 => vec![("KV_Q8", 1), ("KV_PACKED", 1)],
-        }
-    }
 }
 
 /// How a kernel uses a storage buffer.
@@ -312,6 +150,22 @@ const INCLUDES: &[(&str, &str)] = &[
     ("load4", include_str!("../wgsl/shared/load4.wgsl")),
     ("tile", include_str!("../wgsl/shared/tile.wgsl")),
     (
+        "tile_product",
+        include_str!("../wgsl/shared/tile_product.wgsl"),
+    ),
+    (
+        "attention_params",
+        include_str!("../wgsl/shared/attention_params.wgsl"),
+    ),
+    (
+        "attention_io",
+        include_str!("../wgsl/shared/attention_io.wgsl"),
+    ),
+    (
+        "attention_tile_narrow",
+        include_str!("../wgsl/shared/attention_tile_narrow.wgsl"),
+    ),
+    (
         "attention_tile",
         include_str!("../wgsl/shared/attention_tile.wgsl"),
     ),
@@ -326,18 +180,27 @@ impl Kernel {
         for weight in WeightFormat::ALL {
             all.extend(MatVecRows::ALL.map(|rows| Self::MatVec { weight, rows }));
             all.extend(MatVecRows::ALL.map(|rows| Self::MatVecSubgroups { weight, rows }));
+            if weight.is_wide() {
+                let rows = MatVecRows::OneByEight;
+                all.push(Self::MatVec { weight, rows });
+                all.push(Self::MatVecSubgroups { weight, rows });
+            }
             all.extend([
                 Self::Gemm { weight },
+                Self::GemmSplit { weight },
                 Self::Embedding { weight },
                 Self::Dequantize { weight },
                 Self::ExpertMatVec { weight },
             ]);
         }
-        all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2d { weight }));
+        for taps in ConvTaps::ALL {
+            all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2d { weight, taps }));
+        }
         all.extend(HeadWidth::ALL.map(|width| Self::Attention { width }));
         for kv in KvFormat::ALL {
             all.extend(HeadWidth::ALL.map(|width| Self::PagedAttentionTiles { width, kv }));
             all.push(Self::PagedAttention { kv });
+            all.push(Self::PagedAttentionSplit { kv });
         }
         all.extend([KvFormat::F16, KvFormat::Q8].map(|kv| Self::KvPack { kv }));
         all.extend([
@@ -357,6 +220,8 @@ impl Kernel {
             Self::Rope,
             Self::RouteExperts,
             Self::CombineExperts,
+            Self::GemmJoin,
+            Self::PagedAttentionJoin,
         ]);
         all
     }
@@ -366,7 +231,7 @@ impl Kernel {
         let row = self.row();
         let scope = Scope {
             parameters: &self.parameters(),
-            weight: self.weight().map(WeightFormat::text),
+            weight: self.reader(),
             includes: INCLUDES,
         };
         KernelSource {
@@ -385,9 +250,11 @@ impl Kernel {
         if let Some(weight) = self.weight() {
             name.push_str(&format!(" {weight:?}").to_lowercase());
         }
-        for (_, value) in self.parameters().iter().filter(|(parameter, _)| {
-            !["IDS", "PAGED", "SUBGROUPS"].contains(parameter) && !parameter.starts_with("KV_")
-        }) {
+        for (_, value) in self
+            .parameters()
+            .iter()
+            .filter(|(parameter, _)| ["ROWS", "WIDTH", "COLUMNS"].contains(parameter))
+        {
             name.push_str(&format!(" x{value}"));
         }
         if let Some(kv) = self.kv().filter(|kv| *kv != KvFormat::F32) {
@@ -417,7 +284,8 @@ impl Kernel {
             Self::MatVec { weight, .. }
             | Self::MatVecSubgroups { weight, .. }
             | Self::Gemm { weight }
-            | Self::Conv2d { weight }
+            | Self::GemmSplit { weight }
+            | Self::Conv2d { weight, .. }
             | Self::Embedding { weight }
             | Self::Dequantize { weight }
             | Self::ExpertMatVec { weight } => Some(weight),
@@ -429,21 +297,42 @@ impl Kernel {
     fn kv(self) -> Option<KvFormat> {
         match self {
             Self::PagedAttention { kv }
+            | Self::PagedAttentionSplit { kv }
             | Self::PagedAttentionTiles { kv, .. }
             | Self::KvPack { kv } => Some(kv),
             _ => None,
         }
     }
 
+    /// Text of the reader of the weight.
+    fn reader(self) -> Option<&'static str> {
+        let weight = self.weight()?;
+        match self {
+            Self::MatVec { .. } | Self::MatVecSubgroups { .. } if weight.is_wide() => {
+                weight.wide_text()
+            }
+            _ => Some(weight.text()),
+        }
+    }
+
     fn parameters(self) -> Vec<(&'static str, u32)> {
         match self {
-            Self::MatVec { rows, .. } => vec![("ROWS", rows.count())],
-            Self::MatVecSubgroups { rows, .. } => vec![("ROWS", rows.count()), ("SUBGROUPS", 1)],
-            // Each lane holds four elements of every 64.
-            Self::Attention { width } => vec![("WIDTH", width.elements() / 64), ("KV_F32", 1)],
+            Self::MatVec { weight, rows } | Self::MatVecSubgroups { weight, rows } => vec![
+                ("ROWS", rows.count()),
+                ("MANY", u32::from(rows.count() > 1)),
+                ("QUADS", rows.weight_rows() / 4),
+                ("MINIMA", u32::from(weight != WeightFormat::Q8_0)),
+                ("SUBGROUPS", u32::from(self.needs_subgroups())),
+            ],
+            Self::GemmSplit { .. } => vec![("SPLIT", 1)],
+            Self::Conv2d { taps, .. } => vec![
+                ("TAPS_1", u32::from(taps == ConvTaps::One)),
+                ("TAPS_9", u32::from(taps == ConvTaps::Nine)),
+            ],
+            Self::PagedAttentionSplit { kv } => [vec![("SPLIT", 1)], kv.parameters()].concat(),
+            Self::Attention { width } => vec![width.parameter(), ("KV_F32", 1)],
             Self::PagedAttentionTiles { width, kv } => {
-                let tiles = vec![("WIDTH", width.elements() / 64), ("PAGED", 1)];
-                [tiles, kv.parameters()].concat()
+                [vec![width.parameter(), ("PAGED", 1)], kv.parameters()].concat()
             }
             Self::PagedAttention { kv } | Self::KvPack { kv } => kv.parameters(),
             Self::Embedding { .. } => vec![("IDS", 1)],
@@ -463,7 +352,30 @@ impl Kernel {
                 }
             };
         }
+        let wide = row!(
+            "matvec",
+            "matvec_wide",
+            64,
+            12,
+            [Read, Read, Read, ReadWrite, Read]
+        );
         match self {
+            Self::MatVec { weight, rows } if weight.is_wide() => Row {
+                name: if rows == MatVecRows::OneByEight {
+                    "matvec_by_8"
+                } else {
+                    "matvec"
+                },
+                ..wide
+            },
+            Self::MatVecSubgroups { weight, rows } if weight.is_wide() => Row {
+                name: if rows == MatVecRows::OneByEight {
+                    "matvec_subgroups_by_8"
+                } else {
+                    "matvec_subgroups"
+                },
+                ..wide
+            },
             Self::MatVec { .. } => row!("matvec", "matvec", 64, 12, [Read, Read, Read, ReadWrite]),
             Self::MatVecSubgroups { .. } => row!(
                 "matvec_subgroups",
@@ -472,8 +384,19 @@ impl Kernel {
                 12,
                 [Read, Read, Read, ReadWrite]
             ),
-            Self::Gemm { .. } => row!("gemm", "gemm", 256, 13, [Read, Read, Read, ReadWrite]),
-            Self::Conv2d { .. } => row!("conv2d", "conv2d", 256, 30, [Read, Read, Read, ReadWrite]),
+            Self::Gemm { .. } => row!("gemm", "gemm", 64, 13, [Read, Read, Read, ReadWrite]),
+            Self::GemmSplit { .. } => {
+                row!("gemm_split", "gemm", 64, 15, [Read, Read, Read, ReadWrite])
+            }
+            Self::GemmJoin => row!("gemm_join", "gemm_join", 256, 9, [Read, Read, ReadWrite]),
+            Self::Conv2d { taps, .. } => Row {
+                name: match taps {
+                    ConvTaps::Any => "conv2d",
+                    ConvTaps::One => "conv2d_1x1",
+                    ConvTaps::Nine => "conv2d_3x3",
+                },
+                ..row!("conv2d", "conv2d", 64, 30, [Read, Read, Read, ReadWrite])
+            },
             Self::Embedding { .. } => row!("embedding", "rows", 256, 10, [Read, Read, ReadWrite]),
             Self::Dequantize { .. } => row!("dequantize", "rows", 256, 10, [Read, ReadWrite]),
             Self::GatherRows => row!(
@@ -506,6 +429,20 @@ impl Kernel {
                 [Read, Read, Read, Read, ReadWrite]
             ),
             Self::UpsampleNearest => row!("upsample", "upsample", 256, 11, [Read, ReadWrite]),
+            Self::Attention { width } if width.is_narrow() => row!(
+                "attention_narrow",
+                "attention_narrow",
+                64,
+                24,
+                [Read, Read, Read, ReadWrite, ReadWrite]
+            ),
+            Self::PagedAttentionTiles { width, .. } if width.is_narrow() => row!(
+                "paged_attention_narrow",
+                "attention_narrow",
+                64,
+                26,
+                [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
+            ),
             Self::Attention { .. } => {
                 row!(
                     "attention",
@@ -521,6 +458,20 @@ impl Kernel {
                 64,
                 24,
                 [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
+            ),
+            Self::PagedAttentionSplit { .. } => row!(
+                "paged_attention_split",
+                "paged_attention",
+                64,
+                25,
+                [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
+            ),
+            Self::PagedAttentionJoin => row!(
+                "paged_attention_join",
+                "paged_attention_join",
+                64,
+                6,
+                [Read, Read, ReadWrite]
             ),
             Self::PagedAttentionTiles { .. } => row!(
                 "paged_attention_tiles",

@@ -54,10 +54,24 @@ fn gather(k: u32, base: u32, y0: vec4<i32>, x0: vec4<i32>) -> vec4<f32> {
     if (k < p.k_begin || k >= p.k_end) {
         return v;
     }
+    //#if TAPS_1
+    let channel = k;
+    let ky = 0u;
+    let kx = 0u;
+    //#else
+    //#if TAPS_9
+    // Divisions by constants, which are products.
+    let channel = k / 9u;
+    let tap = k - channel * 9u;
+    let ky = tap / 3u;
+    let kx = tap - ky * 3u;
+    //#else
     let channel = k / p.kernel_area;
     let tap = k - channel * p.kernel_area;
     let ky = tap / p.kernel_width;
     let kx = tap - ky * p.kernel_width;
+    //#endif
+    //#endif
     let iy = y0 + vec4<i32>(i32(ky));
     let ix = x0 + vec4<i32>(i32(kx));
     let plane = base + (channel - p.channel_begin) * p.height * p.width;
@@ -90,7 +104,7 @@ fn store_row(channel: u32, pixel: u32, base: u32, sums: vec4<f32>) {
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tile = linear_group(group);
     let per_batch = p.tiles_out * p.tiles_pixels;
@@ -102,13 +116,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let o0 = (within / p.tiles_pixels) * 64u;
     let pixel0 = p.pixel_begin + (within % p.tiles_pixels) * 64u;
     let x_base = p.x_base + batch * p.x_batch_stride;
-    let tx = lane & 15u;
-    let ty = lane >> 4u;
-    // The first half of the lanes brings weights, eight chunks along K side by side; the second half brings pixels,
-    // sixteen groups of four side by side.
+    let tx = lane & 7u;
+    let ty = lane >> 3u;
+    // Each lane brings one chunk of eight weight rows, eight chunks of a row side by side; and two chunks under four pixels,
+    // sixteen groups of pixels side by side.
     let weight_chunk = lane & 7u;
-    let weight_column = (lane >> 3u) & 15u;
-    let pixel_chunk = (lane >> 4u) & 7u;
     let pixel_column = lane & 15u;
     let chunks = (p.k_end + 3u) / 4u;
     var window_y = vec4<i32>(-0x40000000);
@@ -124,40 +136,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     //#end
-    //#repeat i 4
-    var sum{i} = vec4<f32>(0.0);
+    //#repeat i 8
+    var sum{i}_0 = vec4<f32>(0.0);
+    var sum{i}_1 = vec4<f32>(0.0);
     //#end
     // Chunks of weights are aligned to four; what lies before `k_begin` meets zeros from `gather`.
     for (var k0 = p.k_begin & 0xfffffffcu; k0 < p.k_end; k0 += 32u) {
-        if (lane < 128u) {
-            let row = o0 + weight_column * 4u;
-            let at = k0 / 4u + weight_chunk;
-            store_a(weight_chunk, weight_column, w4(row, at, chunks), w4(row + 1u, at, chunks), w4(row + 2u, at, chunks), w4(row + 3u, at, chunks));
-        } else {
-            let k = k0 + pixel_chunk * 4u;
-            let at = pixel_chunk * 64u + (pixel_column ^ pixel_chunk);
+        let at = k0 / 4u + weight_chunk;
+        for (var column = lane >> 3u; column < 16u; column += 8u) {
+            let row = o0 + column * 4u;
+            store_a(weight_chunk, column, w4(row, at, chunks), w4(row + 1u, at, chunks), w4(row + 2u, at, chunks), w4(row + 3u, at, chunks));
+        }
+        for (var chunk = lane >> 4u; chunk < 8u; chunk += 4u) {
+            let k = k0 + chunk * 4u;
+            let to = chunk * 64u + (pixel_column ^ chunk);
             //#repeat j 4
-            tile_b[at + {j}u * 16u] = gather(k + {j}u, x_base, window_y, window_x);
+            tile_b[to + {j}u * 16u] = gather(k + {j}u, x_base, window_y, window_x);
             //#end
         }
         workgroupBarrier();
-        for (var s = 0u; s < 8u; s += 1u) {
-            let ia = s * 64u + (ty ^ s);
-            let ib = s * 64u + (tx ^ s);
-            //#repeat j 4
-            let a{j} = tile_a[ia + {j}u * 16u];
-            let b{j} = tile_b[ib + {j}u * 16u];
-            sum0 += a{j}.x * b{j};
-            sum1 += a{j}.y * b{j};
-            sum2 += a{j}.z * b{j};
-            sum3 += a{j}.w * b{j};
-            //#end
-        }
+        //#include tile_product
         workgroupBarrier();
     }
     let y_base = p.y_base + batch * p.y_batch_stride;
+    //#repeat h 2
     //#repeat i 4
-    store_row(o0 + ty * 4u + {i}u, pixel0 + tx * 4u, y_base, sum{i});
+    store_row(o0 + ty * 4u + {i}u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum{i}_{h});
+    //#end
+    store_row(o0 + ty * 4u + 32u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum4_{h});
+    store_row(o0 + ty * 4u + 33u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum5_{h});
+    store_row(o0 + ty * 4u + 34u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum6_{h});
+    store_row(o0 + ty * 4u + 35u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum7_{h});
     //#end
 }
 const OFFSET_x = 0u;

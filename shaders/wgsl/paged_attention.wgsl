@@ -1,6 +1,8 @@
 // Attention of one row and head over a paged cache: 64 lanes, one page (64 positions) at a time, each lane first scoring
 // one position, then summing the head elements lane + 64 * i of all values (Kwon et al. 2023). A dispatch may cover a
 // window of the cache's pages only: then unnormalised sums stay in y, and the running maximum and sum in `state`.
+// Where rows and heads are fewer than a device needs to be busy, pages are dealt out to several workgroups in turn, each with its
+// own sums in y and `state`, which paged_attention_join.wgsl joins (Dao et al. 2023, "Flash-Decoding").
 struct Params {
     grid_x: u32,
     grid_y: u32,
@@ -26,6 +28,9 @@ struct Params {
     state_base: u32, // in pairs
     softcap: f32, // 0: none
     window: u32, // positions that a row sees
+    //#if SPLIT
+    splits: u32,
+    //#endif
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
@@ -120,7 +125,17 @@ var<workgroup> parts: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    //#if SPLIT
+    let own = linear_group(group);
+    let index = own / p.splits;
+    let split = own - index * p.splits;
+    let stride = 64u * p.splits;
+    //#else
     let index = linear_group(group);
+    let own = index;
+    let split = 0u;
+    let stride = 64u;
+    //#endif
     let row = index / p.heads;
     let head = index - row * p.heads;
     if (row >= p.rows) {
@@ -133,7 +148,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Positions before the window are not seen; whole pages of them are left out.
     let hidden = max(seen, p.window) - p.window;
     let q_base = p.q_base + index * p.head_dim;
-    let y_base = p.y_base + index * p.head_dim;
+    let y_base = p.y_base + own * p.head_dim;
     let head_base = (head / p.heads_per_kv) * head_words();
     let table = p.tables_base + sequence * p.max_pages;
 
@@ -150,7 +165,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum{i} = 0.0;
     //#end
     if (p.first_window == 0u) {
-        let kept = state[p.state_base + index];
+        let kept = state[p.state_base + own];
         highest = kept.x;
         total = kept.y;
         //#repeat i 8
@@ -159,7 +174,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         //#end
     }
-    for (var start = hidden & ~63u; start < seen; start += 64u) {
+    for (var start = (hidden & ~63u) + 64u * split; start < seen; start += stride) {
         let page = tables[table + start / 64u];
         // Pages of other windows are for other dispatches.
         if (page >= p.first_page && page - p.first_page < p.pages) {
@@ -203,7 +218,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var factor = 1.0;
     if (p.last_window == 0u) {
         if (lane == 0u) {
-            state[p.state_base + index] = vec2<f32>(highest, total);
+            state[p.state_base + own] = vec2<f32>(highest, total);
         }
     } else {
         factor = select(0.0, 1.0 / max(total, 1.0e-38), total > 0.0);

@@ -70,6 +70,12 @@ impl GpuExecutor {
             _ if device.report.hardware => 1 << 31,
             _ => 1 << 28,
         };
+        kernel_limits.busy_groups = match device.report.kind.as_str() {
+            "discrete GPU" => 256,
+            _ if device.report.hardware => 64,
+            // A software device has a few threads.
+            _ => 4,
+        };
         let tiers = Tiers::new(&device, None);
         kernel_limits.subgroups = tiers.is_on();
         Self {
@@ -201,16 +207,22 @@ impl Executor for GpuExecutor {
         plan: PlanId,
         run: Run<'_>,
     ) -> Result<(Vec<HostTensor>, Option<Profile>), ExecError> {
-        // Where weights are streamed, a run is more than its dispatches.
-        let whole = self
-            .plans
-            .get(&plan)
-            .is_some_and(|plan| plan.stream().is_none());
-        if !whole || !profile::has_timestamps(&self.device) {
+        if !profile::has_timestamps(&self.device) {
             return Ok((self.run(plan, run)?, None));
         }
         let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
-        let ops = profile::execute(&self.device, plan, run.states, run.interrupt)?;
+        let groups = plan.state_groups(run.states);
+        let device = &self.device;
+        let mut ops = Vec::new();
+        let mut go = |commands| profile::execute(device, commands, groups, run.interrupt, &mut ops);
+        match plan.stream() {
+            None => go(&plan.commands)?,
+            // The times are those of the dispatches; that weights come in between is not among them.
+            Some(stream) => stream.run(device, &plan.graph, |steps| {
+                go(plan.commands.get(steps).unwrap_or_default())?;
+                Ok(None)
+            })?,
+        }
         let clock = ProfileClock::Timestamps;
         Ok((
             read_outputs(&self.device, plan)?,

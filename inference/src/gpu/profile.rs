@@ -1,8 +1,8 @@
 //! A run that asks the device for the time before and after each dispatch.
 
 use super::device::GpuDevice;
-use super::plan::{Group, Plan};
-use crate::graph::{ExecError, Interrupt, OpTime, StateId};
+use super::plan::{Command, Group};
+use crate::graph::{ExecError, Interrupt, OpTime};
 
 /// Dispatches in a submit: few, since each has a pass of its own and long dispatches may not add up to seconds.
 const IN_SUBMIT: usize = 64;
@@ -17,17 +17,18 @@ pub fn has_timestamps(device: &GpuDevice) -> bool {
         .contains(wgpu::Features::TIMESTAMP_QUERY)
 }
 
-/// Runs all dispatches of a plan, each in a pass of its own between two timestamps; gives the time of each kernel of each node.
+/// Runs dispatches, each in a pass of its own between two timestamps; adds the time of each kernel of each node to `times`. All are done
+/// when it returns.
 ///
 /// # Errors
 /// If the run is stopped or the driver complains.
 pub fn execute(
     device: &GpuDevice,
-    plan: &Plan,
-    states: &[StateId],
+    commands: &[Command],
+    state_groups: &[wgpu::BindGroup],
     interrupt: &mut dyn Interrupt,
-) -> Result<Vec<OpTime>, ExecError> {
-    let state_groups = plan.state_groups(states);
+    times: &mut Vec<OpTime>,
+) -> Result<(), ExecError> {
     let queries = device.device.create_query_set(&wgpu::QuerySetDescriptor {
         label: Some("profile"),
         ty: wgpu::QueryType::Timestamp,
@@ -45,8 +46,7 @@ pub fn execute(
     let readback = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
     let period = f64::from(device.queue.get_timestamp_period()) * 1e-9;
 
-    let mut times: Vec<OpTime> = Vec::new();
-    for commands in plan.commands.chunks(IN_SUBMIT) {
+    for commands in commands.chunks(IN_SUBMIT) {
         if interrupt.poll() {
             device.wait("stopping")?;
             return Err(ExecError::Interrupted);
@@ -93,7 +93,7 @@ pub fn execute(
             }
         }
     }
-    Ok(times)
+    Ok(())
 }
 
 /// The timestamps in a buffer, which is ready to be copied to again afterwards.

@@ -173,6 +173,35 @@ fn a_streaming_run_can_be_stopped_anywhere_and_repeated() {
 }
 
 #[test]
+fn a_streaming_run_tells_the_time_of_every_op() {
+    let mut random = Random::fresh("a_streaming_run_tells_the_time_of_every_op");
+    let graph = Arc::new(network(&mut random, 3));
+    let _turn = super::tests::gpu();
+    let limits = LimitPolicy::Adapter;
+    let mut gpu = GpuExecutor::open(AdapterChoice::Any, limits, Some(2_700_000)).unwrap();
+    let plan = gpu.prepare_streaming(Arc::clone(&graph)).unwrap();
+    assert!(gpu.memory().streamed > 0);
+    let x = HostTensor::f32([3, WIDTH], random.floats(3 * WIDTH));
+    let wanted = run(&mut gpu, plan, &x, &mut NeverInterrupt).unwrap();
+    let given = Run {
+        inputs: &[("x", x)],
+        states: &[],
+        interrupt: &mut NeverInterrupt,
+    };
+    let (got, profile) = gpu.run_profiled(plan, given).unwrap();
+    assert_eq!(got, [wanted]);
+    let offered = gpu
+        .device()
+        .features
+        .contains(wgpu::Features::TIMESTAMP_QUERY);
+    assert_eq!(profile.is_some(), offered);
+    if let Some(profile) = profile {
+        let linear = profile.ops.iter().filter(|op| op.kernel.contains("mat"));
+        assert_eq!(linear.count(), LAYERS + 1, "{:?}", profile.ops);
+    }
+}
+
+#[test]
 fn too_little_even_for_streaming_is_said_and_nothing_stays_taken() {
     let mut random = Random::fresh("too_little_even_for_streaming");
     let graph = Arc::new(network(&mut random, 1));

@@ -385,6 +385,40 @@ fn a_run_can_be_stopped_and_repeated() {
 }
 
 #[test]
+fn a_run_can_be_stopped_between_its_submits() {
+    let mut random = Random::fresh("a_run_can_be_stopped_between_its_submits");
+    let mut gpu = gpu();
+    // More dispatches than one submit takes.
+    let g = GraphBuilder::new("long");
+    let x = g.input("x", &[3, 5]).unwrap();
+    let mut h = x.clone();
+    for _ in 0..300 {
+        h = g.add(&h, &x).unwrap();
+    }
+    g.output("y", &h);
+    let plan = gpu.prepare(Arc::new(g.finish())).unwrap();
+    let inputs = [("x", HostTensor::f32([3, 5], random.floats(15)))];
+    let mut run = |interrupt: &mut dyn Interrupt| {
+        let run = Run {
+            inputs: &inputs,
+            states: &[],
+            interrupt,
+        };
+        gpu.run(plan, run)
+    };
+    let wanted = run(&mut NeverInterrupt).unwrap();
+    let mut stops = 0;
+    let got = loop {
+        match run(&mut After(stops + 1)) {
+            Err(ExecError::Interrupted) => stops += 1,
+            other => break other.unwrap(),
+        }
+    };
+    assert!(stops >= 3, "asked {stops} times");
+    assert_eq!(got, wanted);
+}
+
+#[test]
 fn what_exceeds_the_budget_is_refused_before_anything_is_allocated() {
     let mut random = Random::fresh("what_exceeds_the_budget");
     let device = Arc::clone(gpu().device());

@@ -1,6 +1,7 @@
-// A 64 x 64 tile of a product over steps of 32: 16 x 16 lanes with 4 x 4 sums each. Tiles lie in workgroup memory with
-// the summed index outermost; the column is xored with the chunk of four, so that neither the transposing stores nor the
-// loads meet in one bank. 16 KiB, the least limit that WebGPU grants.
+// A 64 x 64 tile of a product over steps of 32: 8 x 8 lanes with 8 x 8 sums each, as four blocks of 4 x 4 that lie 32 apart, so
+// that each value loaded from workgroup memory serves eight products. Tiles lie there with the summed index outermost;
+// the column is xored with the chunk of four, so that neither the transposing stores nor the loads meet in one bank. 16 KiB, the
+// least limit that WebGPU grants.
 var<workgroup> tile_a: array<vec4<f32>, 512>;
 var<workgroup> tile_b: array<vec4<f32>, 512>;
 

@@ -221,6 +221,49 @@ impl Lowering<'_, '_> {
                     page_begin,
                     pages,
                 ];
+                let splits = match count <= FEW_ROWS && windows.len() == 1 {
+                    true => limits.splits(count * spec.heads, max_pages / 2),
+                    false => 1,
+                };
+                if splits > 1 && limits.fits(0, splits * count * width) {
+                    let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, 0];
+                    let places = [keys.base, values.base, slot_words, 1, 0];
+                    let mut list =
+                        [words(sizes)?.as_slice(), &words(paging)?, &words(places)?].concat();
+                    list.push(spec.scale.to_bits());
+                    list.push(0);
+                    list.push(spec.softcap.unwrap_or(0.0).to_bits());
+                    list.push(word(spec.window.unwrap_or(u32::MAX as usize))?);
+                    list.push(word(splits)?);
+                    let groups = count * spec.heads;
+                    let stats = self.scratch((splits * groups) as u64 * 8);
+                    let stats = limits.window(stats, 0, splits * groups * 2).bound;
+                    let sums = self.scratch((splits * count * width) as u64 * 4);
+                    let sums = limits.window(sums, 0, splits * count * width).bound;
+                    let work = Work {
+                        groups: (groups * splits) as u64,
+                        flops: flops_of(count),
+                    };
+                    let bindings = vec![
+                        q.bound.clone(),
+                        keys.bound,
+                        values.bound,
+                        positions.bound.clone(),
+                        row_sequences.bound.clone(),
+                        tables.bound.clone(),
+                        stats.clone(),
+                        sums.clone(),
+                    ];
+                    self.push(Kernel::PagedAttentionSplit { kv }, &list, bindings, work)?;
+                    let work = Work {
+                        groups: groups as u64,
+                        flops: 2 * (splits * count * width) as u64,
+                    };
+                    let list = words([groups, splits, head_dim, y.base])?;
+                    let bindings = vec![stats, sums, y.bound.clone()];
+                    self.push(Kernel::PagedAttentionJoin, &list, bindings, work)?;
+                    continue;
+                }
                 let (kernel, mut list, groups) = if count <= FEW_ROWS {
                     let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, y.base];
                     let places = [keys.base, values.base, slot_words, first, last];

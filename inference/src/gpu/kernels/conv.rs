@@ -1,6 +1,6 @@
 //! Convolution.
 
-use diptych_shaders::Kernel;
+use diptych_shaders::{ConvTaps, Kernel};
 
 use super::linear::TILE;
 use super::{Arg, ExecError, Lowering, Work, words};
@@ -115,6 +115,7 @@ impl Lowering<'_, '_> {
                             self.push(
                                 Kernel::Conv2d {
                                     weight: layout.format,
+                                    taps: ConvTaps::of(kernel_height, kernel_width),
                                 },
                                 &words(numbers)?,
                                 bindings,

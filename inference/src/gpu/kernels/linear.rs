@@ -1,14 +1,20 @@
 //! Products with weight matrices.
 
-use diptych_shaders::{Kernel, MatVecRows};
+use diptych_shaders::{Kernel, MatVecRows, WeightFormat};
 
 use super::{Arg, BoundArg, ExecError, Lowering, Work, words};
 use crate::graph::WeightId;
 
-/// Rows of a result up to which the matrix-vector kernels are used.
+/// Rows of a result that the matrix-vector kernels compute at most at once.
 const MATVEC_ROWS: usize = 8;
-/// Weight rows of a workgroup of those.
-const MATVEC_WEIGHT_ROWS: usize = 4;
+/// Rows up to which they are used: twice, they are still faster than a tile of which three quarters are empty.
+const FEW_ROWS: usize = 2 * MATVEC_ROWS;
+/// Summed elements that are worth a part of their own, where K is split.
+const SPLIT_K: usize = 256;
+/// Summed elements of a step of the tiled product.
+const STEP_K: usize = 32;
+/// Elements of a workgroup of the kernel that joins parts.
+const JOIN_LANES: usize = 256;
 /// Edge of the tiles of the matrix product.
 pub(super) const TILE: usize = 64;
 
@@ -70,8 +76,12 @@ impl Lowering<'_, '_> {
         let limits = *self.limits();
         let (k, n) = (layout.cols, layout.rows);
         let rows = self.operand(0)?.iter().product::<usize>() / k.max(1);
-        let few = rows <= MATVEC_ROWS;
-        let tile = if few { rows.max(1) } else { TILE };
+        let few = rows <= FEW_ROWS;
+        let tile = if few {
+            rows.clamp(1, MATVEC_ROWS)
+        } else {
+            TILE
+        };
         let parts = layout.shards.iter().enumerate().flat_map(|(shard, rows)| {
             layout
                 .parts(rows.len(), tile, &limits)
@@ -87,7 +97,8 @@ impl Lowering<'_, '_> {
             let bands = self.bands(rows, if few { 1 } else { TILE }, |begin, end| {
                 let (first, len) = result(begin, end);
                 let flops = 2 * ((end - begin) * k) as u64 * count as u64;
-                limits.fits(begin * k, (end - begin) * k)
+                (!few || end - begin <= MATVEC_ROWS)
+                    && limits.fits(begin * k, (end - begin) * k)
                     && limits.fits(first, len)
                     && (flops <= limits.max_dispatch_flops || end - begin <= TILE)
             })?;
@@ -102,6 +113,7 @@ impl Lowering<'_, '_> {
                 let (bias_bound, bias_base) =
                     self.vector(bias, shard_rows.start, count, &weights)?;
                 let y = limits.window(Arg::Output, first, len);
+                let y_base = y.base;
                 let has_bias = usize::from(bias.is_some());
                 let numbers = [
                     layout.chunks(),
@@ -119,39 +131,73 @@ impl Lowering<'_, '_> {
                 let bindings = vec![weights, x.bound, bias_bound, y.bound];
                 let flops = 2 * (band * k) as u64 * count as u64;
                 if few {
-                    let kernel_rows = match band {
-                        1 => MatVecRows::One,
-                        2..=4 => MatVecRows::Four,
-                        _ => MatVecRows::Eight,
-                    };
+                    let (kernel, weight_rows) = self.matvec(layout.format, band, count);
                     let work = Work {
-                        groups: count.div_ceil(MATVEC_WEIGHT_ROWS) as u64,
+                        groups: count.div_ceil(weight_rows) as u64,
                         flops,
                     };
-                    let (weight, rows) = (layout.format, kernel_rows);
-                    let kernel = match limits.subgroups {
-                        true => Kernel::MatVecSubgroups { weight, rows },
-                        false => Kernel::MatVec { weight, rows },
-                    };
+                    let mut bindings = bindings;
+                    if layout.format.is_wide() {
+                        // The weight again, to be read in larger pieces.
+                        bindings.extend(bindings.first().cloned());
+                    }
                     self.push(kernel, &list, bindings, work)?;
-                } else {
-                    let tiles_n = count.div_ceil(TILE);
-                    list.extend(words([tiles_n])?);
-                    let work = Work {
-                        groups: (tiles_n * band.div_ceil(TILE)) as u64,
-                        flops,
-                    };
-                    self.push(
-                        Kernel::Gemm {
-                            weight: layout.format,
-                        },
-                        &list,
-                        bindings,
-                        work,
-                    )?;
+                    continue;
                 }
+                let tiles_n = count.div_ceil(TILE);
+                let tiles = tiles_n * band.div_ceil(TILE);
+                let splits = limits.splits(tiles, k / SPLIT_K);
+                let weight = layout.format;
+                list.extend(words([tiles_n])?);
+                if splits < 2 || !limits.fits(0, splits * band * count) {
+                    let groups = tiles as u64;
+                    let work = Work { groups, flops };
+                    self.push(Kernel::Gemm { weight }, &list, bindings, work)?;
+                    continue;
+                }
+                // Whole steps; so the last part may be shorter, and there may be fewer of them.
+                let split_k = k.div_ceil(splits).next_multiple_of(STEP_K);
+                let splits = k.div_ceil(split_k);
+                let elements = band * count;
+                let parts = self.scratch((splits * elements) as u64 * 4);
+                let parts = limits.window(parts, 0, splits * elements).bound;
+                let [weights, x, bias_bound, y] = <[BoundArg; 4]>::try_from(bindings)
+                    .map_err(|_| self.unsupported("other bindings than it takes"))?;
+                list.extend(words([splits, split_k])?);
+                let work = Work {
+                    groups: (tiles * splits) as u64,
+                    flops,
+                };
+                let bindings = vec![weights, x, bias_bound.clone(), parts.clone()];
+                self.push(Kernel::GemmSplit { weight }, &list, bindings, work)?;
+                let numbers = [splits, band, count, y_base, n, bias_base, has_bias];
+                let work = Work {
+                    groups: elements.div_ceil(JOIN_LANES) as u64,
+                    flops: (splits * elements) as u64,
+                };
+                let bindings = vec![parts, bias_bound, y];
+                self.push(Kernel::GemmJoin, &words(numbers)?, bindings, work)?;
             }
         }
         Ok(())
+    }
+
+    /// The kernel for a product of few rows with `count` weight rows, and how many of those a workgroup takes.
+    fn matvec(&self, weight: WeightFormat, rows: usize, count: usize) -> (Kernel, usize) {
+        let limits = self.limits();
+        let rows = match rows {
+            // Only if enough workgroups remain.
+            1 if weight.is_wide() && count / 8 >= limits.busy_groups as usize => {
+                MatVecRows::OneByEight
+            }
+            1 => MatVecRows::One,
+            2..=4 => MatVecRows::Four,
+            _ => MatVecRows::Eight,
+        };
+        let kernel = match limits.subgroups {
+            true => Kernel::MatVecSubgroups { weight, rows },
+            false => Kernel::MatVec { weight, rows },
+        };
+        (kernel, rows.weight_rows() as usize)
     }
 }

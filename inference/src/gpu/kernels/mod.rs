@@ -42,12 +42,14 @@ pub struct KernelLimits {
     pub max_storage_binding: u64,
     /// Most workgroups in one dimension of a grid.
     pub max_workgroups: u32,
-    /// Offsets of storage bindings are multiples of this many bytes (a power of two, at least 4).
+    /// Offsets of storage bindings are multiples of this many bytes (a power of two, at least 16).
     pub storage_alignment: u64,
     /// Floating-point operations from which on a dispatch is split where it can be, so that none runs for long.
     pub max_dispatch_flops: u64,
     /// Whether kernels that sum over subgroups are used.
     pub subgroups: bool,
+    /// Workgroups from which on the device is busy: what gives fewer is split further where it can be, at the cost of joining it.
+    pub busy_groups: u32,
 }
 
 impl Default for KernelLimits {
@@ -59,6 +61,7 @@ impl Default for KernelLimits {
             storage_alignment: 256,
             max_dispatch_flops: 1 << 35,
             subgroups: false,
+            busy_groups: 1,
         }
     }
 }
@@ -69,9 +72,16 @@ impl KernelLimits {
         Self {
             max_storage_binding: limits.max_storage_buffer_binding_size & !3,
             max_workgroups: limits.max_compute_workgroups_per_dimension,
-            storage_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
+            storage_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
             ..Self::default()
         }
+    }
+
+    /// Into how many parts a sum should be cut whose work makes so many workgroups, if it can be cut into `most`; 1 for not at all.
+    fn splits(&self, groups: usize, most: usize) -> usize {
+        /// Joining more costs more than it gains.
+        const MOST: usize = 16;
+        (self.busy_groups as usize / groups.max(1)).clamp(1, most.clamp(1, MOST))
     }
 }
 

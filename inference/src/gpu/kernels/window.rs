@@ -211,6 +211,7 @@ mod tests {
         storage_alignment: 256,
         max_dispatch_flops: 1 << 30,
         subgroups: false,
+        busy_groups: 1,
     };
 
     #[test]

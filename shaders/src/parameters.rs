@@ -1,0 +1,247 @@
+//! In what kernels of one kind differ.
+
+/// How a weight lies on the device. The layouts are described in the files of `wgsl/weight`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WeightFormat {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats, two to a word.
+    F16,
+    /// Brain floats, two to a word.
+    Bf16,
+    /// ggml's blocks of 32 bytes with one scale.
+    Q8_0,
+    /// ggml's blocks of 32 nibbles with one scale.
+    Q4_0,
+    /// ggml's blocks of 256 nibbles with 6-bit scales and minima.
+    Q4K,
+    /// ggml's blocks of 256 six-bit values with 8-bit scales.
+    Q6K,
+    /// ggml's blocks of 32 nibbles with scale and minimum.
+    Q4_1,
+    /// ggml's blocks of 32 five-bit values with one scale.
+    Q5_0,
+    /// ggml's blocks of 32 five-bit values with scale and minimum.
+    Q5_1,
+    /// ggml's blocks of 256 two-bit values with 4-bit scales and minima.
+    Q2K,
+    /// ggml's blocks of 256 three-bit values with 6-bit scales.
+    Q3K,
+    /// ggml's blocks of 256 five-bit values with 6-bit scales and minima.
+    Q5K,
+    /// ggml's blocks of 32 nibbles into a table, with one scale.
+    Iq4Nl,
+    /// ggml's blocks of 256 nibbles into a table, with 6-bit scales.
+    Iq4Xs,
+}
+
+impl WeightFormat {
+    /// Every format.
+    pub const ALL: [Self; 15] = [
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Q8_0,
+        Self::Q4_0,
+        Self::Q4K,
+        Self::Q6K,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q5K,
+        Self::Iq4Nl,
+        Self::Iq4Xs,
+    ];
+    /// The formats without blocks, which convolutions take.
+    pub const PLAIN: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// Whether few rows are multiplied by a kernel that reads sixteen neighbours at once: the formats that are most used, whose blocks
+    /// are whole pieces of 16 bytes.
+    pub fn is_wide(self) -> bool {
+        self.wide_text().is_some()
+    }
+
+    /// The reader of sixteen neighbours.
+    pub(crate) fn wide_text(self) -> Option<&'static str> {
+        match self {
+            Self::Q8_0 => Some(include_str!("../wgsl/weight16/q8_0.wgsl")),
+            Self::Q4_0 => Some(include_str!("../wgsl/weight16/q4_0.wgsl")),
+            Self::Q4K => Some(include_str!("../wgsl/weight16/q4_k.wgsl")),
+            Self::Q5K => Some(include_str!("../wgsl/weight16/q5_k.wgsl")),
+            Self::Q6K => Some(include_str!("../wgsl/weight16/q6_k.wgsl")),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::F32 => include_str!("../wgsl/weight/f32.wgsl"),
+            Self::F16 => include_str!("../wgsl/weight/f16.wgsl"),
+            Self::Bf16 => include_str!("../wgsl/weight/bf16.wgsl"),
+            Self::Q8_0 => include_str!("../wgsl/weight/q8_0.wgsl"),
+            Self::Q4_0 => include_str!("../wgsl/weight/q4_0.wgsl"),
+            Self::Q4K => include_str!("../wgsl/weight/q4_k.wgsl"),
+            Self::Q6K => include_str!("../wgsl/weight/q6_k.wgsl"),
+            Self::Q4_1 => include_str!("../wgsl/weight/q4_1.wgsl"),
+            Self::Q5_0 => include_str!("../wgsl/weight/q5_0.wgsl"),
+            Self::Q5_1 => include_str!("../wgsl/weight/q5_1.wgsl"),
+            Self::Q2K => include_str!("../wgsl/weight/q2_k.wgsl"),
+            Self::Q3K => include_str!("../wgsl/weight/q3_k.wgsl"),
+            Self::Q5K => include_str!("../wgsl/weight/q5_k.wgsl"),
+            Self::Iq4Nl => include_str!("../wgsl/weight/iq4_nl.wgsl"),
+            Self::Iq4Xs => include_str!("../wgsl/weight/iq4_xs.wgsl"),
+        }
+    }
+}
+
+/// Codes of element-wise functions, as `apply_function` of `wgsl/shared/activation.wgsl` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Function {
+    /// `x * sigmoid(x)`.
+    Silu = 0,
+    /// GELU by the error function.
+    Gelu = 1,
+    /// GELU by tanh.
+    GeluTanh = 2,
+    /// `x * sigmoid(1.702 x)`.
+    QuickGelu = 3,
+    /// `max(x, 0)`.
+    Relu = 4,
+    /// `tanh(x)`.
+    Tanh = 5,
+    /// `x * a + b`.
+    Affine = 6,
+    /// `min(max(x, a), b)`.
+    Clamp = 7,
+    /// `x` where that is positive, else `x * a`.
+    LeakyRelu = 8,
+}
+
+/// Most rows that a matrix-vector kernel computes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MatVecRows {
+    /// One.
+    One,
+    /// Four.
+    Four,
+    /// Eight.
+    Eight,
+    /// One, and eight weight rows a workgroup in place of four, so that what is loaded of `x` serves more of them. Only for formats
+    /// that are [wide](WeightFormat::is_wide).
+    OneByEight,
+}
+
+impl MatVecRows {
+    /// Those that every format has.
+    pub const ALL: [Self; 3] = [Self::One, Self::Four, Self::Eight];
+
+    /// Weight rows of a workgroup.
+    pub fn weight_rows(self) -> u32 {
+        match self {
+            Self::OneByEight => 8,
+            _ => 4,
+        }
+    }
+
+    /// As a number.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::One | Self::OneByEight => 1,
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+}
+
+/// Largest head size that an attention kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HeadWidth {
+    /// 64 elements.
+    UpTo64,
+    /// 128 elements.
+    UpTo128,
+    /// 256 elements.
+    UpTo256,
+    /// 512 elements.
+    UpTo512,
+}
+
+impl HeadWidth {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::UpTo64, Self::UpTo128, Self::UpTo256, Self::UpTo512];
+
+    /// As a number.
+    pub fn elements(self) -> u32 {
+        match self {
+            Self::UpTo64 => 64,
+            Self::UpTo128 => 128,
+            Self::UpTo256 => 256,
+            Self::UpTo512 => 512,
+        }
+    }
+
+    /// Whether a lane has room for the sums of eight queries instead of four.
+    pub(crate) fn is_narrow(self) -> bool {
+        self.elements() <= 128
+    }
+
+    /// Each lane holds four elements of every 32, or, of wider heads, of every 64.
+    pub(crate) fn parameter(self) -> (&'static str, u32) {
+        match self.is_narrow() {
+            true => ("COLUMNS", self.elements() / 32),
+            false => ("WIDTH", self.elements() / 64),
+        }
+    }
+}
+
+/// Sizes of windows that a convolution is made for: divisions by constants are cheap, and a window of one pixel needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConvTaps {
+    /// Any.
+    Any,
+    /// 1 x 1.
+    One,
+    /// 3 x 3.
+    Nine,
+}
+
+impl ConvTaps {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Any, Self::One, Self::Nine];
+
+    /// The one for a size.
+    pub fn of(height: usize, width: usize) -> Self {
+        match (height, width) {
+            (1, 1) => Self::One,
+            (3, 3) => Self::Nine,
+            _ => Self::Any,
+        }
+    }
+}
+
+/// How keys and values are kept in a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KvFormat {
+    /// 32-bit floats.
+    F32,
+    /// Pairs of 16-bit floats.
+    F16,
+    /// Four 8-bit integers a word, and behind those of a head a 16-bit scale for each 32.
+    Q8,
+}
+
+impl KvFormat {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8];
+
+    pub(crate) fn parameters(self) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::F32 => vec![("KV_F32", 1)],
+            Self::F16 => vec![("KV_F16", 1), ("KV_PACKED", 1)],
+            Self::Q8 => vec![("KV_Q8", 1), ("KV_PACKED", 1)],
+        }
+    }
+}

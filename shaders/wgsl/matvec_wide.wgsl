@@ -1,0 +1,179 @@
+// y = x * weight^T + bias for ROWS rows of x or fewer, and weights in blocks: 64 lanes share the sums over K of 4 * QUADS weight rows,
+// sixteen neighbours of a row at a time, so that a block's scale is decoded once for them and weights come in pieces of up to
+// 16 bytes. Rows are whole multiples of sixteen, and those of x begin at multiples of four elements.
+struct Params {
+    grid_x: u32,
+    grid_y: u32,
+    weight_stride: u32, // chunks of four elements a weight row
+    weight_scales: u32, // first word of the section of scales
+    k: u32,
+    n: u32, // weight rows bound
+    rows: u32, // rows of x, at most ROWS
+    x_base: u32,
+    y_base: u32,
+    y_stride: u32,
+    bias_base: u32,
+    has_bias: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> words: array<u32>; // the weight
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read> quads: array<vec4<u32>>; // the weight, too
+
+// Sixteen values: a value of `a` to `d` times the scale, less the minimum.
+struct Sixteen {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+    scale: f32,
+    minimum: f32,
+}
+
+fn bytes(q: vec4<u32>, scale: f32, minimum: f32) -> Sixteen {
+    return Sixteen(vec4<f32>(unpack4xU8(q.x)), vec4<f32>(unpack4xU8(q.y)), vec4<f32>(unpack4xU8(q.z)), vec4<f32>(unpack4xU8(q.w)), scale, minimum);
+}
+
+// The f16 scale of a block, from the section of scales.
+fn scale_of(block: u32) -> f32 {
+    let pair = unpack2x16float(words[p.weight_scales + (block >> 1u)]);
+    return select(pair.x, pair.y, (block & 1u) == 1u);
+}
+//#weight
+//#include grid
+
+fn product(w: Sixteen, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> f32 {
+    return w.scale * (dot(w.a, a) + dot(w.b, b) + dot(w.c, c) + dot(w.d, d));
+}
+
+//#if SUBGROUPS
+// Subgroups have at least four lanes, so that there are at most sixteen.
+var<workgroup> subgroup_sums: array<vec4<f32>, 16 * ROWS * QUADS>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+//#else
+var<workgroup> lane_sums: array<vec4<f32>, 64 * ROWS * QUADS>;
+var<workgroup> eighth_sums: array<vec4<f32>, 8 * ROWS * QUADS>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+//#endif
+    let first = linear_group(group) * (4u * QUADS);
+    // Lanes of rows beyond the end compute the last row again and write nothing.
+    let last = p.n - 1u;
+    //#repeat q QUADS
+    //#repeat j xyzw
+    let n{q}{j} = min(first + 4u * {q}u + OFFSET_{j}, last);
+    //#end
+    //#end
+    //#repeat i ROWS
+    let base{i} = (p.x_base + min({i}u, p.rows - 1u) * p.k) >> 2u;
+    //#repeat q QUADS
+    var sum{i}_{q} = vec4<f32>(0.0);
+    //#end
+    //#end
+    let steps = p.k >> 4u;
+    for (var step = lane; step < steps; step += 64u) {
+        //#if MANY
+        //#repeat j xyzw
+        let w{j} = weight16(n0{j}, step);
+        //#end
+        //#repeat i ROWS
+        {
+            let at = base{i} + step * 4u;
+            let a = x[at];
+            let b = x[at + 1u];
+            let c = x[at + 2u];
+            let d = x[at + 3u];
+            sum{i}_0 += vec4<f32>(product(wx, a, b, c, d), product(wy, a, b, c, d), product(wz, a, b, c, d), product(ww, a, b, c, d));
+            //#if MINIMA
+            sum{i}_0 -= vec4<f32>(wx.minimum, wy.minimum, wz.minimum, ww.minimum) * dot(a + b + c + d, vec4<f32>(1.0));
+            //#endif
+        }
+        //#end
+        //#else
+        let at = base0 + step * 4u;
+        let a = x[at];
+        let b = x[at + 1u];
+        let c = x[at + 2u];
+        let d = x[at + 3u];
+        //#if MINIMA
+        let total = dot(a + b + c + d, vec4<f32>(1.0));
+        //#endif
+        //#repeat q QUADS
+        //#repeat j xyzw
+        {
+            let w = weight16(n{q}{j}, step);
+            sum0_{q}.{j} += product(w, a, b, c, d);
+            //#if MINIMA
+            sum0_{q}.{j} -= w.minimum * total;
+            //#endif
+        }
+        //#end
+        //#end
+        //#endif
+    }
+    //#if SUBGROUPS
+    //#repeat i ROWS
+    //#repeat q QUADS
+    let all{i}_{q} = subgroupAdd(sum{i}_{q});
+    if (subgroup_lane == 0u) {
+        subgroup_sums[({i}u * QUADS + {q}u) * 16u + subgroup] = all{i}_{q};
+    }
+    //#end
+    //#end
+    workgroupBarrier();
+    //#else
+    //#repeat i ROWS
+    //#repeat q QUADS
+    lane_sums[({i}u * QUADS + {q}u) * 64u + lane] = sum{i}_{q};
+    //#end
+    //#end
+    workgroupBarrier();
+    if (lane < 8u * ROWS * QUADS) {
+        var sum = vec4<f32>(0.0);
+        for (var i = 0u; i < 8u; i += 1u) {
+            sum += lane_sums[lane * 8u + i];
+        }
+        eighth_sums[lane] = sum;
+    }
+    workgroupBarrier();
+    //#endif
+    let row = lane / QUADS;
+    if (row < p.rows && row < ROWS) {
+        var sum = vec4<f32>(0.0);
+        //#if SUBGROUPS
+        for (var i = 0u; i < subgroups; i += 1u) {
+            sum += subgroup_sums[lane * 16u + i];
+        }
+        //#else
+        for (var i = 0u; i < 8u; i += 1u) {
+            sum += eighth_sums[lane * 8u + i];
+        }
+        //#endif
+        let column = first + (lane % QUADS) * 4u;
+        let at = p.y_base + row * p.y_stride + column;
+        for (var i = 0u; i < 4u; i += 1u) {
+            if (column + i < p.n) {
+                var value = sum[i];
+                if (p.has_bias != 0u) {
+                    value += bias[p.bias_base + column + i];
+                }
+                y[at + i] = value;
+            }
+        }
+    }
+}
+const OFFSET_x = 0u;
+const OFFSET_y = 1u;
+const OFFSET_z = 2u;
+const OFFSET_w = 3u;

@@ -1,0 +1,105 @@
+// How attention by tiles reads and writes; see attention.wgsl.
+fn q_at(query: u32, base: u32, element: u32) -> f32 {
+    if (query < p.queries && element < p.head_dim) {
+        return q[base + query * p.q_stride + element];
+    }
+    return 0.0;
+}
+
+// Words of one head of a key, an element of a key, and four of a value that begins at a word; see kv_pack.wgsl for the packed ones.
+//#if KV_F32
+fn head_words() -> u32 {
+    return p.head_dim;
+}
+
+fn k_at(key: u32, count: u32, base: u32, element: u32) -> f32 {
+    if (key < count && element < p.head_dim) {
+        return k[base + key * p.kv_stride + element];
+    }
+    return 0.0;
+}
+
+fn v4_at(row: u32, element: u32) -> vec4<f32> {
+    let at = row + element;
+    if (element + 4u <= p.head_dim) {
+        return vec4<f32>(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
+    }
+    var value = vec4<f32>(0.0);
+    if (element < p.head_dim) { value.x = v[at]; }
+    if (element + 1u < p.head_dim) { value.y = v[at + 1u]; }
+    if (element + 2u < p.head_dim) { value.z = v[at + 2u]; }
+    return value;
+}
+//#endif
+//#if KV_F16
+fn head_words() -> u32 {
+    return (p.head_dim + 1u) / 2u;
+}
+
+fn k_at(key: u32, count: u32, base: u32, element: u32) -> f32 {
+    if (key < count && element < p.head_dim) {
+        let pair = unpack2x16float(k[base + key * p.kv_stride + element / 2u]);
+        return select(pair.x, pair.y, (element & 1u) == 1u);
+    }
+    return 0.0;
+}
+
+fn v4_at(row: u32, element: u32) -> vec4<f32> {
+    var value = vec4<f32>(0.0);
+    if (element < p.head_dim) {
+        value = vec4<f32>(unpack2x16float(v[row + element / 2u]), 0.0, 0.0);
+    }
+    if (element + 2u < p.head_dim) {
+        value = vec4<f32>(value.xy, unpack2x16float(v[row + element / 2u + 1u]));
+    }
+    return value;
+}
+//#endif
+//#if KV_Q8
+fn head_words() -> u32 {
+    return (p.head_dim + 3u) / 4u + (p.head_dim + 63u) / 64u;
+}
+
+fn k_at(key: u32, count: u32, base: u32, element: u32) -> f32 {
+    if (key < count && element < p.head_dim) {
+        let row = base + key * p.kv_stride;
+        let pair = unpack2x16float(k[row + (p.head_dim + 3u) / 4u + element / 64u]);
+        let byte = i32(k[row + element / 4u] << (24u - 8u * (element & 3u))) >> 24u;
+        return f32(byte) / 127.0 * select(pair.x, pair.y, (element & 32u) != 0u);
+    }
+    return 0.0;
+}
+
+fn v4_at(row: u32, element: u32) -> vec4<f32> {
+    if (element >= p.head_dim) {
+        return vec4<f32>(0.0);
+    }
+    let pair = unpack2x16float(v[row + (p.head_dim + 3u) / 4u + element / 64u]);
+    return unpack4x8snorm(v[row + element / 4u]) * select(pair.x, pair.y, (element & 32u) != 0u);
+}
+//#endif
+
+fn store_result(query: u32, element: u32, base: u32, value: vec4<f32>) {
+    if (query >= p.queries) {
+        return;
+    }
+    let at = base + query * p.q_stride + element;
+    for (var i = 0u; i < 4u; i += 1u) {
+        if (element + i < p.head_dim) {
+            y[at + i] = value[i];
+        }
+    }
+}
+
+fn load_result(query: u32, element: u32, base: u32) -> vec4<f32> {
+    var value = vec4<f32>(0.0);
+    if (query < p.queries) {
+        let at = base + query * p.q_stride + element;
+        for (var i = 0u; i < 4u; i += 1u) {
+            if (element + i < p.head_dim) {
+                value[i] = y[at + i];
+            }
+        }
+    }
+    return value;
+}
