@@ -30,7 +30,7 @@ def load():
 
 
 def ours_text(options, model, device):
-    args = [options.diptych, "bench", "--json", "--device", device, "--model", model]
+    args = [options.diptych, "bench", "--json", "--device", device, "--model", model, "--prompts", ",".join(options.prompts)]
     out, _ = command(args + (["--quick"] if options.quick else []))
     works = json.loads(out)["models"][0]["workloads"]
     return {work["name"]: work["per_second"] for work in works}

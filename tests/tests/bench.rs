@@ -114,6 +114,7 @@ fn the_built_in_models_are_measured() {
         quick: true,
         ops: false,
         size: None,
+        prompts: Vec::new(),
     };
     let mut listener = Listener(Vec::new());
     let report = run(&options, &mut listener).unwrap();
@@ -164,6 +165,7 @@ fn measured(device: DeviceChoice, kinds: &[Kind], ops: bool) -> Report {
         quick: true,
         ops,
         size: Some((64, 64)),
+        prompts: Vec::new(),
     };
     run(&options, &mut Listener(Vec::new())).unwrap()
 }
@@ -259,6 +261,7 @@ fn a_stop_ends_the_measuring() {
         quick: true,
         ops: false,
         size: None,
+        prompts: Vec::new(),
     };
     let error = run(&options, &mut Hasty).unwrap_err();
     assert!(

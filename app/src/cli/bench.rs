@@ -40,6 +40,9 @@ pub struct BenchArgs {
     /// Size of pictures, as 512x512 (default: what the model was trained at)
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<(u32, u32)>,
+    /// Tokens in the prompts that are read (default: 128,512); fewer where even those take minutes
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', value_parser = prompt)]
+    pub prompts: Vec<usize>,
     /// Measure single ops too; on the CPU beside candle's own
     #[arg(long)]
     pub ops: bool,
@@ -49,6 +52,14 @@ pub struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Tokens of a prompt: at least two, since one is what writing measures.
+fn prompt(text: &str) -> std::result::Result<usize, String> {
+    match text.trim().parse() {
+        Ok(tokens @ 2..=131_072) => Ok(tokens),
+        _ => Err("give numbers from 2 to 131072, such as 32,128".into()),
+    }
 }
 
 /// Tells on stderr what is measured, and stops at Ctrl+C.
@@ -106,6 +117,7 @@ pub fn run(global: &Global, args: &BenchArgs) -> Result<()> {
         quick: args.quick,
         ops: args.ops,
         size: args.size,
+        prompts: args.prompts.clone(),
     };
     interrupts.listen();
     let mut watcher = Terminal {

@@ -85,6 +85,8 @@ pub struct Options {
     pub ops: bool,
     /// Width and height of pictures in pixels; otherwise what the model was trained at.
     pub size: Option<(u32, u32)>,
+    /// Tokens in the prompts; none for 128 and 512.
+    pub prompts: Vec<usize>,
 }
 
 /// Who hears what is being measured, and may stop it.

@@ -30,10 +30,11 @@ pub(super) fn measure(
     let llama = model.llama();
     let quick = session.options.quick;
     let longest = model.context_length();
-    let prompts: Vec<usize> = PROMPTS
-        .into_iter()
-        .filter(|&rows| rows <= longest)
-        .collect();
+    let wanted = match session.options.prompts.as_slice() {
+        [] => PROMPTS.to_vec(),
+        given => given.to_vec(),
+    };
+    let prompts: Vec<usize> = wanted.into_iter().filter(|&rows| rows <= longest).collect();
     let before = BEFORE_WRITING.min(longest / 2).max(1);
     let written = if quick { 48 } else { WRITTEN }
         .min(longest.saturating_sub(before + 2))
