@@ -15,6 +15,17 @@ const MOST_LISTS: usize = 1000;
 /// Folders within folders.
 const DEEPEST: usize = 8;
 
+/// A list that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownList {
+    /// Its name: what stands between `__` and `__`.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// How many lines it has.
+    pub lines: usize,
+}
+
 /// The lists of a folder.
 #[derive(Clone, Debug)]
 pub struct Wildcards {
@@ -27,6 +38,34 @@ impl Wildcards {
         Self {
             folder: folder.into(),
         }
+    }
+
+    /// All lists, by name. Reads every one of them.
+    pub fn all(&self) -> Vec<KnownList> {
+        let mut files = Vec::new();
+        gather(&self.folder, "", 0, &mut files);
+        files.sort();
+        let known = files.into_iter().take(MOST_LISTS).map(|(name, path)| {
+            let lines = read(&path).len();
+            KnownList { name, path, lines }
+        });
+        known.collect()
+    }
+
+    /// The whole text of a list's file.
+    ///
+    /// # Errors
+    /// Files that cannot be read, are too large, or hold no text.
+    pub fn text(path: &Path) -> Result<String, String> {
+        let fault = |reason: &dyn std::fmt::Display| {
+            format!("{}: cannot be read: {reason}", path.display())
+        };
+        let meta = std::fs::metadata(path).map_err(|error| fault(&error))?;
+        if meta.len() > LONGEST {
+            return Err(fault(&"it is larger than any list"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
+        Ok(text.trim_start_matches('\u{feff}').to_owned())
     }
 
     /// The lines of a list, or of all lists whose names fit: `colours`, `clothes/hats`, `clothes/*`. Letter case does not matter.

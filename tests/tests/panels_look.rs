@@ -159,6 +159,7 @@ fn harness(desk: Desk, size: Vec2, dark: bool) -> Harness<'static, Desk> {
                     entries: &desk.entries,
                     commands: Vec::new(),
                     focus: None,
+                    dropped: false,
                 };
                 let frame = Frame::new().fill(t.bg_panel).inner_margin(t.size.gap_s);
                 CentralPanel::default()

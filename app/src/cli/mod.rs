@@ -38,7 +38,7 @@ mod synthesize;
 mod table;
 mod talk;
 mod tokenize;
-mod trace;
+pub(crate) mod trace;
 mod upscale;
 mod words;
 

@@ -92,7 +92,7 @@ fn last_said(prompt: &ChatPrompt) -> String {
 
 fn describe(target: &Target) -> String {
     match target {
-        Target::Gallery => "the pictures".into(),
+        Target::Gallery | Target::Branch { .. } | Target::Enlarged { .. } => "the pictures".into(),
         Target::Cell { row, column, .. } => {
             format!("a comparison, row {}, column {}", row + 1, column + 1)
         }

@@ -128,6 +128,7 @@ impl Recorder {
             steps_done,
             seconds,
             grid: None,
+            origin: None,
             done: self.tasks.get(number as usize).map(|task| task.id),
             file: Some(path.to_owned()),
         });

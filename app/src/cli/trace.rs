@@ -34,7 +34,7 @@ pub struct WayArgs {
 }
 
 /// What the program was built for.
-pub(super) fn build() -> String {
+pub(crate) fn build() -> String {
     static BUILD: OnceLock<String> = OnceLock::new();
     let tell = || {
         // Two builds of one version may compute otherwise.

@@ -13,6 +13,7 @@ use diptych_inference::formats::picture::{ai_disclosure, encode_png, inspect_pic
 use diptych_inference::text::prompt::Emphasis;
 
 use super::error::{LibraryError, Result};
+use super::records::Origin;
 
 /// Names that are tried before giving up.
 const MOST_NAMES: u32 = 100_000;
@@ -152,13 +153,42 @@ pub fn encode(
     request: &ImageRequest,
     steps_done: Option<u32>,
 ) -> Result<Vec<u8>> {
+    encode_from(picture, request, steps_done, None)
+}
+
+/// As [`encode`], of a picture that came from another one: the request is that of the one it was made of, and what was done to it
+/// is told in AUTOMATIC1111's words.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_from(
+    picture: &Picture,
+    request: &ImageRequest,
+    steps_done: Option<u32>,
+    origin: Option<&Origin>,
+) -> Result<Vec<u8>> {
+    let mut info = picture_info(request, picture, steps_done);
+    if let Some(Origin::Enlarged { with, foreign, .. }) = origin {
+        let times = f64::from(picture.width) / f64::from(request.width.max(1));
+        let times = (times * 100.0).round() / 100.0;
+        if *foreign {
+            // Nobody knows more of it.
+            info = PictureInfo {
+                software: info.software,
+                prompt: info.prompt,
+                width: info.width,
+                height: info.height,
+                ..PictureInfo::default()
+            };
+        }
+        let mut extra = |key: &str, value: String| info.extra.insert(key.into(), value);
+        extra("Postprocess upscaler", with.clone());
+        extra("Postprocess upscale by", times.to_string());
+    }
     let own = serde_json::to_string(&Request::Image(request.clone()))
         .map_err(|error| LibraryError::Encode(error.to_string()))?;
     let texts = [
-        (
-            "parameters".to_owned(),
-            a1111::write(&picture_info(request, picture, steps_done)),
-        ),
+        ("parameters".to_owned(), a1111::write(&info)),
         (REQUEST_KEY.to_owned(), own),
         ai_disclosure(),
     ];

@@ -10,7 +10,7 @@ use super::{Library, index};
 /// Folder of the inputs in the library's folder.
 pub const INPUTS: &str = "inputs";
 /// Digits of a content's hash.
-const DIGITS: usize = 64;
+pub(super) const DIGITS: usize = 64;
 
 /// The file of an input in a library's folder; `None` if `hash` is no SHA-256 in hexadecimal, whoever wrote it.
 pub fn input_path(folder: &Path, hash: &str) -> Option<PathBuf> {
@@ -34,6 +34,14 @@ impl Library {
             });
         };
         if path.metadata().is_ok_and(|meta| meta.len() > 0) {
+            // Used just now: not to be cleaned away before a record names it.
+            let touched = std::fs::File::options()
+                .append(true)
+                .open(&path)
+                .and_then(|file| file.set_modified(std::time::SystemTime::now()));
+            if let Err(error) = touched {
+                tracing::debug!("{}: {error}", path.display());
+            }
             return Ok(());
         }
         let folder = files::folder_of(&path);

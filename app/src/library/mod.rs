@@ -1,12 +1,13 @@
 //! Everything a person makes, kept: an SQLite index, picture files, drafts and the queue.
 //!
-//! A library is a folder: `library.db` (the index, in WAL mode), `pictures/YYYY-MM/*.png`, `inputs/` (what pictures were drawn over), and `sessions/`, where each
+//! A library is a folder: `library.db` (the index, in WAL mode), `pictures/YYYY-MM/*.png`, `inputs/` (what pictures were drawn over), `traces/` (every step of pictures), and `sessions/`, where each
 //! running instance holds the lock of a file. What a method of [`Library`] has returned from is on the disk
 //! (`synchronous=FULL`) and survives the end of the program and of the machine. Several instances may use one library at
 //! once. [`Keeper`] does the same from a thread of its own, for clients that never wait for the disk.
 
 mod adopt;
 mod chats;
+mod clean;
 pub mod error;
 pub mod files;
 mod index;
@@ -25,6 +26,7 @@ mod tests;
 pub mod time;
 mod tokens;
 pub mod trace;
+pub mod traces;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use rusqlite::{Row, params, params_from_iter};
 
 use super::error::{LibraryError, Result};
 use super::files::{self, Existing, Told};
-use super::records::{GridId, Millis, PictureId, PictureRecord, TaskId, now};
+use super::records::{GridId, Millis, Origin, PictureId, PictureRecord, TaskId, now};
 use super::{Library, PICTURES, time};
 
 /// A picture to be kept.
@@ -27,6 +27,8 @@ pub struct NewPicture {
     pub seconds: f32,
     /// The grid that it belongs to.
     pub grid: Option<GridId>,
+    /// Where it came from, if not from words alone.
+    pub origin: Option<Origin>,
     /// The job that is done with it.
     pub done: Option<TaskId>,
     /// A file that the caller has written already ([`files::write`]), to be put into the index as it lies; `None` writes
@@ -51,8 +53,7 @@ pub struct PictureQuery {
     pub limit: usize,
 }
 
-const COLUMNS: &str =
-    "id, path, created, request, width, height, steps_done, seconds, favourite, trashed, grid";
+const COLUMNS: &str = "id, path, created, request, width, height, steps_done, seconds, favourite, trashed, grid, (SELECT origin FROM picture_origins WHERE picture_origins.id = pictures.id)";
 
 impl Library {
     /// Keeps a picture: its file, whole and safely on the disk, then its row; in the same transaction the job that made it
@@ -86,6 +87,7 @@ impl Library {
             favourite: false,
             trashed: false,
             grid: new.grid,
+            origin: new.origin,
         };
         self.atomically(|library| {
             library.put_picture(&record)?;
@@ -98,7 +100,12 @@ impl Library {
     }
 
     fn write_picture(&self, new: &NewPicture) -> Result<PathBuf> {
-        let bytes = files::encode(&new.picture, &new.request, new.steps_done)?;
+        let bytes = files::encode_from(
+            &new.picture,
+            &new.request,
+            new.steps_done,
+            new.origin.as_ref(),
+        )?;
         let folder = self.folder.join(PICTURES).join(time::month(now()));
         if !folder.is_dir() {
             std::fs::create_dir_all(&folder)
@@ -150,6 +157,12 @@ impl Library {
                 words(&record.request),
             ],
         )?;
+        if let Some(origin) = &record.origin {
+            self.run(
+                "INSERT OR REPLACE INTO picture_origins (id, origin) VALUES (?1, ?2)",
+                params![record.id.0, json("a picture's origin", origin)?],
+            )?;
+        }
         Ok(())
     }
 
@@ -173,6 +186,7 @@ impl Library {
             favourite: false,
             trashed: false,
             grid: None,
+            origin: None,
         })
     }
 
@@ -226,6 +240,10 @@ impl Library {
             favourite: row.get(8)?,
             trashed: row.get(9)?,
             grid: row.get::<_, Option<i64>>(10)?.map(GridId),
+            // One of a later kind is left out.
+            origin: row
+                .get::<_, Option<String>>(11)?
+                .and_then(|text| serde_json::from_str(&text).ok()),
         }))
     }
 
@@ -318,9 +336,13 @@ impl Library {
         self.atomically(|library| {
             for id in &gone {
                 library.run("DELETE FROM pictures WHERE id = ?1 AND trashed", [id.0])?;
+                library.run("DELETE FROM picture_origins WHERE id = ?1", [id.0])?;
             }
             Ok(())
         })?;
+        for id in &gone {
+            self.remove_trace(*id);
+        }
         Ok(gone)
     }
 }

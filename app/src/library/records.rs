@@ -104,6 +104,46 @@ pub struct PictureRecord {
     pub trashed: bool,
     /// The grid that it belongs to.
     pub grid: Option<GridId>,
+    /// Where it came from, if not from words alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Which picture another one came from, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It went on from a step of another one with other settings.
+    Branch {
+        /// The other one.
+        of: PictureId,
+        /// Steps that were done in it.
+        step: u32,
+    },
+    /// It is another one made larger.
+    Enlarged {
+        /// The other one; `None` if it is none of the library's.
+        of: Option<PictureId>,
+        /// The upscaler's name.
+        with: String,
+        /// Whether nobody knows how the other one was made: then the request tells nothing but a name.
+        foreign: bool,
+    },
+}
+
+impl Origin {
+    /// The picture that it came from, if the library had it.
+    pub fn of(&self) -> Option<PictureId> {
+        match self {
+            Self::Branch { of, .. } => Some(*of),
+            Self::Enlarged { of, .. } => *of,
+        }
+    }
+
+    /// Whether nobody knows how the picture was made.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Enlarged { foreign: true, .. })
+    }
 }
 
 /// A conversation; its messages form a tree.
@@ -298,6 +338,32 @@ pub enum Target {
         /// The file.
         path: PathBuf,
     },
+    /// Among the pictures, as a branch of another one.
+    Branch {
+        /// The other one.
+        of: PictureId,
+        /// Steps that were done in it.
+        step: u32,
+    },
+    /// Among the pictures, as another one made larger.
+    Enlarged {
+        /// The other one; `None` if it is none of the library's.
+        of: Option<PictureId>,
+        /// How the other one was made.
+        request: Box<ImageRequest>,
+        /// Whether nobody knows that: then the request tells nothing but a name.
+        foreign: bool,
+    },
+}
+
+impl Target {
+    /// Whether the result is one of the pictures in Create.
+    pub fn is_gallery(&self) -> bool {
+        matches!(
+            self,
+            Self::Gallery | Self::Branch { .. } | Self::Enlarged { .. }
+        )
+    }
 }
 
 /// How far a kept job is.

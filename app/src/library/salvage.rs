@@ -9,7 +9,7 @@ use super::Library;
 use super::error::Result;
 
 /// Every table but the index of words, which is made anew; sessions before what belongs to them.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "sessions",
     "drafts",
     "settings",
@@ -20,6 +20,7 @@ const TABLES: [&str; 10] = [
     "tasks",
     "message_tokens",
     "chat_presets",
+    "picture_origins",
 ];
 /// More rows than any index has: damage may lead round in circles.
 const MOST_ROWS: usize = 10_000_000;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::error::{LibraryError, Result};
 
 /// Each brings the index one format further; formats are counted from 1. Never change one that was released: add another.
-const MIGRATIONS: &[&str] = &[TABLES, SEARCH, TOKENS];
+const MIGRATIONS: &[&str] = &[TABLES, SEARCH, TOKENS, ORIGINS];
 
 /// The latest format.
 pub const LATEST: i64 = MIGRATIONS.len() as i64;
@@ -109,6 +109,15 @@ CREATE TABLE message_tokens (
 CREATE TABLE chat_presets (
     id INTEGER PRIMARY KEY,
     record TEXT NOT NULL
+) STRICT;
+";
+
+/// Which pictures came from others, and how. A table of its own, so that what is left of a damaged older index can be taken over.
+const ORIGINS: &str = "
+CREATE TABLE picture_origins (
+    -- That of the picture.
+    id INTEGER PRIMARY KEY,
+    origin TEXT NOT NULL
 ) STRICT;
 ";
 

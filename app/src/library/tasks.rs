@@ -114,7 +114,7 @@ impl Library {
         let named = |model: &ModelRef| ModelRef::named(&model.name);
         let bare = |request: &ImageRequest| {
             let mut bare = request.clone();
-            (bare.keep_latents, bare.preview) = (false, false);
+            (bare.keep_latents, bare.preview, bare.trace) = (false, false, false);
             // Hashes are found while drawing, and so are learnt words.
             bare.model = named(&bare.model);
             bare.embeddings.clear();

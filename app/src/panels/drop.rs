@@ -23,6 +23,7 @@ pub fn take(ctx: &Context, workspace: Workspace, gui: &mut Gui<'_>) {
         });
         (input.raw.dropped_files.clone(), pasted)
     });
+    let files = if gui.dropped { Vec::new() } else { files };
     for file in files {
         let path = file.path().to_owned();
         if is_picture(&path) {

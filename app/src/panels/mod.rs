@@ -9,6 +9,7 @@ pub mod create;
 pub mod drop;
 pub mod gallery;
 pub mod keys;
+pub mod lists;
 pub mod log;
 pub mod models;
 pub mod palette;
@@ -32,6 +33,8 @@ pub struct Gui<'a> {
     pub commands: Vec<UiCommand>,
     /// The field that is to take the keyboard now (see [`crate::studio::effects::focus`]); a panel that has it takes it.
     pub focus: Option<&'static str>,
+    /// Whether a panel has taken the files that were dropped in this frame.
+    pub dropped: bool,
 }
 
 impl Gui<'_> {

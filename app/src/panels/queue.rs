@@ -270,7 +270,7 @@ fn row(ui: &mut Ui, task: &Task, index: usize, count: usize, gui: &mut Gui<'_>) 
     let (icon, colour) = match &task.stage {
         Stage::Failed(_) => (Icon::Error, tokens.danger_text),
         Stage::Paused | Stage::Interrupted => (Icon::Pause, tokens.text_muted),
-        _ if task.is_picture() => (Icon::Image, tokens.text_muted),
+        _ if task.makes_picture() => (Icon::Image, tokens.text_muted),
         _ => (Icon::Chat, tokens.text_muted),
     };
     theme::icon_tinted(ui, icon, tokens.size.icon_s, colour);
@@ -348,7 +348,7 @@ fn detail(task: &Task) -> String {
         Stage::Loading { model, bytes: size } => {
             format!("Loading {model} ({})", words::bytes(*size))
         }
-        Stage::Running if task.is_picture() && progress.total > 0 => {
+        Stage::Running if task.makes_picture() && progress.total > 0 => {
             let mut text = format!("{place}Step {} of {}", progress.done, progress.total);
             if let Some(seconds) = progress.step_seconds {
                 text.push_str(&format!(" · {} a step", words::seconds(seconds)));

@@ -10,7 +10,9 @@ mod remarks;
 use std::path::{Path, PathBuf};
 
 use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
-use diptych_inference::engine::{ImageRequest, InitPicture, LoraUse, ModelRef, Request, Variation};
+use diptych_inference::engine::{
+    ControlUse, Hires, ImageRequest, InitPicture, LoraUse, ModelRef, Request, Variation,
+};
 use diptych_inference::formats::error::FormatError;
 use diptych_inference::formats::metadata::{PictureInfo, a1111};
 use diptych_inference::formats::picture::{inspect_picture, inspect_picture_bytes};
@@ -119,6 +121,10 @@ pub struct Recalled {
     pub vae: Option<Option<ModelRef>>,
     /// The picture that it was drawn over; the inner `None` is none.
     pub init: Option<Option<InitPicture>>,
+    /// What it was guided by.
+    pub controls: Option<Vec<ControlUse>>,
+    /// Its second pass; the inner `None` is none.
+    pub hires: Option<Option<Hires>>,
     /// What could not be taken over and why, in whole sentences.
     pub notes: Vec<String>,
     /// How the prompts are read.
@@ -151,6 +157,14 @@ impl Recalled {
             (
                 "start picture",
                 self.init.as_ref().is_some_and(Option::is_some),
+            ),
+            (
+                "ControlNets",
+                self.controls.as_ref().is_some_and(|all| !all.is_empty()),
+            ),
+            (
+                "second pass",
+                self.hires.as_ref().is_some_and(Option::is_some),
             ),
         ];
         all.into_iter()
@@ -272,15 +286,8 @@ fn from_request(
         recalled.vae = Some(request.vae.clone());
         recalled.init = Some(request.init.clone());
         recalled.clip_skip = Some(request.clip_skip);
-        if let Some(hires) = &request.hires {
-            recalled.note(format!(
-                "It was enlarged {} times in a second pass (hires fix); the first pass was taken over",
-                hires.scale
-            ));
-        }
-        if !request.controls.is_empty() {
-            recalled.note("It was guided by other pictures (ControlNet), which are not kept with it; it is drawn without them");
-        }
+        recalled.hires = Some(request.hires.clone());
+        recalled.controls = Some(request.controls.clone());
         if let Some(branched) = &request.branched {
             recalled.note(format!(
                 "It branched from another picture after step {}; the settings from there on were taken over",

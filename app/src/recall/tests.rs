@@ -77,6 +77,8 @@ fn a_web_ui_picture_gives_all_of_its_settings() {
             loras: None,
             vae: None,
             init: None,
+            controls: None,
+            hires: None,
             notes: Vec::new(),
             prompt_syntax: Some(PromptSyntax::A1111),
             emphasis: Some(Emphasis::Original),

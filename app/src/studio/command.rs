@@ -178,6 +178,7 @@ pub fn entries() -> Vec<Entry> {
         Entry::new(AppCommand::Keys, "Show the keys", Icon::Help)
             .key(Place::Everywhere, Chord::plain(Key::Questionmark)),
         Entry::new(AppCommand::Drawer(Drawer::Models), "Models", Icon::Model),
+        Entry::new(AppCommand::Drawer(Drawer::Lists), "Word lists", Icon::Text),
         Entry::new(
             AppCommand::Drawer(Drawer::Settings),
             "Settings",

@@ -1,16 +1,21 @@
 //! Drawing: the form with all settings of a picture, what lies on the canvas, and settings taken from other pictures.
 
 pub mod brush;
+pub mod control;
 mod deeds;
 pub mod desk;
+pub mod enlarge;
 mod entries;
 mod files;
 pub mod form;
 pub mod guest;
 mod ideas;
 pub mod length;
+pub mod lists;
+mod order;
 mod reading;
 pub mod start;
+pub mod steps;
 pub mod strip;
 mod undo;
 
@@ -18,13 +23,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use diptych_inference::engine::{Event, ModelRef, Picture, Request};
+use diptych_inference::engine::{Event, ModelRef, Picture};
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use serde::{Deserialize, Serialize};
 
 use super::command::QueueCommand;
 use super::drafts::draft;
-use super::gallery::Gallery;
+use super::gallery::{Gallery, Item};
 use super::house::House;
 use super::log::Level;
 use super::models::{Model, Shelf};
@@ -33,16 +38,21 @@ use super::route::NewPicture;
 use super::session::EngineState;
 use crate::library::Restored;
 use crate::library::keeper::LibraryEvent;
-use crate::library::records::{PictureId, Target, TaskId};
+use crate::library::records::{Origin, PictureId, TaskId};
 use crate::recall::Part;
 
 pub use brush::{MaskCommand, Paint, Tool};
+pub use control::{ControlChoice, ControlCommand};
 pub use desk::{Desk, StartCommand};
+pub use enlarge::{Enlarge, EnlargeCommand};
 pub use entries::entries;
-pub use form::{Aspect, Form, LoraChoice, SeedMode};
+pub use form::{Aspect, Form, LoraChoice, SecondPass, SeedMode};
 pub use guest::{Guest, GuestSource};
 pub use ideas::ideas;
+pub use lists::{Lists, ListsCommand};
+pub use order::Order;
 pub use start::{Fit, Start};
+pub use steps::{Branching, Steps, StepsCommand};
 pub use strip::{Current, Shown, Tile};
 use undo::FormHistory;
 
@@ -134,6 +144,18 @@ pub enum CreateCommand {
     RemoveLora(usize),
     /// Use another autoencoder; `None` is the model's own.
     UseVae(Option<ModelRef>),
+    /// Steps that were kept, and branches.
+    Steps(StepsCommand),
+    /// ControlNets.
+    Control(ControlCommand),
+    /// Make a picture larger.
+    Enlarge(EnlargeCommand),
+    /// Lists of words.
+    Lists(ListsCommand),
+    /// An order has been made ready.
+    Ordered(Box<Order>),
+    /// Show the picture that this one came from.
+    ShowOrigin,
 }
 
 /// What is unfolded in Create.
@@ -148,6 +170,8 @@ pub struct Folds {
     pub details: bool,
     /// By how much the start picture is extended.
     pub extend: bool,
+    /// The second pass.
+    pub second: bool,
 }
 
 /// A wish to the canvas.
@@ -174,6 +198,19 @@ pub struct Create {
     pub desk: Desk,
     /// The picture from elsewhere.
     pub guest: Option<Guest>,
+    /// Steps that were kept.
+    pub steps: Steps,
+    /// How pictures are made larger.
+    pub enlarge: Enlarge,
+    /// Lists of words.
+    pub lists: Lists,
+    branching: Option<Branching>,
+    /// Orders that threads make ready.
+    ordering: usize,
+    /// Pictures that threads read for ControlNets.
+    guides_taken: usize,
+    /// A ControlNet that was chosen and is to be added once it is known.
+    expected_control: Option<PathBuf>,
     /// What the canvas is to do next; it takes it.
     pub zoom: Option<Zoom>,
     /// What the engine remarked about the last order.
@@ -188,6 +225,7 @@ pub struct Create {
 const DRAFT: &str = "create";
 const FOLDS: &str = "create.folds";
 const BRUSH: &str = "create.brush";
+const ENLARGE: &str = "create.enlarge";
 /// Prompts that Alt+Up goes back to.
 const MOST_PROMPTS: usize = 300;
 
@@ -200,6 +238,14 @@ impl Create {
     /// What lies on the canvas.
     pub fn current<'a>(&'a self, gallery: &'a Gallery, house: &'a House) -> Current<'a> {
         strip::current(self.shown, self.guest.as_ref(), gallery, house)
+    }
+
+    /// The picture that the one shown came from, if it is here.
+    pub fn origin<'a>(&self, gallery: &'a Gallery, house: &House) -> Option<&'a Item> {
+        let Current::Picture(item) = self.current(gallery, house) else {
+            return None;
+        };
+        gallery.get(item.record.origin.as_ref()?.of()?)
     }
 
     /// Whether undo has a step to take.
@@ -220,6 +266,11 @@ impl Create {
             self.paint = paint;
             self.paint.heal();
         }
+        if let Some(enlarge) = read(ENLARGE).and_then(|text| serde_json::from_str(text).ok()) {
+            self.enlarge = enlarge;
+            self.enlarge.heal();
+        }
+        self.restore_branch(restored);
         self.desk.restore(restored);
         self.undo.begin(&self.form);
         for picture in &restored.pictures {
@@ -239,12 +290,17 @@ impl Create {
             .into_iter()
             .chain(draft(FOLDS, &self.folds))
             .chain(draft(BRUSH, &self.paint))
+            .chain(draft(ENLARGE, &self.enlarge))
+            .chain(self.branch_draft())
             .collect()
     }
 
     /// Called before each frame.
-    pub(super) fn tick(&mut self, house: &mut House) {
+    pub(super) fn tick(&mut self, gallery: &Gallery, house: &mut House) {
         self.tick_start(house);
+        self.tick_steps(gallery, house);
+        self.tick_lists(house);
+        self.look_for_control(house);
         self.undo.watch(&self.form, Instant::now());
         self.ask_length(house);
         if let Some(path) = &self.expected {
@@ -334,6 +390,11 @@ impl Create {
                 }
             }),
             CreateCommand::UseVae(vae) => self.change(house, |form| form.vae = vae),
+            CreateCommand::Steps(command) => self.run_steps(command, gallery, house),
+            CreateCommand::Control(command) => self.run_control(command, gallery, house),
+            CreateCommand::Enlarge(command) => self.run_enlarge(command, gallery, house),
+            CreateCommand::Lists(command) => self.run_lists(command, house),
+            CreateCommand::Ordered(order) => self.ordered(*order, house),
             command => self.look(command, gallery, house),
         }
     }
@@ -346,54 +407,6 @@ impl Create {
             self.form.settle(model);
         }
         self.undo.mark(&self.form);
-    }
-
-    fn generate(&mut self, front: bool, house: &mut House) {
-        let Some(model) = self.form.model(house) else {
-            return;
-        };
-        let start = self.form.start.clone();
-        let plan = start
-            .as_ref()
-            .map(|start| start.plan(self.form.size(model)));
-        let init = match start.zip(plan) {
-            None => None,
-            Some((start, plan)) => {
-                let Some(ready) = self.ready(&plan, front, house) else {
-                    return;
-                };
-                self.hand_over(&ready, house);
-                Some(start.init(&ready))
-            }
-        };
-        if self.form.seed_mode == SeedMode::Random {
-            self.form.seed = crate::cli::new_seed();
-        }
-        self.undo.mark(&self.form);
-        let requests: Vec<Request> = match self.form.model(house) {
-            Some(model) => (0..self.form.count.clamp(1, form::MOST_PICTURES))
-                .filter_map(|number| {
-                    let seed = self.form.seed.wrapping_add(u64::from(number));
-                    let mut request = self.form.request(model, seed)?;
-                    request.init.clone_from(&init);
-                    Some(Request::Image(request))
-                })
-                .collect(),
-            None => return,
-        };
-        self.remarks.clear();
-        // Each one goes before the others; the first is to be drawn first all the same.
-        let ordered: Vec<Request> = match front {
-            true => requests.into_iter().rev().collect(),
-            false => requests,
-        };
-        for request in ordered {
-            house.submit(request, Target::Gallery, front);
-        }
-        self.remember(&self.form.prompt.clone());
-        self.shown = Shown::Newest;
-        self.guest = None;
-        self.paint.close();
     }
 
     fn remember(&mut self, prompt: &str) {
@@ -429,7 +442,21 @@ impl Create {
                 self.can_draw(house)?;
                 let empty = self.form.prompt.trim().is_empty();
                 say(!empty, "Write what to draw first")?;
-                self.can_begin()
+                self.can_begin()?;
+                match &self.branching {
+                    Some(branching) => self.can_branch(branching),
+                    None => self.can_guide(house),
+                }
+            }
+            CreateCommand::Steps(command) => self.steps_available(command, gallery, house),
+            CreateCommand::Control(command) => self.control_available(command, gallery, house),
+            CreateCommand::Enlarge(command) => self.enlarge_available(command, gallery, house),
+            CreateCommand::ShowOrigin => {
+                let origin = self.origin(gallery, house);
+                say(
+                    origin.is_some(),
+                    "It came from no other picture that is here",
+                )
             }
             CreateCommand::Start(command) => self.start_available(command, gallery, house),
             CreateCommand::Mask(command) => self.mask_available(command),
@@ -454,6 +481,15 @@ impl Create {
             CreateCommand::Recall(_) | CreateCommand::CopyPrompt | CreateCommand::Details => {
                 match self.current(gallery, house) {
                     Current::Nothing => Err("There is no picture yet".to_owned()),
+                    Current::Picture(item)
+                        if !matches!(command, CreateCommand::Details)
+                            && item.record.origin.as_ref().is_some_and(Origin::is_foreign) =>
+                    {
+                        Err(
+                            "Nobody knows how the picture was made that this one was made of"
+                                .to_owned(),
+                        )
+                    }
                     Current::Guest(guest) => guest.info.as_ref().map(|_| ()).map_err(Clone::clone),
                     Current::Job(_) | Current::Picture(_) => Ok(()),
                 }
@@ -501,6 +537,11 @@ impl Create {
     /// Whether nothing of it is under way or not kept yet.
     pub(super) fn is_idle(&self) -> bool {
         !self.desk.is_busy(self.mask())
+            && !self.steps.is_busy()
+            && !self.lists.is_busy()
+            && !self.enlarge.is_busy()
+            && self.ordering == 0
+            && self.guides_taken == 0
     }
 
     pub(super) fn undo(&mut self, back: bool, _house: &mut House) {
@@ -509,7 +550,7 @@ impl Create {
     }
 
     pub(super) fn on_event(&mut self, head: &TaskHead, event: &Event, _house: &mut House) {
-        if head.target != Target::Gallery {
+        if !head.target.is_gallery() {
             return;
         }
         if let Event::Warning { message, .. } = event

@@ -217,6 +217,7 @@ impl Gallery {
             favourite: false,
             trashed: false,
             grid: new.grid,
+            origin: new.origin.clone(),
         };
         self.revision += 1;
         self.items.insert(

@@ -102,7 +102,7 @@ impl Studio {
         while let Some(command) = self.house.next_command() {
             self.run(command);
         }
-        self.create.tick(&mut self.house);
+        self.create.tick(&self.gallery, &mut self.house);
         self.chat.tick(&mut self.house);
         self.compare.tick(&mut self.house);
         self.house.tick();

@@ -124,6 +124,8 @@ pub struct Task {
     pub(super) job: Option<JobId>,
     /// What the engine needs to go on with it.
     pub(super) checkpoint: Option<Arc<[u8]>>,
+    /// Where a branch begins, until it has a checkpoint of its own; without it, it is drawn from its beginning, to the same picture.
+    pub(super) branch_state: Option<Arc<[u8]>>,
     /// If the checkpoint is to be given to the library: steps done in it, and in all.
     pub(super) unsaved_checkpoint: Option<(u32, u32)>,
 }
@@ -132,6 +134,11 @@ impl Task {
     /// Whether it draws.
     pub fn is_picture(&self) -> bool {
         matches!(*self.head.request, Request::Image(_))
+    }
+
+    /// Whether a picture comes of it, drawn or made larger.
+    pub fn makes_picture(&self) -> bool {
+        matches!(*self.head.request, Request::Image(_) | Request::Upscale(_))
     }
 
     /// What it is about: the prompt, or the last words of the person.
@@ -342,6 +349,7 @@ mod tests {
             position,
             job: job.map(JobId),
             checkpoint: None,
+            branch_state: None,
             unsaved_checkpoint: None,
         }
     }

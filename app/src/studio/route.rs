@@ -7,7 +7,7 @@ use diptych_inference::engine::{Event, ImageRequest, Outcome, Picture, Request};
 use super::Studio;
 use super::log::Level;
 use super::queue::{Task, TaskHead, title};
-use crate::library::records::{GridId, PictureId, Target};
+use crate::library::records::{GridId, Origin, PictureId, Target};
 
 /// A picture that was just drawn; the library is about to keep it.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct NewPicture {
     pub seconds: f32,
     /// The grid that it belongs to.
     pub grid: Option<GridId>,
+    /// Where it came from, if not from words alone.
+    pub origin: Option<Origin>,
 }
 
 /// Most characters of a job's title in a notice.
@@ -43,12 +45,19 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
         return;
     };
     match &event {
+        Event::TraceStep { .. } => {
+            studio.house.trace_step(&head, &event);
+            return;
+        }
         Event::Finished { outcome, .. } => keep(studio, &head, outcome, None),
         Event::Cancelled { partial, .. } => {
             let done = ended.as_ref().map_or(0, |task| task.progress.done);
             match partial {
                 Some(outcome) => keep(studio, &head, outcome, Some(done)),
-                None => studio.house.forget(head.id),
+                None => {
+                    studio.house.forget(head.id);
+                    studio.house.drop_trace(&head);
+                }
             }
         }
         Event::Failed { failure, .. } => {
@@ -82,11 +91,13 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
 
 /// A job that never reached the engine was thrown away.
 pub fn discarded(studio: &mut Studio, task: &Task) {
+    studio.house.drop_trace(&task.head);
     studio.create.on_discarded(&task.head, &mut studio.house);
     studio.chat.on_discarded(&task.head, &mut studio.house);
     studio.compare.on_discarded(&task.head, &mut studio.house);
 }
 
+/// What is drawn goes among the pictures; what is made larger keeps the settings of what it was made of.
 fn keep(studio: &mut Studio, head: &TaskHead, outcome: &Outcome, steps_done: Option<u32>) {
     let Outcome::Image {
         picture,
@@ -97,33 +108,63 @@ fn keep(studio: &mut Studio, head: &TaskHead, outcome: &Outcome, steps_done: Opt
         studio.house.forget(head.id);
         return;
     };
-    let Request::Image(request) = (**request).clone() else {
-        tracing::error!("a picture of a request that is none");
-        studio.house.forget(head.id);
-        return;
+    let (mut request, origin) = match ((**request).clone(), &head.target) {
+        (Request::Image(request), Target::Branch { of, step }) => {
+            let (of, step) = (*of, *step);
+            (request, Some(Origin::Branch { of, step }))
+        }
+        (Request::Image(request), _) => (request, None),
+        (
+            Request::Upscale(upscale),
+            Target::Enlarged {
+                of,
+                request,
+                foreign,
+            },
+        ) => {
+            let origin = Origin::Enlarged {
+                of: *of,
+                with: upscale.model.name.clone(),
+                foreign: *foreign,
+            };
+            ((**request).clone(), Some(origin))
+        }
+        _ => {
+            tracing::error!("a picture of a request that is none");
+            studio.house.forget(head.id);
+            return;
+        }
     };
+    // What was sent along is no part of what makes the picture.
+    request.trace = false;
     let grid = match head.target {
         Target::Cell { grid, .. } => Some(grid),
         _ => None,
     };
-    let id = studio.house.keep_picture(
-        picture.clone(),
-        request.clone(),
-        steps_done,
-        *seconds,
-        grid,
-        head.id,
-    );
-    let new = NewPicture {
-        id,
-        head: head.clone(),
+    let new = crate::library::NewPicture {
+        id: PictureId::new(),
         picture: picture.clone(),
         request,
         steps_done,
         seconds: *seconds,
         grid,
+        origin,
+        done: Some(head.id),
+        file: None,
     };
-    studio.gallery.on_picture(&new, &mut studio.house);
-    studio.create.on_picture(&new, &mut studio.house);
-    studio.compare.on_picture(&new, &mut studio.house);
+    let told = NewPicture {
+        id: new.id,
+        head: head.clone(),
+        picture: picture.clone(),
+        request: new.request.clone(),
+        steps_done,
+        seconds: *seconds,
+        grid,
+        origin: new.origin.clone(),
+    };
+    studio.house.keep_picture(new);
+    studio.house.keep_trace(&told);
+    studio.gallery.on_picture(&told, &mut studio.house);
+    studio.create.on_picture(&told, &mut studio.house);
+    studio.compare.on_picture(&told, &mut studio.house);
 }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub folders: Vec<PathBuf>,
     /// Whether to look into the folders of other programs, too.
     pub look_elsewhere: bool,
+    /// Folder of the lists that prompts take words from; `None` is the one among the person's data.
+    pub wildcards: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             context: LONGEST_CONTEXT as u32,
             folders: Vec::new(),
             look_elsewhere: true,
+            wildcards: None,
         }
     }
 }
@@ -81,6 +84,8 @@ pub enum SettingsCommand {
     Context(u32),
     /// Whether to look into the folders of other programs.
     LookElsewhere(bool),
+    /// Where lists of words are.
+    Wildcards(Option<PathBuf>),
 }
 
 impl Settings {
@@ -111,6 +116,7 @@ impl Settings {
         settings.context = longest_context(settings.context);
         take(fields, "folders", &mut settings.folders);
         take(fields, "look_elsewhere", &mut settings.look_elsewhere);
+        take(fields, "wildcards", &mut settings.wildcards);
         settings.scale = if settings.scale.is_finite() {
             settings.scale.clamp(*SCALES.start(), *SCALES.end())
         } else {

@@ -43,6 +43,8 @@ pub enum Drawer {
     Log,
     /// Models.
     Models,
+    /// Lists of words.
+    Lists,
 }
 
 /// What lies over the whole window.

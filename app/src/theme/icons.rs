@@ -128,6 +128,7 @@ icons! {
     Start => "start",
     Invert => "invert",
     Fill => "fill",
+    Enlarge => "enlarge",
 }
 
 /// All drawings, and the textures made of them so far.

@@ -110,6 +110,7 @@ impl Window {
             entries: &self.entries,
             commands: Vec::new(),
             focus: self.focus.take(),
+            dropped: false,
         };
         let studio = &mut self.studio;
         gui.commands
@@ -148,6 +149,7 @@ impl Window {
                     Drawer::Settings => panels::settings::show(ui, studio, &mut gui),
                     Drawer::Log => panels::log::show(ui, studio, &mut gui),
                     Drawer::Models => panels::models::show(ui, studio, &mut gui),
+                    Drawer::Lists => panels::lists::show(ui, studio, &mut gui),
                 });
         }
         let room = ui.available_rect_before_wrap();

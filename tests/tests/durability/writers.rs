@@ -116,6 +116,7 @@ impl Writer {
             steps_done: None,
             seconds: 1.0,
             grid: None,
+            origin: None,
             done: task.as_ref().map(|task| task.id),
             file: None,
         };

@@ -62,6 +62,7 @@ fn furnish(data: &Path) {
                 steps_done: None,
                 seconds: 0.5,
                 grid: None,
+                origin: None,
                 done: None,
                 file: None,
             })

@@ -46,6 +46,7 @@ fn new_picture(prompt: &str, seed: u64) -> NewPicture {
         steps_done: None,
         seconds: 1.5,
         grid: None,
+        origin: None,
         done: None,
         file: None,
     }

@@ -1,6 +1,6 @@
 //! The settings of a conversation.
 
-use egui::{Align, Layout, RichText, ScrollArea, Ui};
+use egui::{Align, Layout, Margin, RichText, ScrollArea, Ui, UiBuilder};
 
 use super::super::Gui;
 use super::{presets, sampler, sandbox};
@@ -42,10 +42,21 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let before = studio.chat.settings(&studio.house);
     let own = settings_of(studio.chat.model_of(&before, &studio.house));
     let mut now = before.clone();
+    // The scroll bar lies in the margin of the panel, not over the values.
+    let margin = t.size.gap_l;
+    let mut room = ui.available_rect_before_wrap();
+    room.max.x += margin;
+    ui.scope_builder(UiBuilder::new().max_rect(room), |ui| {
     ScrollArea::vertical()
         .id_salt("chat settings")
         .auto_shrink(false)
         .show(ui, |ui| {
+            egui::Frame::new()
+                .inner_margin(Margin {
+                    right: margin as i8,
+                    ..Margin::ZERO
+                })
+                .show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = t.size.gap_s;
             presets::show(ui, studio, gui);
             ui.add_space(t.size.gap_s);
@@ -75,7 +86,9 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 gui.send(ChatCommand::ResetSettings);
             }
             ui.add_space(t.size.gap_l);
+                });
         });
+    });
     if now != before {
         studio.chat.set_settings(now);
     }

@@ -63,10 +63,14 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 gui.send(CreateCommand::Stop);
             }
         }
-        let mut button = Button::primary("Generate")
+        let (words, icon) = match studio.create.branching() {
+            Some(_) => ("Draw the branch", Icon::Branch),
+            None => ("Generate", Icon::Sparkle),
+        };
+        let mut button = Button::primary(words)
             .large()
             .full_width()
-            .icon(Icon::Sparkle)
+            .icon(icon)
             .unless(reason.as_deref());
         button = if busy {
             button.shortcut(&keys)

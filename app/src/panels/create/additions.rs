@@ -2,16 +2,16 @@
 
 use diptych_inference::engine::ModelRef;
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
-use diptych_inference::formats::lora::family_of_width;
 use egui::{Align, Layout, RichText, Ui};
 
 use super::facts;
 use crate::panels::Gui;
 use crate::studio::Studio;
+use crate::studio::create::control::mismatch;
 use crate::studio::create::form::LORA_WEIGHTS;
 use crate::studio::create::{CreateCommand, LoraChoice};
 use crate::studio::models::{Model, Shelf};
-use crate::theme::{self, Icon};
+use crate::theme::{self, Icon, Tokens};
 use crate::widgets::button::IconButton;
 use crate::widgets::chip::{Chip, ChipTone};
 use crate::widgets::combo::{Combo, ComboItem};
@@ -22,28 +22,11 @@ const USUAL_WEIGHTS: std::ops::RangeInclusive<f32> = -2.0..=2.0;
 /// Width of a weight.
 const WEIGHT: f32 = 128.0;
 
-fn of_kind(shelf: &Shelf, kind: ModelKind) -> Vec<&Model> {
+pub(super) fn of_kind(shelf: &Shelf, kind: ModelKind) -> Vec<&Model> {
     let is = |model: &&Model| model.info.as_ref().map(ModelInfo::kind) == Some(kind);
     let mut models: Vec<&Model> = shelf.models().iter().filter(is).collect();
     models.sort_by_key(|model| (model.refused.is_some(), model.name().to_lowercase()));
     models
-}
-
-/// The family of a model that draws, as LoRAs name it.
-fn family(model: &Model) -> Option<&'static str> {
-    family_of_width(model.detail("text width")?.parse().ok()?)
-}
-
-/// Why a LoRA cannot be added to a model, as far as their files tell; in the engine's words.
-fn mismatch(lora: &Model, model: Option<&Model>) -> Option<String> {
-    if let Some(reason) = &lora.refused {
-        return Some(reason.clone());
-    }
-    if lora.model.is_none() {
-        return Some("It is being read".to_owned());
-    }
-    let (theirs, ours) = (lora.detail("for")?, family(model?)?);
-    (theirs != ours).then(|| format!("this LoRA is for {theirs}; the loaded model is {ours}"))
 }
 
 /// Whether there are LoRAs to choose from, or chosen ones.
@@ -65,7 +48,7 @@ pub fn loras(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         for (place, choice) in create.form.loras.iter_mut().enumerate() {
             let found = shelf.find(&choice.model);
             let trouble = match found {
-                Some(lora) => mismatch(lora, model),
+                Some(lora) => mismatch("LoRA", lora, model),
                 None if shelf.ready => Some("it is not here; add its file in Models".to_owned()),
                 None => None,
             };
@@ -86,7 +69,7 @@ pub fn loras(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                     Some(family) => format!("For {family}"),
                     None => "Nobody knows for which model".to_owned(),
                 };
-                let reason = mismatch(lora, model)
+                let reason = mismatch("LoRA", lora, model)
                     .or_else(|| chosen(lora).then(|| "It is in the list".to_owned()));
                 let bytes = lora.info.as_ref().map_or(0, ModelInfo::file_bytes);
                 (lora.name(), made_for, facts::bytes(bytes), reason)
@@ -176,13 +159,18 @@ fn row(
         }
     });
     if let Some(trouble) = trouble {
-        ui.horizontal_top(|ui| {
-            ui.spacing_mut().item_spacing.x = 6.0;
-            theme::icon_tinted(ui, Icon::Warning, 14.0, tokens.warning);
-            let words = RichText::new(capital(trouble)).small().color(tokens.text);
-            ui.add(egui::Label::new(words).wrap());
-        });
+        warning(ui, &tokens, trouble);
     }
+}
+
+/// Why an addition cannot be used.
+pub(super) fn warning(ui: &mut Ui, tokens: &Tokens, trouble: &str) {
+    ui.horizontal_top(|ui| {
+        ui.spacing_mut().item_spacing.x = 6.0;
+        theme::icon_tinted(ui, Icon::Warning, 14.0, tokens.warning);
+        let words = RichText::new(capital(trouble)).small().color(tokens.text);
+        ui.add(egui::Label::new(words).wrap());
+    });
 }
 
 /// As the beginning of a sentence.

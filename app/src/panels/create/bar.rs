@@ -2,12 +2,13 @@
 
 use egui::{Align, Label, Layout, RichText, Ui};
 
+use crate::library::records::Origin;
 use crate::panels::Gui;
 use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::{QueueCommand, UiCommand};
 use crate::studio::compare::CompareCommand;
-use crate::studio::create::{CreateCommand, Current, StartCommand};
+use crate::studio::create::{CreateCommand, Current, EnlargeCommand, StartCommand};
 use crate::studio::queue::Stage;
 use crate::theme::{self, Icon};
 use crate::widgets::button::{Button, IconButton};
@@ -50,23 +51,26 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
                 {
                     gui.send(QueueCommand::Resume(id));
                 }
-                use_settings(ui, studio, gui);
+                if task.is_picture() {
+                    use_settings(ui, studio, gui);
+                }
             }
             Current::Guest(_) => {
                 button(ui, studio, gui, CreateCommand::Dismiss);
                 let start = CreateCommand::Start(StartCommand::FromShown);
                 button(ui, studio, gui, start);
+                button(ui, studio, gui, CreateCommand::Enlarge(EnlargeCommand::Ask));
             }
         }
         ui.add_space(6.0);
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-            title(ui, gui, current);
+            title(ui, studio, gui, current);
         });
     });
 }
 
-fn title(ui: &mut Ui, gui: &Gui<'_>, current: &Current<'_>) {
-    let tokens = &gui.tokens;
+fn title(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
+    let tokens = gui.tokens.clone();
     ui.spacing_mut().item_spacing.x = 8.0;
     let words = match current {
         Current::Nothing => "",
@@ -80,6 +84,30 @@ fn title(ui: &mut Ui, gui: &Gui<'_>, current: &Current<'_>) {
         let total = item.record.request.steps;
         let words = format!("Stopped after {done} of {total} steps");
         ui.add(Chip::new(&words).tone(ChipTone::Warning).icon(Icon::Stop));
+    }
+    if let Current::Picture(item) = current
+        && let Some(origin) = &item.record.origin
+    {
+        let words = super::facts::origin(origin);
+        let known = studio
+            .create
+            .origin(&studio.gallery, &studio.house)
+            .is_some();
+        let icon = match origin {
+            Origin::Branch { .. } => Icon::Branch,
+            Origin::Enlarged { .. } => Icon::Enlarge,
+        };
+        if known {
+            let button = Button::quiet(&words).small().icon(icon);
+            if ui
+                .add(button.tooltip("Show the picture that it came from"))
+                .clicked()
+            {
+                gui.send(CreateCommand::ShowOrigin);
+            }
+        } else {
+            ui.add(Chip::new(&words).tone(ChipTone::Accent).icon(icon));
+        }
     }
     if matches!(current, Current::Guest(_)) {
         ui.add(Chip::new("Not in the library").tone(ChipTone::Accent));
@@ -120,6 +148,7 @@ fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_
         gui,
         CreateCommand::Start(StartCommand::FromShown),
     );
+    button(ui, studio, gui, CreateCommand::Enlarge(EnlargeCommand::Ask));
     use_settings(ui, studio, gui);
     if let Current::Picture(item) = current {
         let compare = IconButton::new(Icon::Columns, "Compare with other words");

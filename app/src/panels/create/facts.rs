@@ -1,9 +1,9 @@
 //! Pictures and jobs in words.
 
-use diptych_inference::engine::ImageRequest;
+use diptych_inference::engine::{HiresUpscaler, ImageRequest, Preprocessor};
 use egui::{Sense, Ui};
 
-use crate::library::records::PictureRecord;
+use crate::library::records::{Origin, PictureRecord};
 use crate::library::time;
 use crate::studio::gallery::Item;
 use crate::studio::queue::{Stage, Task};
@@ -35,8 +35,12 @@ pub fn plan(request: &ImageRequest) -> String {
 /// `64 × 64 · 20 steps · DPM++ 2M · seed 12 · sketch · 3.2 s`.
 pub fn line(record: &PictureRecord) -> String {
     let request = &record.request;
+    let size = format!("{} × {}", record.width, record.height);
+    if let Some(from @ Origin::Enlarged { .. }) = &record.origin {
+        return [size, origin(from), seconds(record.seconds)].join("  ·  ");
+    }
     [
-        format!("{} × {}", record.width, record.height),
+        size,
         format!("seed {}", request.seed),
         format!("{} steps", request.steps),
         request.sampler.label().to_owned(),
@@ -53,6 +57,10 @@ pub fn name(item: &Item) -> String {
     let mut name = format!("{prompt}, seed {}", request.seed);
     if item.record.favourite {
         name.push_str(", favourite");
+    }
+    if let Some(from) = &item.record.origin {
+        let words = origin(from);
+        name.push_str(&format!(", {}", words.to_lowercase()));
     }
     if let Some(done) = item.record.steps_done {
         name.push_str(&format!(
@@ -120,6 +128,47 @@ pub fn settings(request: &ImageRequest) -> Vec<(&'static str, String)> {
             facts.push(("Mask", words));
         }
     }
+    for control in &request.controls {
+        let mut words = format!("{} at {}", control.model.name, control.weight);
+        match control.preprocessor {
+            Preprocessor::None => {}
+            Preprocessor::Canny { .. } => words.push_str(", by edges"),
+            Preprocessor::Invert => words.push_str(", by the negative"),
+        }
+        if (control.start, control.end) != (0.0, 1.0) {
+            let (start, end) = (control.start * 100.0, control.end * 100.0);
+            words.push_str(&format!(", {start:.0} to {end:.0} % of the steps"));
+        }
+        facts.push(("ControlNet", words));
+    }
+    if let Some(hires) = &request.hires {
+        let upscaler = match &hires.upscaler {
+            HiresUpscaler::Latent => "latents",
+            HiresUpscaler::Lanczos => "Lanczos",
+            HiresUpscaler::Model(model) => &model.name,
+        };
+        let mut words = format!(
+            "{} times by {upscaler}, strength {}",
+            hires.scale, hires.strength
+        );
+        if let Some(steps) = hires.steps {
+            words.push_str(&format!(", {steps} steps"));
+        }
+        facts.push(("Second pass", words));
+    }
+    if let Some(template) = &request.template {
+        facts.push(("Written as", template.prompt.clone()));
+    }
+    if let Some(branched) = &request.branched {
+        facts.push((
+            "Branched",
+            format!(
+                "after step {} of “{}”",
+                branched.step,
+                short(&branched.from.prompt, 60)
+            ),
+        ));
+    }
     facts.push(("Model", request.model.name.clone()));
     if let Some(vae) = &request.vae {
         facts.push(("VAE", vae.name.clone()));
@@ -130,9 +179,29 @@ pub fn settings(request: &ImageRequest) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// Where a picture came from, in words.
+pub fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Branch { step, .. } => format!("Branched after step {step}"),
+        Origin::Enlarged { with, .. } => format!("Made larger with {with}"),
+    }
+}
+
 /// What is known of a kept picture beside its request.
 pub fn circumstances(record: &PictureRecord) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
+    if let Some(from) = &record.origin {
+        facts.push(("Origin", origin(from)));
+        if from.of().is_none() {
+            facts.push(("Source", "a picture from elsewhere".to_owned()));
+        }
+        if matches!(from, Origin::Enlarged { .. }) {
+            facts.push((
+                "Made larger",
+                format!("to {} × {}", record.width, record.height),
+            ));
+        }
+    }
     if let Some(done) = record.steps_done {
         facts.push((
             "Stopped",

@@ -6,6 +6,7 @@ use egui::{
 };
 
 use super::{bar, facts, stage};
+use crate::library::records::Origin;
 use crate::panels::Gui;
 use crate::studio::Studio;
 use crate::studio::command::QueueCommand;
@@ -128,6 +129,12 @@ fn show_tile(ui: &Ui, tokens: &Tokens, tile: &Tile<'_>, rect: Rect, chosen: bool
                     badge(&painter, tokens, corner, Icon::StarFilled, tokens.warning);
                 } else if item.record.steps_done.is_some() {
                     badge(&painter, tokens, corner, Icon::Stop, tokens.text);
+                } else if let Some(origin) = &item.record.origin {
+                    let icon = match origin {
+                        Origin::Branch { .. } => Icon::Branch,
+                        Origin::Enlarged { .. } => Icon::Enlarge,
+                    };
+                    badge(&painter, tokens, corner, icon, tokens.text);
                 }
             }
         }

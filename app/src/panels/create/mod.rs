@@ -3,15 +3,21 @@
 mod action;
 mod additions;
 pub mod bar;
+mod branch;
 pub mod card;
+mod controls;
 pub mod facts;
 mod film;
+mod larger;
 mod model;
 mod paint;
+mod second;
 mod settings;
 mod stage;
 mod start;
+mod steps;
 mod welcome;
+mod words;
 
 use egui::{CentralPanel, Context, Event, Frame, Margin, Panel, Ui};
 
@@ -62,6 +68,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     CentralPanel::no_frame()
         .frame(Frame::new().fill(tokens.canvas_bg))
         .show(ui, |ui| stage::show(ui, studio, gui));
+    larger::show(ui.ctx(), studio, gui);
     copy_key(ui.ctx(), studio, gui);
 }
 

@@ -5,7 +5,7 @@ use diptych_inference::engine::{ImageRequest, Variation};
 use diptych_inference::text::prompt::{PromptSyntax, split_lora_tags};
 use egui::{Id, Margin, RichText, ScrollArea, Ui};
 
-use super::{additions, facts, model, start};
+use super::{additions, branch, controls, facts, model, second, start, words};
 use crate::panels::Gui;
 use crate::recall;
 use crate::studio::Studio;
@@ -22,6 +22,7 @@ use crate::widgets::number::NumberField;
 use crate::widgets::prompt_editor::colours::PromptColours;
 use crate::widgets::prompt_editor::{PromptEditor, PromptNotes};
 use crate::widgets::segmented::Segmented;
+use crate::widgets::toggle::Switch;
 
 /// Steps that the bar reaches; more can be typed where a picture had more.
 const USUAL_STEPS: u32 = 60;
@@ -47,6 +48,12 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
 fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let tokens = gui.tokens.clone();
     ui.spacing_mut().item_spacing.y = tokens.size.gap_m;
+    if studio.create.branching().is_some() {
+        branch::head(ui, studio, gui);
+        model::show(ui, studio, gui);
+        prompts(ui, studio, gui);
+        return branch::rest(ui, studio, gui);
+    }
     model::show(ui, studio, gui);
     prompts(ui, studio, gui);
     let some_loras = additions::has_loras(studio);
@@ -54,6 +61,10 @@ fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         additions::loras(ui, studio, gui);
     }
     start::show(ui, studio, gui);
+    let some_controls = controls::has_controls(studio);
+    if some_controls {
+        controls::show(ui, studio, gui);
+    }
     let Studio { create, house, .. } = studio;
     let form = &mut create.form;
     let Some(model) = form.model(house) else {
@@ -77,18 +88,7 @@ fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             form.steps = Some(steps);
             changed = true;
         }
-        let mut guidance = form.guidance.unwrap_or(own.guidance);
-        let most = USUAL_GUIDANCE.max(guidance).max(own.guidance);
-        let field = NumberField::new("Guidance", &mut guidance, 1.0_f32.min(own.guidance)..=most)
-            .step(0.1)
-            .default_value(own.guidance)
-            .tooltip("How closely the picture follows the prompt. At 1 it is not guided at all.");
-        if marked(ui, &tokens, form.guidance.is_some(), |ui| {
-            ui.add(field).changed()
-        }) {
-            form.guidance = Some(guidance);
-            changed = true;
-        }
+        changed |= guidance(ui, &tokens, form, &own);
         changed |= sampling(ui, &tokens, form, &own);
         seed(ui, form, gui);
         let mut count = form.count;
@@ -99,6 +99,13 @@ fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             form.count = count;
         }
     });
+    if create.form.second.on {
+        second::show(ui, studio, gui);
+    }
+    let Studio { create, house, .. } = studio;
+    let Some(model) = create.form.model(house) else {
+        return;
+    };
     changed |= more(ui, create, model);
     let form = &mut create.form;
     if changed {
@@ -109,6 +116,18 @@ fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         if !some_loras {
             additions::loras(ui, studio, gui);
         }
+        if !some_controls {
+            controls::show(ui, studio, gui);
+        }
+        if !studio.create.form.second.on {
+            second::show(ui, studio, gui);
+        }
+        words::lists(ui, gui);
+        ui.add(
+            Switch::new(&mut studio.create.form.keep_steps, "Keep every step").note(
+                "To look at them afterwards, and to branch from any of them. Takes room on the disk.",
+            ),
+        );
     }
     if studio.create.form.is_changed() {
         ui.vertical_centered(|ui| {
@@ -176,6 +195,7 @@ fn prompts(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         if gui.takes_focus(focus::PROMPT) {
             shown.response.request_focus();
         }
+        words::expansion(ui, create, house, gui);
         if let Some(pasted) = shown.pasted
             && recall::read_text(&pasted).is_some()
         {
@@ -274,6 +294,23 @@ fn size(ui: &mut Ui, form: &mut Form, model: &Model, gui: &mut Gui<'_>) -> bool 
             });
         });
     });
+    changed
+}
+
+/// How closely the words are followed. Tells whether that changed.
+pub(super) fn guidance(ui: &mut Ui, tokens: &Tokens, form: &mut Form, own: &ImageRequest) -> bool {
+    let mut guidance = form.guidance.unwrap_or(own.guidance);
+    let most = USUAL_GUIDANCE.max(guidance).max(own.guidance);
+    let field = NumberField::new("Guidance", &mut guidance, 1.0_f32.min(own.guidance)..=most)
+        .step(0.1)
+        .default_value(own.guidance)
+        .tooltip("How closely the picture follows the prompt. At 1 it is not guided at all.");
+    let changed = marked(ui, tokens, form.guidance.is_some(), |ui| {
+        ui.add(field).changed()
+    });
+    if changed {
+        form.guidance = Some(guidance);
+    }
     changed
 }
 
@@ -487,7 +524,14 @@ fn finer(ui: &mut Ui, form: &mut Form, request: &ImageRequest) -> bool {
             }
         });
     }
-    let mut rescale = request.guidance_rescale;
+    changed |= rescale_and_skip(ui, form, request);
+    changed
+}
+
+/// What few models need. Tells whether it changed; `request` has what the model does by itself.
+pub(super) fn rescale_and_skip(ui: &mut Ui, form: &mut Form, request: &ImageRequest) -> bool {
+    let mut changed = false;
+    let mut rescale = form.guidance_rescale.unwrap_or(request.guidance_rescale);
     let field = NumberField::new("Guidance rescale", &mut rescale, 0.0..=1.0)
         .step(0.05)
         .default_value(0.0)
@@ -498,7 +542,7 @@ fn finer(ui: &mut Ui, form: &mut Form, request: &ImageRequest) -> bool {
         form.guidance_rescale = Some(rescale);
         changed = true;
     }
-    let mut skip = request.clip_skip;
+    let mut skip = form.clip_skip.unwrap_or(request.clip_skip);
     let field = NumberField::new("CLIP skip", &mut skip, SKIPPED)
         .default_value(1)
         .tooltip(

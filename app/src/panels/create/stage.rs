@@ -5,7 +5,8 @@ use egui::{
     Align2, CentralPanel, Frame, Id, Margin, Panel, Rect, RichText, Stroke, Ui, pos2, vec2,
 };
 
-use super::{bar, card, facts, welcome};
+use super::{bar, card, facts, steps, welcome};
+use crate::library::records::Target;
 use crate::panels::Gui;
 use crate::studio::Studio;
 use crate::studio::command::QueueCommand;
@@ -69,6 +70,20 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 .inner_margin(Margin::symmetric(14, 0)),
         )
         .show(ui, |ui| info(ui, &tokens, &current));
+    if let Current::Picture(item) = &current
+        && studio.create.steps.has(item.record.id)
+    {
+        Panel::bottom("create steps")
+            .exact_size(steps::HEIGHT)
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(
+                Frame::new()
+                    .fill(tokens.bg_panel)
+                    .inner_margin(Margin::symmetric(14, 0)),
+            )
+            .show(ui, |ui| steps::show(ui, studio, gui, item.record.id));
+    }
     CentralPanel::no_frame()
         .frame(Frame::new().fill(tokens.canvas_bg))
         .show(ui, |ui| canvas(ui, studio, gui, &current));
@@ -130,10 +145,21 @@ fn canvas(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>
             let source = preview.filter(|_| !failed).map(PictureSource::memory);
             (source, facts::short(task.title(), 80))
         }
-        Current::Picture(item) => (
-            facts::source(item),
-            facts::short(&item.record.request.prompt, 80),
-        ),
+        Current::Picture(item) => {
+            let prompt = facts::short(&item.record.request.prompt, 80);
+            match studio.create.steps.shown(item.record.id) {
+                Some(step) => {
+                    let picture = step.picture.as_ref();
+                    let source = picture.map(|picture| PictureSource::memory(&picture.0));
+                    let name = match step.facts.index {
+                        0 => format!("{prompt}, only noise"),
+                        index => format!("{prompt}, as foreseen at step {index}"),
+                    };
+                    (source, name)
+                }
+                None => (facts::source(item), prompt),
+            }
+        }
         Current::Guest(guest) => {
             let source = match &guest.source {
                 GuestSource::File(path) => Some(PictureSource::file(path)),
@@ -153,9 +179,33 @@ fn canvas(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>
                 .text(at, Align2::CENTER_CENTER, words, font, tokens.text_muted);
             return;
         }
+        (None, Current::Picture(item)) if studio.create.steps.shown(item.record.id).is_some() => {
+            let font = theme::regular(tokens.size.font_body);
+            let words = "Nothing is foreseen before the first step";
+            let response = ui.allocate_rect(viewport, egui::Sense::hover());
+            response.widget_info(|| {
+                egui::WidgetInfo::labeled(egui::Role::Image, true, format!("Picture: {name}"))
+            });
+            ui.painter().text(
+                viewport.center(),
+                Align2::CENTER_CENTER,
+                words,
+                font,
+                tokens.text_muted,
+            );
+            return;
+        }
         _ => {}
     }
-    let id = Id::unique("create canvas view");
+    // Steps are foreseen in few pixels, and are always shown as a whole.
+    let stepping = match current {
+        Current::Picture(item) => studio.create.steps.shown(item.record.id).is_some(),
+        _ => false,
+    };
+    let id = match stepping {
+        true => Id::unique("create step view"),
+        false => Id::unique("create canvas view"),
+    };
     let mut view = ui
         .data(|data| data.get_temp(id))
         .unwrap_or_else(CanvasView::fitted);
@@ -293,10 +343,13 @@ fn without_preview(ui: &mut Ui, gui: &mut Gui<'_>, task: &Task) {
 
 /// An empty sheet of the picture's shape.
 fn waiting_frame(ui: &Ui, tokens: &Tokens, viewport: Rect, task: &Task) {
-    let Request::Image(request) = &*task.head.request else {
-        return;
+    let ratio = match (&*task.head.request, &task.head.target) {
+        (Request::Image(request), _) => request.width as f32 / request.height.max(1) as f32,
+        (Request::Upscale(_), Target::Enlarged { request, .. }) => {
+            request.width as f32 / request.height.max(1) as f32
+        }
+        _ => return,
     };
-    let ratio = request.width as f32 / request.height.max(1) as f32;
     let room = viewport.shrink(24.0).size().max(vec2(40.0, 40.0));
     let size = if room.x / ratio <= room.y {
         vec2(room.x, room.x / ratio)

@@ -24,6 +24,11 @@ impl Create {
                 }
             }
             CreateCommand::ShowJob(id) => self.shown = Shown::Job(id),
+            CreateCommand::ShowOrigin => {
+                if let Some(item) = self.origin(gallery, house) {
+                    self.shown = Shown::Picture(item.record.id);
+                }
+            }
             CreateCommand::Step(by) => {
                 if let Some(to) = strip::neighbour(self.shown, by, gallery, house) {
                     self.shown = to;

@@ -453,6 +453,7 @@ impl Create {
 
     /// The last word before the window closes.
     pub(in crate::studio) fn close(&mut self, house: &mut House) {
+        self.close_lists();
         let mask = self.mask();
         if self.desk.written.as_ref() != mask
             && let Some(start) = &self.form.start

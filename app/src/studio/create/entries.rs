@@ -1,6 +1,6 @@
 //! What of Create stands in the palette.
 
-use super::{CreateCommand, MaskCommand, StartCommand, Tool};
+use super::{CreateCommand, EnlargeCommand, MaskCommand, StartCommand, StepsCommand, Tool};
 use crate::recall::Part;
 use crate::studio::command::Entry;
 use crate::studio::keys::{Chord, Place};
@@ -187,6 +187,49 @@ pub fn entries() -> Vec<Entry> {
             C::Mask(MaskCommand::AskSave),
             "Save the mask as…",
             Icon::Export,
+        ),
+        key(
+            C::Steps(StepsCommand::By(-1)),
+            "Step before in the picture's making",
+            Icon::ChevronLeft,
+            Chord::plain(Key::ArrowLeft).shift(),
+        ),
+        key(
+            C::Steps(StepsCommand::By(1)),
+            "Next step in the picture's making",
+            Icon::ChevronRight,
+            Chord::plain(Key::ArrowRight).shift(),
+        ),
+        Entry::new(
+            C::Steps(StepsCommand::First),
+            "Show the first step of the picture",
+            Icon::ArrowLeft,
+        ),
+        Entry::new(
+            C::Steps(StepsCommand::Last),
+            "Show the picture after all steps",
+            Icon::ArrowRight,
+        ),
+        key(
+            C::Steps(StepsCommand::Branch),
+            "Branch from the step that is shown",
+            Icon::Branch,
+            Chord::plain(Key::N),
+        ),
+        Entry::new(
+            C::Steps(StepsCommand::Leave),
+            "Leave the branch",
+            Icon::Close,
+        ),
+        Entry::new(
+            C::ShowOrigin,
+            "Show the picture that this one came from",
+            Icon::Link,
+        ),
+        Entry::new(
+            C::Enlarge(EnlargeCommand::Ask),
+            "Make the picture larger…",
+            Icon::Enlarge,
         ),
     ]
 }

@@ -1,9 +1,10 @@
 //! The form: all that a person can say about a picture, and what it comes to with a model.
 
 use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, ScheduleKind, Spacing};
-use diptych_inference::engine::{ImageRequest, LoraUse, ModelRef, Variation};
+use diptych_inference::engine::{Hires, HiresUpscaler, ImageRequest, LoraUse, ModelRef, Variation};
 use serde::{Deserialize, Serialize};
 
+use super::control::ControlChoice;
 use super::start::Start;
 use crate::recall::{GUIDANCE, LONGEST_SIDE, Recalled, STEPS};
 use crate::studio::house::House;
@@ -41,6 +42,88 @@ pub struct LoraChoice {
     pub weight: f32,
     /// Whether it is added at all.
     pub on: bool,
+}
+
+/// How often larger the second pass can be.
+pub const HIRES_SCALES: std::ops::RangeInclusive<f32> = 1.05..=4.0;
+/// Steps of the second pass.
+pub const HIRES_STEPS: std::ops::RangeInclusive<u32> = 1..=1000;
+
+/// A second pass, in which what was drawn is made larger and drawn over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecondPass {
+    /// Whether there is one.
+    pub on: bool,
+    /// How often larger.
+    pub scale: f32,
+    /// Sampler steps of which the strength is a share; as many as in the first pass if there is none.
+    pub steps: Option<u32>,
+    /// How much of the first pass is given up.
+    pub strength: f32,
+    /// What makes it larger.
+    pub upscaler: HiresUpscaler,
+}
+
+impl Default for SecondPass {
+    fn default() -> Self {
+        Self {
+            on: false,
+            scale: 2.0,
+            steps: None,
+            strength: 0.7,
+            upscaler: HiresUpscaler::Latent,
+        }
+    }
+}
+
+impl SecondPass {
+    /// The request's part.
+    fn used(&self) -> Option<Hires> {
+        self.on.then(|| Hires {
+            scale: self.scale,
+            steps: self.steps,
+            strength: self.strength,
+            upscaler: self.upscaler.clone(),
+        })
+    }
+
+    /// What a request asked for.
+    pub fn of(hires: Option<&Hires>) -> Self {
+        let Some(hires) = hires else {
+            return Self::default();
+        };
+        let upscaler = match &hires.upscaler {
+            HiresUpscaler::Model(model) => {
+                HiresUpscaler::Model(ModelRef::named(model.name.clone()))
+            }
+            plain => plain.clone(),
+        };
+        Self {
+            on: true,
+            scale: hires.scale,
+            steps: hires.steps,
+            strength: hires.strength,
+            upscaler,
+        }
+    }
+
+    /// The size of the result: what the engine makes of a first pass of this size.
+    pub fn size(&self, (width, height): (u32, u32), factor: u32) -> (u32, u32) {
+        let factor = factor.max(1);
+        let side = |side: u32| ((side as f32 * self.scale) as u32 / factor).max(1) * factor;
+        (side(width), side(height))
+    }
+
+    fn heal(&mut self) {
+        if !HIRES_SCALES.contains(&self.scale) {
+            self.scale = 2.0;
+        }
+        if !(0.01..=1.0).contains(&self.strength) {
+            self.strength = 0.7;
+        }
+        self.steps = self.steps.filter(|steps| HIRES_STEPS.contains(steps));
+    }
 }
 
 /// All that a person can say about a picture. `None` is the model's own choice.
@@ -81,6 +164,12 @@ pub struct Form {
     pub vae: Option<ModelRef>,
     /// A picture to begin from.
     pub start: Option<Start>,
+    /// ControlNets, which guide by pictures.
+    pub controls: Vec<ControlChoice>,
+    /// A second pass.
+    pub second: SecondPass,
+    /// Whether every step is kept.
+    pub keep_steps: bool,
     /// Where the seed comes from.
     pub seed_mode: SeedMode,
     /// The seed, or the last one.
@@ -109,6 +198,9 @@ impl Default for Form {
             loras: Vec::new(),
             vae: None,
             start: None,
+            controls: Vec::new(),
+            second: SecondPass::default(),
+            keep_steps: false,
             seed_mode: SeedMode::Random,
             seed: 0,
             count: 1,
@@ -160,6 +252,13 @@ impl Form {
             variation: self.variation,
             loras: self.loras(),
             vae: self.vae.clone(),
+            controls: self
+                .controls
+                .iter()
+                .filter_map(ControlChoice::used)
+                .collect(),
+            hires: self.second.used(),
+            trace: self.keep_steps,
             seed,
             preview: true,
             ..own
@@ -179,7 +278,7 @@ impl Form {
         .collect()
     }
 
-    /// The form without what the person changed, apart from prompts, model, LoRAs, start picture and seed.
+    /// The form without what the person changed, apart from prompts, model, LoRAs, pictures, seed and what is kept.
     pub fn reset(&mut self) {
         *self = Self {
             prompt: std::mem::take(&mut self.prompt),
@@ -187,6 +286,8 @@ impl Form {
             model: self.model.take(),
             loras: std::mem::take(&mut self.loras),
             start: self.start.take(),
+            controls: std::mem::take(&mut self.controls),
+            keep_steps: self.keep_steps,
             seed_mode: self.seed_mode,
             seed: self.seed,
             ..Self::default()
@@ -276,6 +377,12 @@ impl Form {
         if let Some(init) = &recalled.init {
             self.start = init.as_ref().map(Start::of);
         }
+        if let Some(controls) = &recalled.controls {
+            self.controls = controls.iter().map(ControlChoice::of).collect();
+        }
+        if let Some(hires) = &recalled.hires {
+            self.second = SecondPass::of(hires.as_ref());
+        }
         if let Some(seed) = recalled.seed {
             self.seed = seed;
             self.seed_mode = SeedMode::Locked;
@@ -305,6 +412,8 @@ impl Form {
         if let Some(start) = &mut self.start {
             start.heal();
         }
+        self.controls.iter_mut().for_each(ControlChoice::heal);
+        self.second.heal();
         let within = |variation: &Variation| (0.0..=1.0).contains(&variation.strength);
         self.variation = self.variation.filter(within);
     }

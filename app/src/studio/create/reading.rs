@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use diptych_inference::engine::Picture;
+use diptych_inference::graph::HostTensor;
 use serde::{Deserialize, Serialize};
 
 use super::start::{self, Quiet};
@@ -11,6 +12,7 @@ use crate::cli::pictures::{self, Pixels};
 use crate::library::inputs::input_path;
 use crate::paint::{self, Mask};
 use crate::studio::gallery::Item;
+use crate::studio::house::House;
 
 /// Most characters of a start picture's name.
 const NAME: usize = 60;
@@ -83,15 +85,7 @@ fn opaque(mut pixels: Pixels) -> Pixels {
 /// # Errors
 /// Files that are no pictures, or too large.
 pub fn take(name: String, from: Pixel) -> Result<Taken, String> {
-    let pixels = match from {
-        Pixel::File(path) => opaque(pictures::read(&path).map_err(|error| error.to_string())?),
-        Pixel::Memory(picture) => Pixels {
-            width: picture.width,
-            height: picture.height,
-            rgb: picture.rgb.clone(),
-            alpha: None,
-        },
-    };
+    let pixels = read(from)?;
     let hash = pixels.blob().name.0;
     let png = start::png_of(&pixels)?;
     let picture = Picture {
@@ -104,6 +98,63 @@ pub fn take(name: String, from: Pixel) -> Result<Taken, String> {
         hash,
         picture: Quiet(Arc::new(picture)),
         png: Quiet(Arc::new(png)),
+    })
+}
+
+/// A picture that was read for a job beside the form's start picture: to guide a ControlNet, or to be made larger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Supplied {
+    /// What to call it.
+    pub name: String,
+    /// Hash of its pixels.
+    pub hash: String,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+    /// It for the engine.
+    data: Quiet<HostTensor>,
+    /// Its file for the library.
+    png: Quiet<Vec<u8>>,
+}
+
+impl Supplied {
+    /// Gives the library and the engine what jobs will name.
+    pub fn hand_over(&self, house: &mut House) {
+        let (hash, png) = (self.hash.clone(), self.png.clone());
+        house.save("a picture to draw from", move |library| {
+            library.put_input(&hash, &png.0)?;
+            Ok(None)
+        });
+        house.hold_input(self.hash.clone(), self.data.0.clone());
+    }
+}
+
+/// Reads a picture for a job. Takes its time: for a thread of its own.
+///
+/// # Errors
+/// Files that are no pictures, or too large.
+pub fn supply(name: String, from: Pixel) -> Result<Supplied, String> {
+    let pixels = read(from)?;
+    let png = start::png_of(&pixels)?;
+    let blob = pixels.blob();
+    Ok(Supplied {
+        name,
+        hash: blob.name.0,
+        size: (pixels.width, pixels.height),
+        data: Quiet(blob.data),
+        png: Quiet(Arc::new(png)),
+    })
+}
+
+/// The pixels of a picture, on white.
+fn read(from: Pixel) -> Result<Pixels, String> {
+    Ok(match from {
+        Pixel::File(path) => opaque(pictures::read(&path).map_err(|error| error.to_string())?),
+        Pixel::Memory(picture) => Pixels {
+            width: picture.width,
+            height: picture.height,
+            rgb: picture.rgb.clone(),
+            alpha: None,
+        },
     })
 }
 

@@ -1,6 +1,6 @@
 //! The filmstrip: jobs and pictures in the order in which they are shown, and what lies on the canvas.
 
-use crate::library::records::{PictureId, Target, TaskId};
+use crate::library::records::{PictureId, TaskId};
 use crate::studio::gallery::{Gallery, Item};
 use crate::studio::house::House;
 use crate::studio::queue::{Stage, Task};
@@ -59,7 +59,7 @@ impl Tile<'_> {
 /// Jobs that draw for the gallery, last in the queue first.
 pub fn jobs(house: &House) -> impl Iterator<Item = &Task> {
     let tasks = house.queue.tasks().iter().rev();
-    tasks.filter(|task| task.is_picture() && task.head.target == Target::Gallery)
+    tasks.filter(|task| task.makes_picture() && task.head.target.is_gallery())
 }
 
 /// Pictures that are shown here, newest first.

@@ -17,6 +17,7 @@ fn item(id: i64, prompt: &str, side: u32) -> Item {
             favourite: id % 2 == 0,
             trashed: false,
             grid: None,
+            origin: None,
         },
         memory: None,
     }

@@ -41,25 +41,38 @@ enum Input {
 #[derive(Default)]
 pub(super) struct Inputs(HashMap<String, Input>);
 
-/// What a request needs beside itself.
+/// What a request needs beside itself, each once.
 fn needed(request: &Request) -> Vec<(&str, InputKind)> {
-    let Request::Image(request) = request else {
-        return Vec::new();
-    };
-    let Some(init) = &request.init else {
-        return Vec::new();
-    };
-    let mask = init.mask.iter();
-    let mask = mask.map(|mask| (mask.mask.0.as_str(), InputKind::Mask));
-    std::iter::once((init.picture.0.as_str(), InputKind::Picture))
-        .chain(mask)
-        .collect()
+    let mut needed: Vec<(&str, InputKind)> = Vec::new();
+    match request {
+        Request::Image(request) => {
+            // Of a branch, also what it began with.
+            let mut next = Some(request);
+            while let Some(request) = next {
+                if let Some(init) = &request.init {
+                    needed.push((init.picture.0.as_str(), InputKind::Picture));
+                    let mask = init.mask.iter();
+                    needed.extend(mask.map(|mask| (mask.mask.0.as_str(), InputKind::Mask)));
+                }
+                let controls = request.controls.iter();
+                needed.extend(controls.map(|c| (c.picture.0.as_str(), InputKind::Picture)));
+                next = request.branched.as_ref().map(|branched| &*branched.from);
+            }
+        }
+        Request::Upscale(request) => {
+            needed.push((request.picture.0.as_str(), InputKind::Picture));
+        }
+        Request::Chat(_) | Request::Score(_) => {}
+    }
+    let mut seen = HashSet::new();
+    needed.retain(|(hash, _)| seen.insert(*hash));
+    needed
 }
 
 /// Reads an input from the library and sees that it is what it was.
 fn read(folder: &Path, hash: &str, kind: InputKind) -> Result<Arc<HostTensor>, String> {
     let what = match kind {
-        InputKind::Picture => "start picture",
+        InputKind::Picture => "source picture",
         InputKind::Mask => "mask",
     };
     let path = input_path(folder, hash)
@@ -132,6 +145,18 @@ impl House {
         all && here
             .into_iter()
             .all(|(hash, data)| self.send(Command::Blob { hash, data }))
+    }
+
+    /// Those of a request that are in memory, as they are while its job runs.
+    pub(super) fn held_inputs(&self, request: &Request) -> Vec<(String, Arc<HostTensor>)> {
+        let held =
+            needed(request)
+                .into_iter()
+                .filter_map(|(hash, _)| match self.inputs.0.get(hash)? {
+                    Input::Here(data) => Some((hash.to_owned(), Arc::clone(data))),
+                    Input::Reading => None,
+                });
+        held.collect()
     }
 
     fn read_input(&mut self, hash: String, kind: InputKind) {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use diptych_inference::engine::{Command, Event, ModelRef, Place, Request};
+use diptych_inference::engine::{Command, Event, HiresUpscaler, ModelRef, Place, Request};
 
 use super::House;
 use crate::library::records::{Target, TaskId, now};
 use crate::studio::command::QueueCommand;
 use crate::studio::queue::{Progress, Stage, Task, TaskHead};
 
-/// What is added to the model: LoRAs and an autoencoder.
+/// What is added to the model: LoRAs, an autoencoder, ControlNets, an upscaler.
 fn added(request: &Request) -> impl Iterator<Item = &ModelRef> {
     let image = match request {
         Request::Image(request) => Some(request),
@@ -17,13 +17,32 @@ fn added(request: &Request) -> impl Iterator<Item = &ModelRef> {
     };
     image.into_iter().flat_map(|request| {
         let loras = request.loras.iter().map(|lora| &lora.model);
-        loras.chain(&request.vae)
+        let controls = request.controls.iter().map(|control| &control.model);
+        let upscaler = request
+            .hires
+            .iter()
+            .filter_map(|hires| match &hires.upscaler {
+                HiresUpscaler::Model(model) => Some(model),
+                HiresUpscaler::Latent | HiresUpscaler::Lanczos => None,
+            });
+        loras.chain(&request.vae).chain(controls).chain(upscaler)
     })
 }
 
 impl House {
     /// Queues a job. It is in the library before the engine is told.
     pub fn submit(&mut self, request: Request, target: Target, front: bool) -> TaskId {
+        self.submit_branch(request, target, front, None)
+    }
+
+    /// As [`House::submit`], of a picture that goes on from a step of another one.
+    pub fn submit_branch(
+        &mut self,
+        request: Request,
+        target: Target,
+        front: bool,
+        branch_state: Option<Arc<[u8]>>,
+    ) -> TaskId {
         let id = TaskId::new();
         let task = Task {
             head: TaskHead {
@@ -38,6 +57,7 @@ impl House {
             position: self.queue.last_position(),
             job: None,
             checkpoint: None,
+            branch_state,
             unsaved_checkpoint: None,
         };
         self.queue.push(task);
@@ -80,12 +100,17 @@ impl House {
             return;
         };
         let job = session.next_job();
-        let command = match &task.checkpoint {
-            Some(checkpoint) => Command::Resume {
+        let command = match (&task.checkpoint, &task.branch_state, &*task.head.request) {
+            (Some(checkpoint), ..) => Command::Resume {
                 job,
                 checkpoint: checkpoint.clone(),
             },
-            None => Command::Submit {
+            (None, Some(state), Request::Image(request)) => Command::Branch {
+                job,
+                step_state: state.clone(),
+                request: Box::new(request.clone()),
+            },
+            _ => Command::Submit {
                 job,
                 request: Box::new((*task.head.request).clone()),
                 place: Place::Back,

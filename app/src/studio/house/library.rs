@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use diptych_inference::engine::{ImageRequest, Picture};
+use diptych_inference::engine::Picture;
 
 use super::House;
 use crate::library::keeper::LibraryEvent;
-use crate::library::records::{GridId, PictureId, Target, TaskId, TaskRecord, TaskState, now};
+use crate::library::records::{PictureId, Target, TaskId, TaskRecord, TaskState, now};
 use crate::library::{self, Library, NewPicture, Restored};
 use crate::report;
 use crate::studio::command::QueueCommand;
+use crate::studio::create::{CreateCommand, StepsCommand};
 use crate::studio::effects::Effect;
 use crate::studio::log::Level;
 use crate::studio::queue::{Progress, Stage, Task, TaskHead};
@@ -133,6 +134,7 @@ impl House {
                 position: task.position,
                 job: None,
                 checkpoint: task.checkpoint.map(Arc::from),
+                branch_state: None,
                 unsaved_checkpoint: None,
             });
         }
@@ -152,10 +154,30 @@ impl House {
             );
         }
         self.offer_reports();
+        self.clean();
         if !late {
             self.start_engine();
             self.look_for_models();
         }
+    }
+
+    /// Removes what no record names any more, and finds out which pictures have their steps. On the library's own thread.
+    fn clean(&self) {
+        let reply = self.reply();
+        self.look_up("files that nothing needs any more", move |library| {
+            match library.clean() {
+                Ok((0, _)) => {}
+                Ok((count, bytes)) => {
+                    tracing::info!(
+                        "{count} files that nothing needs any more were removed: {bytes} bytes"
+                    );
+                }
+                Err(error) => tracing::warn!("nothing was cleaned up: {error}"),
+            }
+            let known = library.traces();
+            reply.command(CreateCommand::Steps(StepsCommand::Known(known)));
+            Ok(None)
+        });
     }
 
     /// Tells of faults that ended an earlier run.
@@ -210,31 +232,12 @@ impl House {
     }
 
     /// Keeps a picture: at once in memory, soon in the library, which answers with [`LibraryEvent::PictureSaved`].
-    pub(in crate::studio) fn keep_picture(
-        &mut self,
-        picture: Arc<Picture>,
-        request: ImageRequest,
-        steps_done: Option<u32>,
-        seconds: f32,
-        grid: Option<GridId>,
-        done: TaskId,
-    ) -> PictureId {
-        let id = PictureId::new();
-        self.fresh.insert(id, picture.clone());
+    pub(in crate::studio) fn keep_picture(&mut self, new: NewPicture) {
+        self.fresh.insert(new.id, new.picture.clone());
         self.keeper.save("a picture", move |library| {
-            let record = library.save_picture(NewPicture {
-                id,
-                picture: picture.clone(),
-                request: request.clone(),
-                steps_done,
-                seconds,
-                grid,
-                done: Some(done),
-                file: None,
-            })?;
+            let record = library.save_picture(new.clone())?;
             Ok(Some(LibraryEvent::PictureSaved(record)))
         });
-        id
     }
 
     /// A picture that was drawn in this run and is not in its file yet.

@@ -5,6 +5,7 @@ mod inputs;
 mod jobs;
 mod library;
 mod shelf;
+mod traces;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -100,6 +101,7 @@ pub struct House {
     fresh: HashMap<PictureId, Arc<Picture>>,
     checkpoints_at: Option<Instant>,
     inputs: inputs::Inputs,
+    traces: traces::Traces,
 }
 
 impl House {
@@ -134,12 +136,19 @@ impl House {
             fresh: HashMap::new(),
             checkpoints_at: None,
             inputs: inputs::Inputs::default(),
+            traces: traces::Traces::default(),
         }
     }
 
     /// Whether the library was read, and the studio can be used.
     pub fn is_open(&self) -> bool {
         self.opened
+    }
+
+    /// Folder of the lists that prompts take words from.
+    pub fn wildcards(&self) -> PathBuf {
+        let own = || self.data.join(crate::wildcards::FOLDER);
+        self.settings.wildcards.clone().unwrap_or_else(own)
     }
 
     /// For background threads.
@@ -225,6 +234,7 @@ impl House {
 
     pub(in crate::studio) fn close(&mut self, within: Duration) -> bool {
         self.save_checkpoints();
+        self.traces.close(within);
         self.keeper.flush(within)
     }
 
@@ -234,6 +244,7 @@ impl House {
             && self.commands.is_empty()
             && self.later.is_empty()
             && !self.reads_inputs()
+            && !self.traces.is_busy()
             && self.queue.live().next().is_none()
             && self.keeper.waiting() == 0
             && !self.shelf.scanning

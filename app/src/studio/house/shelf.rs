@@ -148,6 +148,7 @@ impl House {
                 self.settings.context = settings::longest_context(tokens);
             }
             SettingsCommand::LookElsewhere(look) => self.settings.look_elsewhere = look,
+            SettingsCommand::Wildcards(folder) => self.settings.wildcards = folder,
         }
         if self.settings == before {
             return;
