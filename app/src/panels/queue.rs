@@ -349,9 +349,13 @@ fn detail(task: &Task) -> String {
             format!("Loading {model} ({})", words::bytes(*size))
         }
         Stage::Running if task.makes_picture() && progress.total > 0 => {
-            let mut text = format!("{place}Step {} of {}", progress.done, progress.total);
+            let (unit, each) = match task.is_picture() {
+                true => ("Step", "step"),
+                false => ("Part", "part"),
+            };
+            let mut text = format!("{place}{unit} {} of {}", progress.done, progress.total);
             if let Some(seconds) = progress.step_seconds {
-                text.push_str(&format!(" · {} a step", words::seconds(seconds)));
+                text.push_str(&format!(" · {} a {each}", words::seconds(seconds)));
             }
             if let Some(left) = progress.left().filter(|_| progress.done > 1) {
                 text.push_str(&format!(" · {} left", words::seconds(left.as_secs_f32())));
@@ -359,6 +363,7 @@ fn detail(task: &Task) -> String {
             text
         }
         Stage::Running if task.is_picture() => format!("{place}Reading the prompt"),
+        Stage::Running if task.makes_picture() => format!("{place}Beginning"),
         Stage::Running => match progress.tokens_per_second(Instant::now()) {
             Some(speed) => format!("{place}{} tokens · {speed:.0} tokens/s", progress.done),
             None => format!("{place}Reading the conversation"),

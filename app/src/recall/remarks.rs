@@ -1,5 +1,6 @@
 //! What other programs can do and we cannot yet: said, so that nobody wonders why a picture differs.
 
+use diptych_inference::engine::{Hires, HiresUpscaler};
 use diptych_inference::formats::metadata::PictureInfo;
 
 use diptych_inference::text::prompt::{PromptSyntax, split_lora_tags};
@@ -53,7 +54,7 @@ pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
     let any = |start: &str| info.extra.keys().any(|key| key.starts_with(start));
     let hires = any("Hires") || info.extra.contains_key("First pass size");
     if hires {
-        recalled.note("It was enlarged in a second pass (hires fix), which is not there yet; the first pass was taken over");
+        second_pass(recalled, info);
     }
     if let Some(strength) = get("Denoising strength").filter(|_| !hires) {
         recalled.note(format!(
@@ -95,7 +96,7 @@ pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
         ),
         (
             "Postprocess upscal",
-            "It was enlarged afterwards, which is not there yet",
+            "It was made larger afterwards; that can be done again once it is drawn",
         ),
     ];
     for (start, note) in others {
@@ -108,6 +109,37 @@ pub(super) fn rest(recalled: &mut Recalled, info: &PictureInfo) {
             recalled.note(note);
         }
     }
+}
+
+/// The second pass of AUTOMATIC1111 (hires fix), as far as it is told.
+fn second_pass(recalled: &mut Recalled, info: &PictureInfo) {
+    let get = |key: &str| info.extra.get(key).map(|value| short(value));
+    let number = |key: &str| get(key)?.parse::<f32>().ok();
+    let Some(scale) = number("Hires upscale").filter(|scale| *scale > 1.0 && *scale <= 8.0) else {
+        recalled.note("It was enlarged in a second pass (hires fix), but does not tell how far; the first pass was taken over");
+        return;
+    };
+    let strength = number("Denoising strength").filter(|value| *value > 0.0 && *value <= 1.0);
+    let steps = get("Hires steps").and_then(|steps| steps.parse::<u32>().ok());
+    let upscaler = match get("Hires upscaler").unwrap_or_default() {
+        // Its own choice where nothing is said.
+        name if name.is_empty() || name.to_lowercase().starts_with("latent") => {
+            HiresUpscaler::Latent
+        }
+        name if name.eq_ignore_ascii_case("lanczos") => HiresUpscaler::Lanczos,
+        name => {
+            recalled.note(format!(
+                "Its second pass (hires fix) was made larger by '{name}'; took Lanczos, choose the upscaler if it is here"
+            ));
+            HiresUpscaler::Lanczos
+        }
+    };
+    recalled.hires = Some(Some(Hires {
+        scale,
+        steps: steps.filter(|steps| (1..=1000).contains(steps)),
+        strength: strength.unwrap_or(0.7),
+        upscaler,
+    }));
 }
 
 fn short(value: &str) -> String {

@@ -1,3 +1,4 @@
+use diptych_inference::engine::HiresUpscaler;
 use diptych_inference::formats::picture::encode_png;
 
 use super::*;
@@ -121,6 +122,9 @@ fn what_cannot_be_taken_over_is_said() {
         (Some(1), Some((512, 4096)))
     );
     assert_eq!(recalled.clip_skip, Some(2));
+    let hires = recalled.hires.clone().flatten();
+    let hires = hires.map(|hires| (hires.scale, hires.strength, hires.upscaler));
+    assert_eq!(hires, Some((2.0, 0.5, HiresUpscaler::Latent)));
     assert_eq!(recalled.noise_source, Some(NoiseSource::Philox));
     let notes = recalled.notes.join("\n");
     for part in [
@@ -131,7 +135,6 @@ fn what_cannot_be_taken_over_is_said() {
         "0 steps",
         "guidance of 400",
         "larger than 4096",
-        "hires fix",
         "VAE 'best.pt'",
         "tiled",
     ] {

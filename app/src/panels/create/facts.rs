@@ -219,12 +219,20 @@ pub fn circumstances(record: &PictureRecord) -> Vec<(&'static str, String)> {
 /// How far a job is.
 pub fn progress(task: &Task) -> String {
     let progress = &task.progress;
+    // What is made larger is worked at in parts.
+    let (unit, each) = match task.is_picture() {
+        true => ("Step", "step"),
+        false => ("Part", "part"),
+    };
     match &task.stage {
-        Stage::Running if progress.total == 0 => "Reading the prompt".to_owned(),
+        Stage::Running if progress.total == 0 => match task.is_picture() {
+            true => "Reading the prompt".to_owned(),
+            false => "Beginning".to_owned(),
+        },
         Stage::Running => {
-            let mut words = format!("Step {} of {}", progress.done, progress.total);
+            let mut words = format!("{unit} {} of {}", progress.done, progress.total);
             if let Some(step) = progress.step_seconds {
-                words.push_str(&format!("  ·  {} a step", seconds(step)));
+                words.push_str(&format!("  ·  {} a {each}", seconds(step)));
             }
             if let Some(left) = progress.left()
                 && progress.done > 0
@@ -235,7 +243,7 @@ pub fn progress(task: &Task) -> String {
         }
         Stage::Loading { model, bytes } => format!("Loading {model} ({})", self::bytes(*bytes)),
         Stage::Waiting => "Waiting for its turn".to_owned(),
-        Stage::Paused => format!("Paused at step {} of {}", progress.done, progress.total),
+        Stage::Paused => format!("Paused at {each} {} of {}", progress.done, progress.total),
         Stage::Interrupted => "Left from last time".to_owned(),
         Stage::Failed(_) => "Failed".to_owned(),
     }

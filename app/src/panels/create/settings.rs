@@ -122,7 +122,9 @@ fn column(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         if !studio.create.form.second.on {
             second::show(ui, studio, gui);
         }
-        words::lists(ui, gui);
+        if studio.create.trial(&studio.house).is_none() {
+            words::lists(ui, gui);
+        }
         ui.add(
             Switch::new(&mut studio.create.form.keep_steps, "Keep every step").note(
                 "To look at them afterwards, and to branch from any of them. Takes room on the disk.",

@@ -318,11 +318,11 @@ fn without_preview(ui: &mut Ui, gui: &mut Gui<'_>, task: &Task) {
         ui.vertical_centered(|ui| {
             theme::icon_tinted(ui, Icon::Error, 32.0, tokens.danger_text);
             let font = theme::semibold(ui.ctx(), tokens.size.font_title);
-            ui.label(
-                RichText::new("The picture could not be drawn")
-                    .font(font)
-                    .color(tokens.text),
-            );
+            let words = match task.is_picture() {
+                true => "The picture could not be drawn",
+                false => "The picture could not be made larger",
+            };
+            ui.label(RichText::new(words).font(font).color(tokens.text));
             ui.add(
                 egui::Label::new(RichText::new(reason).color(tokens.text_muted)).selectable(true),
             );
