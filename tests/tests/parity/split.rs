@@ -5,9 +5,9 @@ use diptych_inference::formats::split::{ModelParts, complete, open};
 use diptych_inference::models::unet::UNetConfig;
 use diptych_inference::models::{UNet, check};
 
-use crate::common::{QUANTISED_FAST_TOLERANCE, Reference, TOLERANCE, fixture, on_every_executor};
+use crate::common::{Reference, TOLERANCE, fixture, on_every_executor};
 
-fn parity(file: &str, output: &str, packed: bool) {
+fn parity(file: &str, output: &str) {
     let path = fixture("../split").join(file);
     let found = check::scan(&path);
     let (_, info) = &found[0];
@@ -31,21 +31,17 @@ fn parity(file: &str, output: &str, packed: bool) {
     on_every_executor(&format!("split {file}"), |subject| {
         let graph = unet.graph(1, sample.shape[2], sample.shape[3], 77).unwrap();
         let got = subject.run(graph, &inputs, &[]).remove(0);
-        let tolerance = match packed && subject.rounds_quantised {
-            true => QUANTISED_FAST_TOLERANCE,
-            false => TOLERANCE,
-        };
-        subject.compare("output", &got, &reference.f32(output), tolerance);
+        subject.compare("output", &got, &reference.f32(output), TOLERANCE);
     });
 }
 
 #[test]
 fn unets_in_gguf() {
-    parity("unet-Q8_0.gguf", "output_Q8_0", true);
-    parity("unet-Q4_0.gguf", "output_Q4_0", true);
+    parity("unet-Q8_0.gguf", "output_Q8_0");
+    parity("unet-Q4_0.gguf", "output_Q4_0");
 }
 
 #[test]
 fn a_unet_of_scaled_8_bit_floats() {
-    parity("unet-scaled.safetensors", "output_scaled", false);
+    parity("unet-scaled.safetensors", "output_scaled");
 }
