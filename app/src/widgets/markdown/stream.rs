@@ -25,7 +25,12 @@ impl Document {
         }
         let grown = text.starts_with(self.source.as_str());
         let was = std::mem::replace(&mut self.streaming, streaming);
-        let from = if grown && was { self.settled() } else { 0 };
+        // A reference's target may come later than its use.
+        let from = if grown && was && !text.contains("]:") {
+            self.settled()
+        } else {
+            0
+        };
         self.source.clear();
         self.source.push_str(text);
         self.reparse(from);
@@ -66,10 +71,6 @@ impl Document {
     /// How many blocks nothing that follows can change: all before the last one that begins on a line which was whole.
     /// The line that is being written may yet turn out to belong to that block (`#` begins a heading, `#x` does not).
     fn settled(&self) -> usize {
-        // A reference's target may come later than its use.
-        if self.source.contains("]:") {
-            return 0;
-        }
         let line = self.source.rfind('\n').map_or(0, |at| at + 1);
         self.blocks
             .iter()

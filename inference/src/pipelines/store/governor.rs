@@ -125,8 +125,8 @@ impl ModelStore {
                     let spared = |(of, known): (u64, PlanKey), _| {
                         !stream && of == changes && known.same_kind(kind) && known.is_text()
                     };
-                    // What is larger than all memory would drive all else out of it for nothing.
-                    if needed <= budget && self.make_room((name, stream), &spared) {
+                    // What is larger than all memory would drive all else out of it for nothing. Both are rounded to MiB.
+                    if needed <= budget + 1 && self.make_room((name, stream), &spared) {
                         continue;
                     }
                     if stream {
