@@ -348,9 +348,10 @@ fn drive(target: &Target, time: Duration) -> (usize, Duration) {
         let panics = PANICS.load(Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| (target.run)(&bytes)));
         let took = started.elapsed();
+        // The system counts pages in batches, and may take some back.
         let grown = most_memory()
             .zip(before)
-            .map_or(0, |(now, before)| now - before);
+            .map_or(0, |(now, before)| now.saturating_sub(before));
         let fault = if result.is_err() || PANICS.load(Ordering::Relaxed) > panics {
             Some("it panics".to_owned())
         } else if took > SLOWEST {
