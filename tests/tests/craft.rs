@@ -93,6 +93,13 @@ fn draw(bench: &mut Bench, prompt: &str) {
     press(bench, "Generate");
 }
 
+/// Clicks a setting of the column at the left, wherever it has been scrolled to.
+fn reach(bench: &mut Bench, label: &str) {
+    bench.get(label).scroll_to_me();
+    bench.harness.run_steps(8);
+    bench.click(label);
+}
+
 fn apply(bench: &mut Bench, command: impl Into<UiCommand>) {
     bench.harness.state_mut().studio_mut().apply(command.into());
     bench.harness.run_steps(3);
@@ -120,8 +127,8 @@ fn shown(bench: &Bench) -> Option<diptych::library::records::PictureId> {
 #[test]
 fn steps_are_kept_gone_through_and_branched_from() {
     let mut bench = quick();
-    bench.click("More settings");
-    bench.click("Keep every step");
+    reach(&mut bench, "More settings");
+    reach(&mut bench, "Keep every step");
     assert!(form(&bench).keep_steps);
     draw(&mut bench, "a red fox, flat style");
     let origin = newest(&bench);
@@ -178,7 +185,7 @@ fn steps_are_kept_gone_through_and_branched_from() {
     assert_eq!(newest(&bench).record.origin, branch.record.origin);
     bench.click("Branched after step 2");
     assert_eq!(shown(&bench), Some(origin.record.id));
-    bench.click("Leave the branch");
+    reach(&mut bench, "Leave the branch");
     assert_eq!(form(&bench).prompt, "a red fox, flat style");
     assert!(bench.has("Width") && bench.has("Generate"));
 
@@ -217,7 +224,7 @@ fn a_branch_can_change_a_part_alone() {
     bench.wait_label("All steps").unwrap();
     apply(&mut bench, CreateCommand::Steps(StepsCommand::To(1)));
     bench.click("Branch from here");
-    bench.click("Change only a part of it");
+    reach(&mut bench, "Change only a part of it");
     bench.wait_label("0 % is drawn anew").unwrap();
     bench.wait_idle().unwrap();
     assert!(
@@ -257,19 +264,19 @@ fn a_branch_can_change_a_part_alone() {
 #[test]
 fn a_second_pass_is_set_drawn_and_taken_over() {
     let mut bench = quick();
-    bench.click("More settings");
-    bench.click("Second pass");
+    reach(&mut bench, "More settings");
+    reach(&mut bench, "Second pass");
     assert!(
         bench.has("From 64 × 64 to 128 × 128"),
         "{:?}",
         bench.labels()
     );
-    bench.click("Times larger");
+    reach(&mut bench, "Times larger");
     bench.press(Modifiers::COMMAND, Key::A);
     bench.harness.event(egui::Event::Text("1.5".into()));
     bench.press(Modifiers::NONE, Key::Enter);
     assert!(bench.has("From 64 × 64 to 96 × 96"), "{:?}", bench.labels());
-    bench.click("Made larger by");
+    reach(&mut bench, "Made larger by");
     bench.click("Lanczos");
     draw(&mut bench, "a green cactus");
     let drawn = newest(&bench);
@@ -278,7 +285,7 @@ fn a_second_pass_is_set_drawn_and_taken_over() {
     assert_eq!((drawn.record.width, drawn.record.height), (96, 96));
     let (mut bench, folder) = reopened(bench);
     assert!(form(&bench).second.on && bench.has("From 64 × 64 to 96 × 96"));
-    bench.click("Reset to the model's settings");
+    reach(&mut bench, "Reset to the model's settings");
     assert!(!form(&bench).second.on);
     apply(&mut bench, CreateCommand::Recall(Part::All));
     let second = form(&bench).second;
@@ -370,12 +377,12 @@ fn a_controlnet_is_added_given_a_picture_and_drawn_with() {
         CreateCommand::UseModel(Some(ModelRef::named("tiny-sd"))),
     );
     form_mut(&mut bench).size = Some((64, 64));
-    bench.click("More settings");
+    reach(&mut bench, "More settings");
     // From the disk, recognised by what it is.
     bench
         .dialogs
         .answer(fixture("jobs/control-one-ldm.safetensors"));
-    bench.click("Add a ControlNet");
+    reach(&mut bench, "Add a ControlNet");
     bench.click("Open a file…");
     bench
         .wait_label("No picture for control-one-ldm yet")
@@ -388,15 +395,15 @@ fn a_controlnet_is_added_given_a_picture_and_drawn_with() {
         "{:?}",
         bench.labels()
     );
-    bench.click("Choose a picture for control-one-ldm");
+    reach(&mut bench, "Choose a picture for control-one-ldm");
     bench.click("The picture that is shown");
     bench
         .wait_label("Picture for control-one-ldm: a rocket")
         .unwrap();
     bench.wait_idle().unwrap();
-    bench.click("Its edges");
+    reach(&mut bench, "Its edges");
     assert!(bench.has("Threshold of faint edges for control-one-ldm"));
-    bench.click("Where control-one-ldm ends");
+    reach(&mut bench, "Where control-one-ldm ends");
     bench.press(Modifiers::COMMAND, Key::A);
     bench.harness.event(egui::Event::Text("80".into()));
     bench.press(Modifiers::NONE, Key::Enter);
@@ -411,7 +418,7 @@ fn a_controlnet_is_added_given_a_picture_and_drawn_with() {
     // It comes back with the window, and with the picture's settings.
     let (mut bench, folder) = reopened(bench);
     assert!(bench.has("Picture for control-one-ldm: a rocket"));
-    bench.click("Take control-one-ldm out of the list");
+    reach(&mut bench, "Take control-one-ldm out of the list");
     assert!(form(&bench).controls.is_empty());
     apply(&mut bench, CreateCommand::Recall(Part::All));
     assert_eq!(form(&bench).controls.len(), 1);
@@ -420,7 +427,7 @@ fn a_controlnet_is_added_given_a_picture_and_drawn_with() {
     bench
         .dialogs
         .answer(fixture("upscalers/esrgan-old-x4.safetensors"));
-    bench.click("Add a ControlNet");
+    reach(&mut bench, "Add a ControlNet");
     bench.click("Open a file…");
     bench
         .wait_label("is no ControlNet that can be used")
@@ -601,7 +608,7 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     apply(&mut bench, CreateCommand::Details);
     shot(&mut bench, "05-details");
     apply(&mut bench, CreateCommand::Details);
-    bench.click("Leave the branch");
+    reach(&mut bench, "Leave the branch");
     apply(
         &mut bench,
         ModelsCommand::Add(fixture("upscalers/esrgan-old-x4.safetensors")),
@@ -617,22 +624,23 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     shot(&mut bench, "07-larger-done");
     let control = |name: &str| diptych::studio::create::ControlCommand::Add(ModelRef::named(name));
     apply(&mut bench, CreateCommand::Control(control("control-one")));
-    bench.click("Choose a picture for control-one");
+    reach(&mut bench, "Choose a picture for control-one");
     bench.click("The picture that is shown");
     bench.wait_label("Picture for control-one: ").unwrap();
-    bench.click("Its edges");
+    reach(&mut bench, "Its edges");
     bench.wait_idle().unwrap();
     shot(&mut bench, "08-control");
     apply(&mut bench, CreateCommand::Control(control("gone")));
-    bench.click("Add a ControlNet");
+    reach(&mut bench, "Add a ControlNet");
     shot(&mut bench, "09-controls");
     bench.press(Modifiers::NONE, Key::Escape);
     form_mut(&mut bench).controls.clear();
     form_mut(&mut bench).second.on = true;
     bench.harness.run_steps(3);
     bench.get("Made larger by").scroll_to_me();
+    bench.harness.run_steps(8);
     shot(&mut bench, "10-second");
-    bench.click("Made larger by");
+    reach(&mut bench, "Made larger by");
     shot(&mut bench, "11-second-list");
     bench.press(Modifiers::NONE, Key::Escape);
     form_mut(&mut bench).second.on = false;
@@ -644,7 +652,7 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     bench.wait_label("With seed 7: ").unwrap();
     bench.wait_idle().unwrap();
     shot(&mut bench, "12-expansion");
-    bench.click("Word lists");
+    reach(&mut bench, "Word lists");
     bench
         .wait("three lines", |bench| lines(bench) == Some(3))
         .unwrap();
@@ -653,7 +661,8 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     bench.wait_label("Entries of beasts").unwrap();
     shot(&mut bench, "14-list");
     apply(&mut bench, AppCommand::CloseDrawer);
-    bench.click("More settings");
+    reach(&mut bench, "More settings");
     bench.get("Keep every step").scroll_to_me();
+    bench.harness.run_steps(8);
     shot(&mut bench, "15-more");
 }
