@@ -101,6 +101,15 @@ pub enum Kernel {
     },
     /// Adds up what [`Kernel::GemmSplit`] left.
     GemmJoin,
+    /// As [`Kernel::Conv2d`], with the sum in several parts, each of which leaves sums of its own.
+    Conv2dSplit {
+        /// Storage of the weight.
+        weight: WeightFormat,
+        /// Sizes of windows that it is made for.
+        taps: ConvTaps,
+    },
+    /// Adds up what [`Kernel::Conv2dSplit`] left.
+    ConvJoin,
     /// As [`Kernel::PagedAttention`], with the pages dealt out to several workgroups, each of which leaves sums of its own.
     PagedAttentionSplit {
         /// How the cache is kept.
@@ -195,6 +204,7 @@ impl Kernel {
         }
         for taps in ConvTaps::ALL {
             all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2d { weight, taps }));
+            all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2dSplit { weight, taps }));
         }
         all.extend(HeadWidth::ALL.map(|width| Self::Attention { width }));
         for kv in KvFormat::ALL {
@@ -221,6 +231,7 @@ impl Kernel {
             Self::RouteExperts,
             Self::CombineExperts,
             Self::GemmJoin,
+            Self::ConvJoin,
             Self::PagedAttentionJoin,
         ]);
         all
@@ -286,6 +297,7 @@ impl Kernel {
             | Self::Gemm { weight }
             | Self::GemmSplit { weight }
             | Self::Conv2d { weight, .. }
+            | Self::Conv2dSplit { weight, .. }
             | Self::Embedding { weight }
             | Self::Dequantize { weight }
             | Self::ExpertMatVec { weight } => Some(weight),
@@ -325,7 +337,8 @@ impl Kernel {
                 ("SUBGROUPS", u32::from(self.needs_subgroups())),
             ],
             Self::GemmSplit { .. } => vec![("SPLIT", 1)],
-            Self::Conv2d { taps, .. } => vec![
+            Self::Conv2d { taps, .. } | Self::Conv2dSplit { taps, .. } => vec![
+                ("SPLIT", u32::from(matches!(self, Self::Conv2dSplit { .. }))),
                 ("TAPS_1", u32::from(taps == ConvTaps::One)),
                 ("TAPS_9", u32::from(taps == ConvTaps::Nine)),
             ],
@@ -397,6 +410,15 @@ impl Kernel {
                 },
                 ..row!("conv2d", "conv2d", 64, 30, [Read, Read, Read, ReadWrite])
             },
+            Self::Conv2dSplit { taps, .. } => Row {
+                name: match taps {
+                    ConvTaps::Any => "conv2d_split",
+                    ConvTaps::One => "conv2d_1x1_split",
+                    ConvTaps::Nine => "conv2d_3x3_split",
+                },
+                ..row!("conv2d", "conv2d", 64, 32, [Read, Read, Read, ReadWrite])
+            },
+            Self::ConvJoin => row!("conv_join", "conv_join", 256, 9, [Read, Read, ReadWrite]),
             Self::Embedding { .. } => row!("embedding", "rows", 256, 10, [Read, Read, ReadWrite]),
             Self::Dequantize { .. } => row!("dequantize", "rows", 256, 10, [Read, ReadWrite]),
             Self::GatherRows => row!(

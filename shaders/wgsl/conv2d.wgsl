@@ -1,5 +1,6 @@
 // Convolution of [B, C, H, W] as an implicit matrix product: output channels down, pixels across, and C * kh * kw summed,
-// by 64 x 64 tiles. A dispatch covers a range of the input channels; later ranges add to what earlier ones wrote.
+// by 64 x 64 tiles. Where there are fewer tiles than a device needs to be busy, the sum is split, and conv_join.wgsl adds the parts
+// up. A dispatch covers a range of the input channels; later ranges add to what earlier ones wrote.
 struct Params {
     grid_x: u32,
     grid_y: u32,
@@ -31,6 +32,10 @@ struct Params {
     batches: u32,
     pixel_begin: u32, // pixels covered
     pixel_end: u32,
+    //#if SPLIT
+    splits: u32,
+    split_k: u32, // summed indices of each split but the last; a multiple of 32
+    //#endif
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#weight
@@ -106,7 +111,20 @@ fn store_row(channel: u32, pixel: u32, base: u32, sums: vec4<f32>) {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    //#if SPLIT
+    // Each split has its part of the summed indices and its own copy of the result, which are added up afterwards.
+    let index = linear_group(group);
+    let tile = index / p.splits;
+    let split = index - tile * p.splits;
+    let k_begin = split * p.split_k;
+    let k_end = min(p.k_end, k_begin + p.split_k);
+    let y_first = split * p.batches * p.y_batch_stride;
+    //#else
     let tile = linear_group(group);
+    let k_begin = p.k_begin;
+    let k_end = p.k_end;
+    let y_first = p.y_base;
+    //#endif
     let per_batch = p.tiles_out * p.tiles_pixels;
     let batch = tile / per_batch;
     if (batch >= p.batches) {
@@ -141,7 +159,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum{i}_1 = vec4<f32>(0.0);
     //#end
     // Chunks of weights are aligned to four; what lies before `k_begin` meets zeros from `gather`.
-    for (var k0 = p.k_begin & 0xfffffffcu; k0 < p.k_end; k0 += 32u) {
+    for (var k0 = k_begin & 0xfffffffcu; k0 < k_end; k0 += 32u) {
         let at = k0 / 4u + weight_chunk;
         for (var column = lane >> 3u; column < 16u; column += 8u) {
             let row = o0 + column * 4u;
@@ -158,7 +176,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         //#include tile_product
         workgroupBarrier();
     }
-    let y_base = p.y_base + batch * p.y_batch_stride;
+    let y_base = y_first + batch * p.y_batch_stride;
     //#repeat h 2
     //#repeat i 4
     store_row(o0 + ty * 4u + {i}u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum{i}_{h});

@@ -2,7 +2,7 @@
 
 use diptych_shaders::{ConvTaps, Kernel};
 
-use super::linear::TILE;
+use super::linear::{JOIN_LANES, SPLIT_K, STEP_K, TILE};
 use super::{Arg, ExecError, Lowering, Work, words};
 use crate::graph::{Conv2dSpec, WeightId};
 
@@ -37,6 +37,11 @@ impl Lowering<'_, '_> {
         let whole = batch as u64 * flops_of(all_out, pixels, channels);
         let together =
             all_x && all_y && layout.shards.len() == 1 && whole <= limits.max_dispatch_flops;
+        let tiles = batch * all_out.div_ceil(TILE) * pixels.div_ceil(TILE);
+        let splits = limits.splits(tiles, channels * area / SPLIT_K);
+        if together && splits > 1 && limits.fits(0, splits * batch * all_out * pixels) {
+            return self.conv2d_split(weight, bias, spec, splits);
+        }
         let (at_once, turns) = if together { (batch, 1) } else { (1, batch) };
         for turn in 0..turns {
             let x_first = turn * channels * plane;
@@ -127,5 +132,89 @@ impl Lowering<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// All at once, in about so many parts of the sum, which are added up afterwards.
+    fn conv2d_split(
+        &mut self,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        spec: Conv2dSpec,
+        splits: usize,
+    ) -> Result<(), ExecError> {
+        let [batch, channels, height, width] = self.axes(0)?;
+        let &[_, _, out_height, out_width] = self.context.output else {
+            return Err(self.unsupported(format!("{:?}", self.context.output)));
+        };
+        let layout = self.weight(weight).clone();
+        let &[out, _, kernel_height, kernel_width] = layout.shape.as_slice() else {
+            return Err(self.unsupported(format!("a weight of shape {:?}", layout.shape)));
+        };
+        let limits = *self.limits();
+        let area = kernel_height * kernel_width;
+        let summed = channels * area;
+        let (plane, pixels) = (height * width, out_height * out_width);
+        let elements = batch * out * pixels;
+        // Whole steps; so the last part may be shorter, and there may be fewer of them.
+        let split_k = summed.div_ceil(splits).next_multiple_of(STEP_K);
+        let splits = summed.div_ceil(split_k);
+        let parts = self.scratch((splits * elements) as u64 * 4);
+        let parts = limits.window(parts, 0, splits * elements).bound;
+        let weights = self.shard(weight, 0)?;
+        let (bias_bound, bias_base) = self.vector(bias, 0, out, &weights)?;
+        let x = limits.window(Arg::Operand(0), 0, batch * channels * plane);
+        let y = limits.window(Arg::Output, 0, elements);
+        let (tiles_out, tiles_pixels) = (out.div_ceil(TILE), pixels.div_ceil(TILE));
+        let [top, _, left, _] = spec.padding;
+        let numbers = [
+            layout.chunks(),
+            0,
+            0,
+            summed,
+            0,
+            area,
+            kernel_width,
+            height,
+            width,
+            out_width,
+            pixels,
+            spec.stride[0],
+            spec.stride[1],
+            top,
+            left,
+            out,
+            tiles_out,
+            tiles_pixels,
+            x.base,
+            channels * plane,
+            0,
+            out * pixels,
+            0, // the bias comes last
+            0,
+            0,
+            batch,
+            0,
+            pixels,
+            splits,
+            split_k,
+        ];
+        let work = Work {
+            groups: (batch * tiles_out * tiles_pixels * splits) as u64,
+            flops: 2 * elements as u64 * summed as u64,
+        };
+        let kernel = Kernel::Conv2dSplit {
+            weight: layout.format,
+            taps: ConvTaps::of(kernel_height, kernel_width),
+        };
+        let bindings = vec![weights, x.bound, bias_bound.clone(), parts.clone()];
+        self.push(kernel, &words(numbers)?, bindings, work)?;
+        let has_bias = usize::from(bias.is_some());
+        let numbers = [splits, elements, pixels, out, y.base, bias_base, has_bias];
+        let work = Work {
+            groups: elements.div_ceil(JOIN_LANES) as u64,
+            flops: (splits * elements) as u64,
+        };
+        let bindings = vec![parts, bias_bound, y.bound];
+        self.push(Kernel::ConvJoin, &words(numbers)?, bindings, work)
     }
 }

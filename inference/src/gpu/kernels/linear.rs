@@ -10,11 +10,11 @@ const MATVEC_ROWS: usize = 8;
 /// Rows up to which they are used: twice, they are still faster than a tile of which three quarters are empty.
 const FEW_ROWS: usize = 2 * MATVEC_ROWS;
 /// Summed elements that are worth a part of their own, where K is split.
-const SPLIT_K: usize = 256;
+pub(super) const SPLIT_K: usize = 256;
 /// Summed elements of a step of the tiled product.
-const STEP_K: usize = 32;
+pub(super) const STEP_K: usize = 32;
 /// Elements of a workgroup of the kernel that joins parts.
-const JOIN_LANES: usize = 256;
+pub(super) const JOIN_LANES: usize = 256;
 /// Edge of the tiles of the matrix product.
 pub(super) const TILE: usize = 64;
 

@@ -1,5 +1,7 @@
 //! Attention, over values and over a paged cache.
 
+use diptych_shaders::Kernel;
+
 use super::bench::Case;
 use super::{Random, check, wide};
 use crate::graph::{HostTensor, KV_PAGE, KvShape, KvType, NO_SLOT, Op, PagedAttentionSpec};
@@ -214,7 +216,8 @@ struct Paged {
     window: Option<usize>,
 }
 
-fn paged_case(random: &mut Random, p: &Paged) {
+/// Gives the kernels that were used where work is scarce.
+fn paged_case(random: &mut Random, p: &Paged) -> Vec<Kernel> {
     let KvShape {
         layers,
         kv_heads,
@@ -339,17 +342,48 @@ fn paged_case(random: &mut Random, p: &Paged) {
     case.states = vec![p.shape];
     case.caches = caches;
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    for outcome in check(
+    let outcomes = check(
         &format!("paged attention {:?} {:?}", p.shape, p.sequences),
         &case,
         &expected,
         5e-6,
-    ) {
+    );
+    for outcome in &outcomes {
         for (found, wanted) in outcome.caches.iter().zip(&after) {
             assert!(
                 bits(&found[0]) == bits(&wanted[0]) && bits(&found[1]) == bits(&wanted[1]),
                 "the cache's contents"
             );
+        }
+    }
+    let [_, tiny] = outcomes;
+    tiny.kernels
+}
+
+#[test]
+fn pages_are_dealt_out_where_work_is_scarce() {
+    let mut random = Random::new("pages_are_dealt_out_where_work_is_scarce");
+    for (head_dim, heads, sequences, padding) in [
+        (8, 2, vec![(500, 1), (20, 2)], 1),
+        (21, 4, vec![(320, 2)], 0),
+    ] {
+        for (window, softcap) in [(None, None), (Some(70), Some(0.5)), (Some(200), None)] {
+            let p = Paged {
+                shape: KvShape {
+                    layers: 1,
+                    kv_heads: 1,
+                    head_dim,
+                    pages: 10,
+                    kv_type: KvType::F32,
+                },
+                heads,
+                sequences: sequences.clone(),
+                padding,
+                softcap,
+                window,
+            };
+            let kernels = paged_case(&mut random, &p);
+            assert!(kernels.contains(&Kernel::PagedAttentionJoin));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Linear layers, embeddings, constants, convolutions and normalisations.
 
-use super::bench::Case;
+use diptych_shaders::Kernel;
+
+use super::bench::{Case, Outcome};
 use super::{Random, check, wide};
 use crate::formats::{StorageDtype, TensorData};
 use crate::graph::{Conv2dSpec, HostTensor, Op, WeightId};
@@ -29,7 +31,7 @@ fn linear_case(
     n: usize,
     dtype: StorageDtype,
     bias: Option<StorageDtype>,
-) {
+) -> [Outcome; 2] {
     let x = random.tensor(&[rows, k]);
     let weight = random.weight("w", &[n, k], dtype);
     let bias = bias.map(|dtype| random.weight("b", &[n], dtype));
@@ -55,7 +57,7 @@ fn linear_case(
         &case,
         &expected,
         4e-6,
-    );
+    )
 }
 
 #[test]
@@ -186,7 +188,7 @@ struct Convolution {
     bias: bool,
 }
 
-fn conv_case(random: &mut Random, c: &Convolution) {
+fn conv_case(random: &mut Random, c: &Convolution) -> [Outcome; 2] {
     let ([b, ch, h, w], [kh, kw]) = (c.input, c.kernel);
     let x = random.tensor(&c.input);
     let weight = random.weight("w", &[c.out, ch, kh, kw], c.dtype);
@@ -243,7 +245,41 @@ fn conv_case(random: &mut Random, c: &Convolution) {
         &case,
         &expected,
         4e-6,
-    );
+    )
+}
+
+#[test]
+fn long_sums_are_split_where_work_is_scarce() {
+    let mut random = Random::new("long_sums_are_split_where_work_is_scarce");
+    for (rows, k, n, dtype) in [
+        (17, 515, 40, StorageDtype::F16),
+        (65, 1027, 30, StorageDtype::F32),
+        (33, 768, 70, StorageDtype::Q4K),
+        (20, 544, 9, StorageDtype::Q8_0),
+    ] {
+        let [roomy, tiny] = linear_case(&mut random, rows, k, n, dtype, Some(StorageDtype::F32));
+        assert!(!roomy.kernels.contains(&Kernel::GemmJoin));
+        assert!(tiny.kernels.contains(&Kernel::GemmJoin));
+    }
+    for (input, out, kernel, spec) in [
+        ([2, 60, 5, 5], 20, [3, 3], Conv2dSpec::same(3)),
+        ([1, 600, 7, 3], 9, [1, 1], Conv2dSpec::same(1)),
+        ([3, 31, 8, 6], 5, [5, 4], Conv2dSpec::new(2, 1)),
+    ] {
+        for (dtype, bias) in [(StorageDtype::F16, true), (StorageDtype::F32, false)] {
+            let case = Convolution {
+                input,
+                out,
+                kernel,
+                spec,
+                dtype,
+                bias,
+            };
+            let [roomy, tiny] = conv_case(&mut random, &case);
+            assert!(!roomy.kernels.contains(&Kernel::ConvJoin));
+            assert!(tiny.kernels.contains(&Kernel::ConvJoin));
+        }
+    }
 }
 
 #[test]
