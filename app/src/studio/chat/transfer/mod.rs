@@ -380,9 +380,9 @@ mod tests {
         };
         assert_eq!(read(b"\xef\xbb\xbfwords\n").unwrap(), "words\n");
         assert!(
-            read(&[b'x'; 1501])
+            read(&[b'x'; 1600])
                 .unwrap_err()
-                .contains("it has 2 KB; at most 2 KB")
+                .contains("it has 1.6 KB; at most 1.5 KB")
         );
         assert!(read(b"PNG\0\x01").unwrap_err().contains("no text file"));
         assert!(read(b"caf\xe9").unwrap_err().contains("UTF-8"));
