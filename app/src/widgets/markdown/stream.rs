@@ -486,11 +486,7 @@ mod tests {
                 document.set(&text[..end], true);
             }
             // The last parse is incremental too, and not mended.
-            document.streaming = true;
-            let from = if text.starts_with(document.source()) { document.settled() } else { 0 };
-            document.source = text.clone();
-            document.streaming = false;
-            document.reparse(from);
+            document.set(&text, false);
             let got: Vec<Piece> = document.pieces().cloned().collect();
             prop_assert_eq!(got, whole(&text));
         }
