@@ -107,7 +107,7 @@ pub(super) fn ggml_dtype(dtype: StorageDtype) -> Option<GgmlDType> {
 
 /// Bytes that a weight takes in a form. Bytes that are read in a mapped file count in full: they are in memory while in use.
 fn bytes(tensor: &TensorData, kept: Kept) -> u64 {
-    let stored = tensor.bytes().len() as u64;
+    let stored = tensor.byte_count() as u64;
     match kept {
         Kept::File => stored,
         Kept::Floats | Kept::Matrix => 4 * tensor.elements() as u64,
@@ -121,7 +121,7 @@ fn repacked_bytes(tensor: &TensorData) -> u64 {
     let &[n, k] = tensor.shape() else { return 0 };
     let elements = tensor.elements() as u64;
     if cfg!(target_arch = "aarch64") {
-        return tensor.bytes().len() as u64;
+        return tensor.byte_count() as u64;
     }
     #[cfg(target_arch = "x86_64")]
     {

@@ -89,7 +89,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    fn new(name: &'static str, executor: Box<dyn Executor>) -> Self {
+    /// An executor that nothing was compared on yet.
+    pub fn new(name: &'static str, executor: Box<dyn Executor>) -> Self {
         Self {
             name,
             executor,
@@ -144,7 +145,8 @@ pub fn relative_error(got: &[f32], wanted: &[f32]) -> f32 {
     worst / scale
 }
 
-fn gpu(limits: LimitPolicy) -> GpuExecutor {
+/// The first adapter that there is.
+pub fn gpu(limits: LimitPolicy) -> GpuExecutor {
     GpuExecutor::open(AdapterChoice::Any, limits, None).unwrap()
 }
 

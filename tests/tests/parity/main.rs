@@ -15,6 +15,7 @@ mod autoencoders;
 mod clip;
 mod common;
 mod folders;
+mod full_size;
 mod kv_types;
 mod language;
 mod llama;

@@ -508,7 +508,14 @@ fn safetensors(path: &Path) -> Result<ModelInfo, FormatError> {
     Ok(match identity {
         Identity::Other { what } => {
             let mut info = described(&file, path, ModelKind::Other, what);
-            info.refuse(what, "use a Stable Diffusion 1.x, 2.x or XL model");
+            let remedy = match what {
+                "a T2I adapter" => "use a ControlNet of the same kind in its place",
+                "an IP-Adapter" | "a CLIP image encoder" | "an AnimateDiff motion module" => {
+                    "it adds to a model; leave it out"
+                }
+                _ => "use a Stable Diffusion 1.x, 2.x or XL model",
+            };
+            info.refuse(what, remedy);
             info
         }
         Identity::Part { what } => part(&file, path, what),

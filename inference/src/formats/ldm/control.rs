@@ -55,7 +55,7 @@ pub fn convert_controlnet(path: &Path, tensors: &WeightMap) -> Result<Component,
     if tensors.has_prefix("task_embedding") || tensors.has_prefix("control_type_proj.") {
         return Err(refused(
             path,
-            "a ControlNet for several kinds at once".into(),
+            "a ControlNet Union, for several kinds of pictures at once".into(),
         ));
     }
     let stripped = tensors.filter_prefix(CONTROL);

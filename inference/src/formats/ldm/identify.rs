@@ -47,6 +47,21 @@ pub fn identify(tensors: &WeightMap) -> Identity {
             what: "a ControlNet",
         };
     }
+    // Additions to models that are known by name, to be told from what is nothing at all.
+    for (name, what) in [
+        ("adapter.body.", "a T2I adapter"),
+        ("body.0.block1.", "a T2I adapter"),
+        ("ip_adapter.", "an IP-Adapter"),
+        ("vision_model.encoder.", "a CLIP image encoder"),
+        (
+            "down_blocks.0.motion_modules.",
+            "an AnimateDiff motion module",
+        ),
+    ] {
+        if begins(name) && !begins("text_model.") {
+            return Other { what };
+        }
+    }
     for (name, what) in [
         ("joint_blocks.", "Stable Diffusion 3"),
         ("single_stream_modulation.", "FLUX.2"),
@@ -106,7 +121,7 @@ pub fn identify(tensors: &WeightMap) -> Identity {
     if begins("text_model.encoder.")
         || begins(CLIP)
         || begins(OPEN_CLIP)
-        || begins("transformer.resblocks.") && has("token_embedding.weight")
+        || tensors.names().any(is_text_layer)
     {
         return Part {
             what: "a CLIP text encoder",
@@ -185,6 +200,18 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
         }
         _ => {}
     }
+    let alone = ![VAE, "cond_stage_model.", "conditioner."]
+        .iter()
+        .any(|part| tensors.has_prefix(part));
+    // unCLIP is made of 2.x; by itself anything else that is told more than the text is of the XL family.
+    let of_xl = alone
+        && super::unet::context_width(&tensors.filter_prefix(prefix))
+            .is_some_and(|width| width != 1024);
+    if embeds_more && !xl && of_xl {
+        return Part {
+            what: "the U-Net of an SDXL model",
+        };
+    }
     if embeds_more && !xl {
         return Other {
             what: "a Stable Diffusion model conditioned on classes or pictures (unCLIP)",
@@ -198,15 +225,19 @@ fn identify_unet(tensors: &WeightMap, prefix: &str) -> Identity {
             what: "Stable Video Diffusion",
         };
     }
-    let alone = ![VAE, "cond_stage_model.", "conditioner."]
-        .iter()
-        .any(|part| tensors.has_prefix(part));
     if prefix.is_empty() || alone {
         return Part {
             what: "the U-Net of a Stable Diffusion model",
         };
     }
     StableDiffusion
+}
+
+/// The first layer of a text encoder, by transformers' name or OpenCLIP's, under whatever prefix.
+fn is_text_layer(name: &str) -> bool {
+    (name.ends_with("text_model.encoder.layers.0.layer_norm1.weight")
+        || name.ends_with("transformer.resblocks.0.ln_1.weight"))
+        && !name.contains("visual")
 }
 
 /// The context of SDXL is 2048 wide, that of its refiner 1280.

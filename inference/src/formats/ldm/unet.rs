@@ -52,7 +52,7 @@ fn depth(unet: &WeightMap, attention: &str) -> usize {
 fn broken(path: &Path, key: String, reason: &str) -> FormatError {
     FormatError::InvalidConfig {
         path: path.into(),
-        key: key,
+        key,
         reason: reason.into(),
     }
 }
