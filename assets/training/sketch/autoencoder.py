@@ -46,7 +46,7 @@ def measure(model, space, pictures):
 
 
 def train(path, size, space, scenes, others, source, minutes, batch, device, autocast, eager):
-    """Trains for `minutes` and writes `path`; `source` gives `(pictures, token ids)` for ever."""
+    """Trains for `minutes`, writes `path`, returns the minutes; `source` gives `(pictures, token ids)` for ever."""
     rng = random.Random(7)
     held = torch.stack([scenes.example()[0] for _ in range(64)]).to(device)
     pool = others_batch(scenes, others, min(2048, 2 * len(others)), rng) if others else None
@@ -87,3 +87,4 @@ def train(path, size, space, scenes, others, source, minutes, batch, device, aut
                   f"{linear:.2f}, decoder {exactly:.2f}, both {around:.2f} dB; latent error {error:.3f}", flush=True)
             noted = time.time()
     torch.save(model.state_dict(), path)
+    return used

@@ -132,10 +132,9 @@ def main():
         step, minutes = state["step"], state["minutes"]
         torch.manual_seed(options.seed + step)
     if not (run / "autoencoder.pt").exists():
-        autoencoder.train(run / "autoencoder.pt", options.size, space, scenes, others, source,
-                          options.share * options.minutes, min(batch, 64 if gpu else 8), device, autocast,
-                          options.eager)
-        minutes += (time.time() - started) / 60
+        minutes += autoencoder.train(run / "autoencoder.pt", options.size, space, scenes, others, source,
+                                     options.share * options.minutes, min(batch, 64 if gpu else 8), device, autocast,
+                                     options.eager)
     unet, text = models[0] if options.eager else torch.compile(models[0]), models[1]
     alphas = alphas_cumprod().float().to(device)
     size = sum(value.numel() for value in models.parameters()) / 1e6
@@ -145,7 +144,8 @@ def main():
     last = options.minutes
     if options.pause:
         last = min(last, minutes + options.pause - (time.time() - started) / 60)
-    while minutes < last:
+    begun = step
+    while minutes < last or step == begun:  # a step at the least, so that there is something to resume
         began = time.time()
         rate = options.rate * min(1, (step + 1) / 60)
         # falls late, since short runs end far from converged
