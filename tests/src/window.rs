@@ -216,7 +216,9 @@ impl Bench {
         let mut labels = Vec::new();
         let mut nodes = vec![self.harness.root()];
         while let Some(node) = nodes.pop() {
-            if let Some(label) = node.accesskit_node().label() {
+            let node_told = node.accesskit_node();
+            // What is only shown has its words as its value.
+            if let Some(label) = node_told.label().or_else(|| node_told.value()) {
                 labels.push(label);
             }
             nodes.extend(node.children());
