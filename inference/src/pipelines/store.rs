@@ -137,6 +137,9 @@ fn hash_of(
     Ok(hash)
 }
 
+/// Work of an autoencoder: model, which way, rows and columns of the latents.
+type VaeWork = (String, &'static str, usize, usize);
+
 struct Loaded {
     name: String,
     model: Model,
@@ -169,8 +172,8 @@ pub struct ModelStore {
     most_streamed: u64,
     /// Models that the running job needs beside its own.
     held: Vec<String>,
-    /// Sizes of the parts in which an autoencoder works where pictures do not fit at once: model, work, rows, columns, latent pixels.
-    vae_tiles: Vec<((String, &'static str, usize, usize), usize)>,
+    /// Sizes of the parts, in latent pixels, in which an autoencoder works where pictures do not fit at once.
+    vae_tiles: Vec<(VaeWork, usize)>,
     /// In order of last use, the latest at the end.
     embeddings: Vec<(EmbeddingKey, Arc<Conditioning>)>,
 }

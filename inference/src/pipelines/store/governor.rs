@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EMBEDDINGS, Form, Loaded, ModelStore, PLANS_PER_KIND, PlanKey};
+use super::{EMBEDDINGS, Form, Loaded, ModelStore, PLANS_PER_KIND, PlanKey, VaeWork};
 use crate::graph::{ExecError, Executor, Graph, HostTensor, Interrupt, PlanId, Run, StateId};
 use crate::pipelines::JobError;
 use crate::pipelines::prompt::{Conditioning, EmbeddingKey};
@@ -218,11 +218,7 @@ impl ModelStore {
     }
 
     /// Keeps that for the next picture.
-    pub(in crate::pipelines) fn keep_vae_tile(
-        &mut self,
-        key: (String, &'static str, usize, usize),
-        tile: usize,
-    ) {
+    pub(in crate::pipelines) fn keep_vae_tile(&mut self, key: VaeWork, tile: usize) {
         self.vae_tiles.retain(|(known, _)| *known != key);
         if self.vae_tiles.len() == TOO_LARGE {
             self.vae_tiles.remove(0);
