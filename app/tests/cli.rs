@@ -7,6 +7,8 @@ mod support;
 
 #[path = "cli/additions.rs"]
 mod additions;
+#[path = "cli/again.rs"]
+mod again;
 #[path = "cli/bad_files.rs"]
 mod bad_files;
 #[path = "cli/bench.rs"]

@@ -4,6 +4,8 @@
 mod asks;
 #[path = "chat/confidence.rs"]
 mod confidence;
+#[path = "chat/kept.rs"]
+mod kept;
 #[path = "chat/memory.rs"]
 mod memory;
 #[path = "chat/pictures.rs"]

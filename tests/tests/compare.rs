@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use diptych::library::Library;
 use diptych::studio::command::AppCommand;
 use diptych::studio::compare::{CellAt, CompareCommand, Kind, LaneState};
 use diptych::studio::view::Workspace;
@@ -376,4 +377,23 @@ fn a_chat_model_proposes_variants_as_rows() {
         .unwrap();
     let found = prompts(&bench);
     assert!(found[0] == "a blue boat" && found.len() >= 2, "{found:?}");
+}
+
+#[test]
+fn a_deleted_grid_comes_back() {
+    let mut bench = bench(Setup::default());
+    quick(&mut bench, &["a red fox", "a blue fox"], &[1]);
+    bench.click("Draw 2 cells");
+    wait_drawn(&mut bench, 2);
+    let id = bench.harness.state().studio().compare.grid.id;
+    let studio = bench.harness.state_mut().studio_mut();
+    studio.apply(CompareCommand::Delete(id).into());
+    bench.wait_label("Comparison deleted").unwrap();
+    assert_ne!(bench.harness.state().studio().compare.grid.id, id);
+    bench.click("Undo");
+    bench.wait_idle().unwrap();
+    let compare = &bench.harness.state().studio().compare;
+    assert_eq!((compare.grid.id, drawn(&bench)), (id, 2));
+    let library = Library::open_read_only(bench.data()).unwrap();
+    assert!(library.grids().unwrap().iter().any(|grid| grid.id == id));
 }

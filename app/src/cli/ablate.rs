@@ -14,6 +14,7 @@ use super::error::{CliError, Result};
 use super::out;
 use super::progress::Progress;
 use super::short::{self, ShortArgs};
+use super::words;
 
 /// Phrases that move less than this share of what another seed moves do next to nothing.
 const NOTHING: f64 = 0.02;
@@ -67,13 +68,16 @@ struct Report<'a> {
 /// # Errors
 /// Prompts without phrases, failed jobs, Ctrl+C.
 pub fn run(global: &Global, args: &AblateArgs) -> Result<()> {
-    let parts = phrases(&args.prompt, args.words);
-    if parts.is_empty() {
+    if phrases(&args.prompt, args.words).is_empty() {
         return Err(CliError::Usage("the prompt has no words".into()));
     }
     let mut progress = Progress::new(args.short.quiet);
     progress.passing("starting");
     let (client, mut request) = short::start(global, &args.short, &args.prompt)?;
+    // Of variants and lists, what is drawn is told apart.
+    let prompt = words::resolved(&words::lists(global), &args.prompt, request.seed);
+    request.prompt.clone_from(&prompt);
+    let parts = phrases(&prompt, args.words);
     request.keep_latents = true;
     request.stop_after = args.at.filter(|at| *at < request.steps);
     let compared_after = request.stop_after.unwrap_or(request.steps);
@@ -91,7 +95,7 @@ pub fn run(global: &Global, args: &AblateArgs) -> Result<()> {
     for (number, part) in (3..).zip(&parts) {
         progress.begin(number, total);
         let less = ImageRequest {
-            prompt: without(&args.prompt, part),
+            prompt: without(&prompt, part),
             ..request.clone()
         };
         let left = latents(&client, &less, &mut progress)?;
@@ -102,7 +106,7 @@ pub fn run(global: &Global, args: &AblateArgs) -> Result<()> {
             0.0
         };
         effects.push(Effect {
-            phrase: args.prompt.get(part.clone()).unwrap_or("").to_owned(),
+            phrase: prompt.get(part.clone()).unwrap_or("").to_owned(),
             moved,
             share,
             nothing: share < NOTHING,
@@ -111,7 +115,7 @@ pub fn run(global: &Global, args: &AblateArgs) -> Result<()> {
     effects.sort_by(|a, b| b.moved.total_cmp(&a.moved));
     if args.json {
         return out::json_pretty(&Report {
-            prompt: &args.prompt,
+            prompt: &prompt,
             seed: request.seed,
             steps: request.steps,
             compared_after,

@@ -213,7 +213,7 @@ pub fn model(client: &Client, path: &Path, kind: ModelKind, wanted: &str) -> Res
     Err(CliError::Failed(format!(
         "{}: it is {}; {wanted}",
         path.display(),
-        info.describe()
+        info.described()
     )))
 }
 

@@ -17,6 +17,9 @@ use super::resume::ResumeArgs;
 use super::trace::WayArgs;
 use super::words::WordArgs;
 
+/// Where help tells the options of all commands.
+const EVERYWHERE: &str = "Everywhere";
+
 /// Draws pictures and writes text with models on your own machine.
 #[derive(Debug, Parser)]
 #[command(
@@ -38,16 +41,19 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// What computes: the best GPU or else the CPU, any GPU and no other, or the CPU
-    #[arg(long, global = true, value_enum, default_value_t = Device::Auto, value_name = "DEVICE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Device::Auto, value_name = "DEVICE")]
     pub device: Device,
     /// Folder of your data (default: DIPTYCH_DATA_DIR, else the system's place for them)
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Folder of the program's own models and data (default: beside the program)
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FOLDER")]
     pub assets: Option<PathBuf>,
+    /// Most memory of the device to use, such as 6G or 800M (default: as settled in the window, else as much as there is)
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "SIZE", value_parser = bytes)]
+    pub memory: Option<u64>,
     /// Tell on standard error what happens; twice for more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
@@ -133,7 +139,7 @@ pub struct DrawArgs {
     #[arg(long, value_parser = |name: &str| Spacing::parse(name).map_err(|error| error.to_string()))]
     pub spacing: Option<Spacing>,
     /// How much of the spread that guidance adds is taken back, 0 to 1 (Lin et al. 2023)
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub guidance_rescale: Option<f32>,
     /// Which of the text encoder's layers is the last: 1 is its own last, 2 the one before
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -145,7 +151,7 @@ pub struct DrawArgs {
     #[arg(long, value_name = "SEED")]
     pub variation_seed: Option<u64>,
     /// How much of the other seed's noise is mixed in, 0 to 1
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub variation_strength: Option<f32>,
     /// Draw several, each with the next seed
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -155,7 +161,7 @@ pub struct DrawArgs {
     #[arg(long, value_enum)]
     pub prompt_syntax: Option<Syntax>,
     /// Add a LoRA, LoCon or LoHa, so much of it (1 if nothing is said); several are added one after the other. In the prompt,
-    /// <lora:name:0.8> adds more of those named here
+    /// <lora:name:0.8> adds so much more of those named here; FILE:0 leaves it all to the prompt
     #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = weighted)]
     pub lora: Vec<(PathBuf, f32)>,
     /// An autoencoder in place of the model's own: a single file or a diffusers folder with config.json
@@ -165,14 +171,14 @@ pub struct DrawArgs {
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
     /// How much of the picture to begin from is given up: above 0 up to 1 (default: 0.75)
-    #[arg(long, value_name = "F", requires = "init", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", requires = "init", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub strength: Option<f32>,
     /// What is drawn anew in the picture to begin from: white, of the same size; grey is mixed
     #[arg(long, value_name = "FILE", requires = "init")]
     pub mask: Option<PathBuf>,
-    /// How far the mask's edges are softened, in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 4.0, value_parser = |text: &str| number(text, 0.0, 1000.0))]
-    pub mask_blur: f32,
+    /// How far the mask's edges are softened, in pixels (default: 4)
+    #[arg(long, value_name = "PIXELS", requires = "init", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1000.0))]
+    pub mask_blur: Option<f32>,
     /// Draw only what is masked, at full size, with so many pixels around it, and lay it back
     #[arg(long, value_name = "PIXELS", requires = "mask", num_args = 0..=1, default_missing_value = "32")]
     pub only_masked: Option<u32>,
@@ -293,34 +299,34 @@ impl From<Syntax> for PromptSyntax {
 #[derive(Clone, Debug, Default, Args)]
 pub struct SamplingArgs {
     /// Above 1 bolder, below 1 more careful; 0 takes the likeliest
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 100.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 100.0))]
     pub temperature: Option<f32>,
     /// Only the N likeliest tokens; 0 is off
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
     /// Only the likeliest tokens that together are this probable; 1 is off
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub top_p: Option<f32>,
     /// Only tokens at least this times as probable as the likeliest; 0 is off
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub min_p: Option<f32>,
     /// Only tokens about as informative as expected, until they are together this probable; 1 is off
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub typical_p: Option<f32>,
     /// Only tokens at most this many standard deviations below the likeliest; 0 is off
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 100.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 100.0))]
     pub top_n_sigma: Option<f32>,
     /// How often the top choices but the last are excluded (XTC); 0 is off
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub xtc_probability: Option<f32>,
     /// From which probability on a token is a top choice
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 1.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 1.0))]
     pub xtc_threshold: Option<f32>,
     /// How much less likely going on with a repeated sequence becomes (DRY); 0 is off
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.0, 100.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.0, 100.0))]
     pub dry_multiplier: Option<f32>,
     /// How fast that grows with each token of the sequence
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 1.0, 100.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 1.0, 100.0))]
     pub dry_base: Option<f32>,
     /// Length of a repeated sequence that does no harm
     #[arg(long, value_name = "N")]
@@ -347,7 +353,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = stage)]
     pub samplers: Option<Vec<SamplingStage>>,
     /// How much less likely recent tokens become; 1 is off
-    #[arg(long, value_name = "F", value_parser = |text: &str| number(text, 0.01, 100.0))]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0.01, 100.0))]
     pub repetition_penalty: Option<f32>,
     /// Seed of the choice (default: a new one)
     #[arg(long)]
@@ -525,6 +531,27 @@ pub(super) fn number(text: &str, least: f32, most: f32) -> Result<f32, String> {
     }
 }
 
+/// So many bytes: `6G`, `1.5 GB`, `800M`, or a plain number.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wanted = || "a size is written as 6G or 800M".to_owned();
+    let small = text.trim().to_ascii_lowercase();
+    let plain = small.trim_end_matches('b').trim_end_matches('i');
+    let (number, unit) = match plain.char_indices().last() {
+        Some((at, 'k')) => (&plain[..at], 1 << 10),
+        Some((at, 'm')) => (&plain[..at], 1 << 20),
+        Some((at, 'g')) => (&plain[..at], 1 << 30),
+        Some((at, 't')) => (&plain[..at], 1_u64 << 40),
+        _ => (plain, 1),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| wanted())?;
+    let bytes = number * unit as f64;
+    if (1.0..1e18).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err(wanted())
+    }
+}
+
 fn bias(text: &str) -> Result<(u32, f32), String> {
     let (id, value) = text
         .split_once('=')
@@ -576,6 +603,22 @@ mod tests {
         assert_eq!(number("0.5", 0.0, 1.0), Ok(0.5));
         for bad in ["nan", "inf", "2", "-1", "x"] {
             assert!(number(bad, 0.0, 1.0).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_memory() {
+        for (text, wanted) in [
+            ("6G", 6 << 30),
+            ("1.5 GiB", 3 << 29),
+            ("800m", 800 << 20),
+            ("12kb", 12 << 10),
+            ("99", 99),
+        ] {
+            assert_eq!(bytes(text), Ok(wanted), "{text}");
+        }
+        for bad in ["", "G", "-1G", "nan", "0", "1e30", "six", "6X", "б"] {
+            assert!(bytes(bad).is_err(), "{bad}");
         }
     }
 

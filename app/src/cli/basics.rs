@@ -71,7 +71,7 @@ impl BasicArgs {
             return Err(CliError::Failed(format!(
                 "{}: it is {}; drawing needs a text-to-image model",
                 path.display(),
-                info.describe()
+                info.described()
             )));
         }
         Ok(((model, info), vae_is_part))

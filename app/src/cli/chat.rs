@@ -12,6 +12,7 @@ use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
 use super::out;
 use super::perplexity::write_logits;
+use super::save;
 use super::shape::ShapeArgs;
 use super::talk::{self, Manner};
 use crate::defaults::{self, Defaults};
@@ -49,7 +50,7 @@ fn open(
         return Err(CliError::Failed(format!(
             "{}: it is {}; this needs a chat model (GGUF file or Hugging Face folder)",
             path.display(),
-            info.describe()
+            info.described()
         )));
     }
     let manner = Manner {
@@ -69,6 +70,9 @@ fn open(
 /// # Errors
 /// Wrong usage, faulty files, a full context, Ctrl+C.
 pub fn run(global: &Global, args: &ChatArgs) -> Result<()> {
+    if let Some(logits) = &args.logits {
+        save::check_file_target(logits)?;
+    }
     let (client, mut manner, defaults) = open(
         global,
         args.model.as_ref(),
@@ -140,6 +144,9 @@ pub fn run(global: &Global, args: &ChatArgs) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn complete(global: &Global, args: &CompleteArgs) -> Result<()> {
+    if let Some(logits) = &args.logits {
+        save::check_file_target(logits)?;
+    }
     let (client, manner, _) = open(
         global,
         args.model.as_ref(),

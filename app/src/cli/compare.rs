@@ -73,6 +73,7 @@ pub fn run(global: &Global, args: &CompareArgs) -> Result<()> {
     let (model, info) = args.basic.open(&client, &path, None)?.0;
     let basic = &args.basic;
     let first = basic.request(&defaults, model, &info, None, String::new())?;
+    let lists = super::words::lists(global);
     let mut grid = Grid::new(args, &seeds);
     let total = (args.prompt.len() * seeds.len()) as u32;
     let mut number = 0;
@@ -84,6 +85,9 @@ pub fn run(global: &Global, args: &CompareArgs) -> Result<()> {
             let mut request = first.clone();
             request.prompt.clone_from(prompt);
             request.seed = *seed;
+            for warning in lists.apply(&mut request) {
+                progress.say(&format!("note: {warning}"));
+            }
             let mut done = 0;
             let ending = client.run(Request::Image(request), |event| {
                 if let diptych_inference::engine::Event::Step { index, .. } = event {

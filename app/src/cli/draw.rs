@@ -29,6 +29,8 @@ use crate::defaults::{self, Defaults};
 use crate::presets;
 
 const STRENGTH: f32 = 0.75;
+/// How far a mask's edges are softened where nobody says, in pixels.
+const MASK_BLUR: f32 = 4.0;
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -59,6 +61,14 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     if let Some(dump) = &args.dump_latents {
         save::check_file_target(dump)?;
     }
+    let targets = [
+        ("--out", &args.out),
+        ("--dump-latents", &args.dump_latents),
+        ("--trace", &args.way.trace),
+        ("--proof", &args.way.proof),
+    ];
+    let targets = targets.map(|(option, file)| (option, file.as_deref()));
+    save::check_distinct(&targets, args.count)?;
     let base = from::read(global, args)?;
     let named = base.as_ref().and_then(|base| base.model.clone());
     let path = global.model_path(args.basic.model.as_ref().or(named.as_ref()), "sketch")?;
@@ -88,18 +98,15 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
             return Err(CliError::Failed(format!(
                 "{}: it is {}; --lora takes a LoRA, LoCon or LoHa",
                 file.display(),
-                info.describe()
+                info.described()
             )));
         }
-        // A tag in the prompt says how much of it.
-        if !request.prompt.contains(&format!("<lora:{}", lora.name)) {
-            // What is said counts for one that was there before.
-            request.loras.retain(|known| known.model.name != lora.name);
-            request.loras.push(LoraUse {
-                model: lora,
-                weight: *weight,
-            });
-        }
+        // What is said counts for one that was there before; tags in the prompt add more, as they do in the window.
+        request.loras.retain(|known| known.model.name != lora.name);
+        request.loras.push(LoraUse {
+            model: lora,
+            weight: *weight,
+        });
     }
     if let Some(path) = args.vae.as_ref().filter(|_| !vae_is_part) {
         let (vae, info) = client.add_model(path)?;
@@ -107,7 +114,7 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
             return Err(CliError::Failed(format!(
                 "{}: it is {}; --vae takes an autoencoder (VAE)",
                 path.display(),
-                info.describe()
+                info.described()
             )));
         }
         request.vae = Some(vae);
@@ -211,11 +218,8 @@ fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
     let Some(path) = &args.init else {
         return Ok(None);
     };
-    let known = base.and_then(|base| base.request.init.as_ref());
-    let strength = args
-        .strength
-        .or(known.map(|init| init.strength))
-        .unwrap_or(STRENGTH);
+    let known = base.map(Base::over).unwrap_or_default();
+    let strength = args.strength.or(known.strength).unwrap_or(STRENGTH);
     if strength == 0.0 {
         return Err(CliError::Usage(
             "--strength 0 would change nothing; choose more, up to 1".into(),
@@ -230,11 +234,19 @@ fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
         let (wide, added) = pixels.widened(sides)?;
         (pixels, mask) = (wide, Some(added));
     }
+    if mask.is_none() && args.mask_blur.is_some() {
+        return Err(CliError::Usage(
+            "--mask-blur does nothing without a mask; name one with --mask, or widen the picture with --outpaint"
+                .into(),
+        ));
+    }
     let picture = pixels.blob();
+    // A picture that is widened is drawn whole.
+    let part = known.only_masked.filter(|_| args.mask.is_some());
     let spec = mask.as_ref().map(|mask| Mask {
         mask: mask.name.clone(),
-        blur: args.mask_blur,
-        only_masked: args.only_masked,
+        blur: args.mask_blur.or(known.blur).unwrap_or(MASK_BLUR),
+        only_masked: args.only_masked.or(part),
     });
     Ok(Some(Begin {
         init: InitPicture {

@@ -49,12 +49,15 @@ impl CliError {
         Self::Failed(failure.message.clone())
     }
 
-    /// The exit code, and the line to say (none for a quiet end).
-    pub fn exit(&self) -> (ExitCode, Option<String>) {
+    /// The exit code, and the line to say (none for a quiet end); `verb` is the command whose help tells more.
+    pub fn exit(&self, verb: Option<&str>) -> (ExitCode, Option<String>) {
         match self {
             Self::Usage(message) => (
                 ExitCode::from(2),
-                Some(format!("{message}; see 'diptych --help'")),
+                Some(match verb {
+                    Some(verb) => format!("{message}; see 'diptych {verb} --help'"),
+                    None => format!("{message}; see 'diptych --help'"),
+                }),
             ),
             Self::Failed(message) => (ExitCode::from(1), Some(message.clone())),
             Self::Said => (ExitCode::from(1), None),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use diptych_inference::diffusion::{SamplerKind, ScheduleKind};
-use diptych_inference::engine::{HiresUpscaler, ImageRequest, ModelRef, Request};
+use diptych_inference::engine::{HiresUpscaler, ImageRequest, InitPicture, ModelRef, Request};
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use diptych_inference::formats::metadata::PictureInfo;
 use diptych_inference::formats::trace::{Trace, is_trace};
@@ -28,6 +28,8 @@ pub(super) struct Base {
     pub request: ImageRequest,
     /// What of them was found, where they are those of another program.
     recalled: Option<Recalled>,
+    /// How it was drawn over another picture, where that is not kept with it.
+    init: Option<Over>,
     /// Where the model lies, if it is here.
     pub model: Option<PathBuf>,
     /// The models of this machine.
@@ -36,6 +38,42 @@ pub(super) struct Base {
     blobs: Vec<Blob>,
     /// Where the picture goes on from.
     pub state: Option<Arc<[u8]>>,
+}
+
+/// How a picture was drawn over another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Over {
+    /// How much of the other one was given up.
+    pub strength: Option<f32>,
+    /// How far the mask's edges were softened, in pixels.
+    pub blur: Option<f32>,
+    /// Only what was masked was drawn, with so many pixels around it.
+    pub only_masked: Option<u32>,
+}
+
+impl Over {
+    fn of(init: &InitPicture) -> Self {
+        Self {
+            strength: Some(init.strength),
+            blur: init.mask.as_ref().map(|mask| mask.blur),
+            only_masked: init.mask.as_ref().and_then(|mask| mask.only_masked),
+        }
+    }
+
+    /// What AUTOMATIC1111 and we ourselves write beside a picture. With a second pass, the strength is that pass's.
+    fn told(info: &PictureInfo) -> Self {
+        let get = |key: &str| info.extra.get(key).map(|value| value.trim());
+        let number = |key: &str| get(key)?.parse::<f32>().ok().filter(|n| n.is_finite());
+        let passes = info.extra.keys().any(|key| key.starts_with("Hires"));
+        let part = get("Inpaint area").is_some_and(|area| area.eq_ignore_ascii_case("only masked"));
+        let around = get("Masked area padding").and_then(|pixels| pixels.parse().ok());
+        Self {
+            strength: number("Denoising strength")
+                .filter(|strength| !passes && (0.0..=1.0).contains(strength)),
+            blur: number("Mask blur").filter(|blur| (0.0..=1000.0).contains(blur)),
+            only_masked: part.then(|| around.unwrap_or(32)),
+        }
+    }
 }
 
 /// Reads what `--from` names.
@@ -93,6 +131,7 @@ fn of_trace(path: &Path, args: &DrawArgs, known: Vec<Entry>) -> Result<Base> {
     let model = find(&known, &request.model.name, draws);
     let blobs = blobs_in(&trace)?;
     Ok(Base {
+        init: request.init.as_ref().map(Over::of),
         request,
         recalled: None,
         model: require(args, model, path)?,
@@ -106,7 +145,8 @@ fn of_picture(path: &Path, args: &DrawArgs, known: Vec<Entry>, info: &PictureInf
     let own = info.request.clone().map(serde_json::from_value::<Request>);
     if let Some(Ok(Request::Image(mut request))) = own {
         (request.keep_latents, request.preview, request.trace) = (false, false, false);
-        if request.init.take().is_some() && args.init.is_none() {
+        let init = request.init.take();
+        if init.is_some() && args.init.is_none() {
             out::remark(
                 "note: it was drawn over another picture, which is not kept with it; name that with --init",
             );
@@ -125,6 +165,7 @@ fn of_picture(path: &Path, args: &DrawArgs, known: Vec<Entry>, info: &PictureInf
         return Ok(Base {
             request,
             recalled: None,
+            init: init.as_ref().map(Over::of),
             model: require(args, model, path)?,
             known,
             blobs: Vec::new(),
@@ -173,6 +214,7 @@ fn of_picture(path: &Path, args: &DrawArgs, known: Vec<Entry>, info: &PictureInf
         request,
         model: require(args, model, path)?,
         recalled: Some(recalled),
+        init: Some(Over::told(info)),
         known,
         blobs: Vec::new(),
         state: None,
@@ -298,6 +340,11 @@ fn filled(recalled: &Recalled, fresh: &ImageRequest) -> ImageRequest {
 }
 
 impl Base {
+    /// How it was drawn over another picture.
+    pub fn over(&self) -> Over {
+        self.init.unwrap_or_default()
+    }
+
     /// Data that the request refers to.
     pub fn blobs(&self) -> Vec<Blob> {
         self.blobs.clone()
@@ -367,4 +414,36 @@ pub(super) fn model_of(known: &[Entry], request: &ImageRequest, file: &Path) -> 
             file.display()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_it_was_drawn_over_another_picture_is_read() {
+        let told = |extra: &[(&str, &str)]| {
+            let extra = extra
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            Over::told(&PictureInfo {
+                extra: extra.collect(),
+                ..PictureInfo::default()
+            })
+        };
+        let all = told(&[
+            ("Denoising strength", "0.35"),
+            ("Mask blur", "8"),
+            ("Inpaint area", "Only masked"),
+            ("Masked area padding", "48"),
+        ]);
+        assert_eq!(
+            (all.strength, all.blur, all.only_masked),
+            (Some(0.35), Some(8.0), Some(48))
+        );
+        // The strength of a second pass is none of a first picture.
+        let passes = told(&[("Denoising strength", "0.35"), ("Hires upscale", "2")]);
+        assert_eq!(passes, Over::default());
+        assert_eq!(told(&[("Denoising strength", "many")]), Over::default());
+    }
 }

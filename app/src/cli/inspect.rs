@@ -1,8 +1,11 @@
 //! `diptych inspect`.
 
+use std::path::Path;
+
 use diptych_inference::engine::Request;
+use diptych_inference::formats::FormatError;
 use diptych_inference::formats::metadata::PictureInfo;
-use diptych_inference::formats::picture::inspect_picture;
+use diptych_inference::formats::picture::{inspect_picture, png_texts};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,6 +13,7 @@ use super::args::InspectArgs;
 use super::client::check_readable;
 use super::error::{CliError, Result};
 use super::out;
+use crate::export::GRID_KEY;
 
 /// What `--json` gives; `null` where the picture does not tell.
 #[derive(Serialize)]
@@ -42,7 +46,16 @@ pub fn run(args: &InspectArgs) -> Result<()> {
             args.picture.display()
         )));
     }
-    let mut info = inspect_picture(&args.picture).map_err(CliError::failed)?;
+    let read = inspect_picture(&args.picture);
+    if let Err(FormatError::NoGenerationData { .. }) = &read
+        && let Some(grid) = grid_in(&args.picture)
+    {
+        return match args.json {
+            true => out::json_pretty(&grid),
+            false => print_grid(&grid),
+        };
+    }
+    let mut info = read.map_err(CliError::failed)?;
     prefer_own_request(&mut info);
     if args.json {
         return out::json_pretty(&Report {
@@ -75,6 +88,37 @@ fn prefer_own_request(info: &mut PictureInfo) {
         info.negative_prompt = Some(request.negative_prompt);
         info.seed = Some(request.seed);
     }
+}
+
+/// What a grid of ours tells of its cells.
+fn grid_in(path: &Path) -> Option<Value> {
+    let bytes = std::fs::read(path).ok()?;
+    let texts = png_texts(path, &bytes).ok()?;
+    let (_, text) = texts.into_iter().find(|(key, _)| key == GRID_KEY)?;
+    serde_json::from_str(&text).ok()
+}
+
+fn print_grid(grid: &Value) -> Result<()> {
+    let row = |key: &str, value: &str| out::line(&format!("{key:<16} {}", out::one_line(value)));
+    let list = |key: &str| grid[key].as_array().map_or(&[][..], Vec::as_slice);
+    row("software", grid["software"].as_str().unwrap_or("Diptych"))?;
+    if let Some(title) = grid["title"].as_str().filter(|title| !title.is_empty()) {
+        row("title", title)?;
+    }
+    for prompt in list("prompts") {
+        row("prompt", prompt.as_str().unwrap_or_default())?;
+    }
+    let seeds: Vec<String> = list("seeds").iter().map(Value::to_string).collect();
+    row("seeds", &seeds.join(", "))?;
+    let cells = list("requests")
+        .iter()
+        .filter_map(Value::as_array)
+        .flatten();
+    let drawn = cells.filter(|cell| !cell.is_null()).count();
+    row(
+        "pictures",
+        &format!("{drawn}; --json tells how each was made"),
+    )
 }
 
 fn print(info: &PictureInfo) -> Result<()> {

@@ -40,13 +40,14 @@ mod talk;
 mod tokenize;
 pub(crate) mod trace;
 mod upscale;
+mod window;
 mod words;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use diptych_inference::engine::EngineOptions;
 
 use crate::folders;
@@ -73,8 +74,12 @@ const ABOUT: &str = "\
 /// The whole program: reads the command line, does it, says what failed.
 pub fn main() -> ExitCode {
     quiet_drivers();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let verb = matches.subcommand_name().map(str::to_owned);
+        Cli::from_arg_matches(&matches).map(|cli| (cli, verb))
+    });
+    let (cli, verb) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to stdout, complaints to stderr; nobody can be told if neither is open.
             let _ = error.print();
@@ -85,7 +90,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let (code, message) = error.exit();
+            let (code, message) = error.exit(verb.as_deref());
             if let Some(message) = message {
                 out::remark(&format!("error: {message}"));
             }
@@ -177,7 +182,7 @@ impl Global {
         };
         Ok(EngineOptions {
             device: self.device.into(),
-            memory_budget: None,
+            memory_budget: self.memory.or_else(|| window::settings(self).memory_budget),
             assets,
             cache: folders::data(self.data_dir.as_deref())
                 .ok()

@@ -360,6 +360,13 @@ fn places(global: &Global, args: &ModelsArgs) -> Vec<(Looked, Vec<PathBuf>)> {
         Ok(data) => add("data folder", data.join("models"), None),
         Err(error) => tracing::warn!("{error}"),
     }
+    for folder in super::window::settings(global).folders {
+        let further = folders::extra_model_folders(&folder);
+        add("added by you", folder, None);
+        for path in further {
+            add("added by you", path, None);
+        }
+    }
     for folder in folders::known_folders() {
         let further = folders::extra_model_folders(&folder.path);
         add(folder.owner, folder.path, None);

@@ -17,6 +17,7 @@ use super::out;
 use super::progress::Progress;
 use super::save::{self, Existing};
 use super::short::{self, ShortArgs, picture_of};
+use super::words;
 
 /// Longest side of a strip.
 const LONGEST: u32 = 65_500;
@@ -118,7 +119,9 @@ pub fn run(global: &Global, args: &MorphArgs) -> Result<()> {
     }
     let mut progress = Progress::new(args.short.quiet);
     progress.passing("starting");
-    let (client, first) = short::start(global, &args.short, &args.from)?;
+    let (client, mut first) = short::start(global, &args.short, &args.from)?;
+    let args = &settled(global, args, &first);
+    first.prompt.clone_from(&args.from);
     if form == Form::Strip && first.width.saturating_mul(args.frames) > LONGEST {
         return Err(CliError::Usage(format!(
             "a strip of {} pictures would be wider than {LONGEST} pixels; choose fewer frames or a smaller size",
@@ -187,6 +190,24 @@ pub fn run(global: &Global, args: &MorphArgs) -> Result<()> {
         return Err(CliError::Interrupted);
     }
     Ok(())
+}
+
+/// The prompts with their variants and lists resolved, once for all frames.
+fn settled(global: &Global, args: &MorphArgs, first: &ImageRequest) -> MorphArgs {
+    let lists = words::lists(global);
+    let seeds = args
+        .to_seed
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(first.seed));
+    let to = args.to.iter().zip(seeds);
+    MorphArgs {
+        from: words::resolved(&lists, &args.from, first.seed),
+        to: to
+            .map(|(prompt, seed)| words::resolved(&lists, prompt, seed))
+            .collect(),
+        ..args.clone()
+    }
 }
 
 /// The request for a frame, counted from 0: where on which part of the way it lies.

@@ -61,7 +61,7 @@ pub fn run(global: &Global, args: &PerplexityArgs) -> Result<()> {
         return Err(CliError::Failed(format!(
             "{}: it is {}; this needs a chat model (GGUF file or Hugging Face folder)",
             args.model.display(),
-            info.describe()
+            info.described()
         )));
     }
     let request = ScoreRequest {

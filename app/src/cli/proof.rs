@@ -358,6 +358,14 @@ fn again(global: &Global, args: &ProofArgs, proof: &Proof) -> Result<Proof> {
             _ => return Err(untold()),
         },
     };
+    let beside = request.init.is_some() || request.noise.is_some() || !request.controls.is_empty();
+    if trace.is_none() && beside {
+        return Err(CliError::Failed(format!(
+            "{}: it was drawn over or guided by pictures (or noise) that are not kept with it, so it cannot be drawn again from it alone; \
+             prove its trace (draw --trace), or name a second file to compare it with",
+            args.first.display()
+        )));
+    }
     let known = models::known(global);
     let path = match &args.model {
         Some(path) => path.clone(),

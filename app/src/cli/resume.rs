@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use diptych_inference::engine::{Event, Outcome, Request, request_of_state};
+use diptych_inference::formats::picture::inspect_picture;
 use diptych_inference::formats::trace::{Trace, is_trace};
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use super::interrupt::Interrupts;
 use super::models;
 use super::out;
 use super::progress::Progress;
+use super::record::Recorder;
 use super::save::{self, Existing};
 use super::trace::{Keeper, blobs_in, picture_hash};
 
@@ -36,6 +38,9 @@ pub struct ResumeArgs {
     /// A LoRA or VAE that it was begun with; may be repeated
     #[arg(long, value_name = "PATH")]
     pub with: Vec<PathBuf>,
+    /// Leave this picture out of the history
+    #[arg(long)]
+    pub no_history: bool,
     /// Print a line of JSON, rather than the path
     #[arg(long)]
     pub json: bool,
@@ -62,6 +67,15 @@ pub fn run(global: &Global, args: &ResumeArgs) -> Result<()> {
     check_readable(&args.file)?;
     if let Some(out) = &args.out {
         save::check_target(out)?;
+        save::check_distinct(&[("FILE", Some(&args.file)), ("--out", Some(out))], 1)?;
+    }
+    if let Ok(info) = inspect_picture(&args.file)
+        && info.request.is_some()
+    {
+        return Err(CliError::Failed(format!(
+            "{}: this is a picture, which cannot be continued; resume takes a trace or a checkpoint. 'diptych draw --from' draws the picture again",
+            args.file.display()
+        )));
     }
     let trace = match is_trace(&args.file) {
         true => Some(Trace::open(&args.file).map_err(CliError::failed)?),
@@ -119,8 +133,20 @@ pub fn run(global: &Global, args: &ResumeArgs) -> Result<()> {
     if let Some(at) = at {
         progress.say(&format!("going on after step {at} of {}", request.steps));
     }
+    let named = match &args.out {
+        Some(out) => out.clone(),
+        None => save::name_of(&request.prompt, request.seed),
+    };
+    let mut recorder = match args.no_history {
+        true => Recorder::none(),
+        false => Recorder::start(global, std::iter::once((request.clone(), named))),
+    };
+    recorder.begin(0);
     let ending = client.go_on(state, None, |event: &Event| {
         progress.watch(event);
+        if let Event::Step { index, total, .. } = event {
+            recorder.step(*index, *total);
+        }
         if let Some(keeper) = &mut keeper {
             keeper.watch(event);
         }
@@ -140,7 +166,9 @@ pub fn run(global: &Global, args: &ResumeArgs) -> Result<()> {
         keeper.finish(&outcome)?;
     }
     let Outcome::Image {
-        picture, request, ..
+        picture,
+        request,
+        seconds,
     } = outcome
     else {
         return Err(CliError::Failed(
@@ -161,6 +189,7 @@ pub fn run(global: &Global, args: &ResumeArgs) -> Result<()> {
             save::write(&name, &bytes, Existing::Keep)?
         }
     };
+    recorder.keep(0, &picture, &request, None, seconds, &path);
     if !args.json {
         return out::line(&path.display().to_string());
     }

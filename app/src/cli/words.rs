@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use diptych_inference::engine::ImageRequest;
+use diptych_inference::engine::{ImageRequest, ModelRef};
 use diptych_inference::text::prompt::Emphasis;
 
 use super::args::{DrawArgs, Global, Syntax};
 use super::client::check_readable;
 use super::error::Result;
+use super::out;
 use crate::folders;
 use crate::wildcards::{FOLDER, Wildcards};
 
@@ -57,6 +58,22 @@ pub(super) struct Words {
     settled: bool,
 }
 
+/// The person's own lists.
+pub(super) fn lists(global: &Global) -> Wildcards {
+    let data = folders::data(global.data_dir.as_deref());
+    Wildcards::new(data.map(|data| data.join(FOLDER)).unwrap_or_default())
+}
+
+/// A prompt with its variants and lists resolved by a seed; what could not be taken as meant is said.
+pub(super) fn resolved(lists: &Wildcards, prompt: &str, seed: u64) -> String {
+    let mut request = ImageRequest::new(ModelRef::named(""), prompt, 0, 0);
+    request.seed = seed;
+    for warning in lists.apply(&mut request) {
+        out::remark(&format!("note: {warning}"));
+    }
+    request.prompt
+}
+
 impl Words {
     /// The lists of the folder named, or of the person's own. `from` tells that the settings are those of an earlier picture.
     ///
@@ -68,15 +85,17 @@ impl Words {
                 check_readable(folder)?;
                 folder.clone()
             }
-            None => folders::data(global.data_dir.as_deref())
-                .map(|data| data.join(FOLDER))
-                .unwrap_or_default(),
+            None => return Ok(Self::of(lists(global), args, from)),
         };
+        Ok(Self::of(Wildcards::new(folder), args, from))
+    }
+
+    fn of(lists: Wildcards, args: &DrawArgs, from: bool) -> Self {
         let changed = args.prompt.is_some() || args.basic.negative.is_some() || args.seed.is_some();
-        Ok(Self {
-            lists: Wildcards::new(folder),
+        Self {
+            lists,
             settled: from && !changed,
-        })
+        }
     }
 
     /// Resolves the prompts of one of several pictures; gives what could not be taken as meant.

@@ -4,7 +4,6 @@ mod paint;
 mod sheet;
 mod text;
 
-use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +12,9 @@ use diptych_inference::engine::{ImageRequest, Picture};
 use diptych_inference::formats::picture::{ai_disclosure, encode_png};
 
 pub use sheet::{Fonts, render};
+
+use crate::library::error::LibraryError;
+use crate::library::files;
 
 /// Key of the PNG text that tells prompts, seeds and requests of a grid as JSON.
 pub const GRID_KEY: &str = "diptych-grid";
@@ -101,14 +103,12 @@ pub enum ExportError {
     /// It cannot be made a PNG file.
     #[error("the grid cannot be encoded: {0}; please report this")]
     Encode(String),
+    /// It has the name of something else.
+    #[error("{0}")]
+    Name(String),
     /// The file cannot be written.
-    #[error("{}: cannot be written: {reason}; choose another place", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        reason: String,
-    },
+    #[error(transparent)]
+    Write(#[from] LibraryError),
 }
 
 /// The sheet as a PNG file.
@@ -140,44 +140,15 @@ pub fn encode(sheet: &Sheet, assets: &Path) -> Result<Vec<u8>, ExportError> {
         .map_err(|error| ExportError::Encode(error.to_string()))
 }
 
-/// Writes the sheet to a file, whole or not at all; gives its name, which ends with `.png`.
+/// Writes the sheet to a file, whole or not at all; gives its name, which ends with `.png`. Where that ending had to be added,
+/// a file that has the name stays.
 ///
 /// # Errors
 /// As [`encode`], and whatever the disk says.
 pub fn write(sheet: &Sheet, assets: &Path, path: &Path) -> Result<PathBuf, ExportError> {
     let bytes = encode(sheet, assets)?;
-    let path = match path.extension() {
-        Some(ending) if ending.eq_ignore_ascii_case("png") => path.to_owned(),
-        _ => {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".png");
-            PathBuf::from(name)
-        }
-    };
-    let fault = |error: std::io::Error| ExportError::Write {
-        path: path.clone(),
-        reason: error.to_string(),
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".diptych-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(fault)?;
-    file.write_all(&bytes).map_err(fault)?;
-    file.as_file().sync_all().map_err(fault)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // Temporary files are for their owner alone; a picture is as readable as other files.
-        let mode = std::fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(mode).map_err(fault)?;
-    }
-    file.persist(&path).map_err(|error| fault(error.error))?;
-    Ok(path)
+    let (path, existing) = files::as_png(path.to_owned()).map_err(ExportError::Name)?;
+    Ok(files::write(&path, &bytes, existing)?)
 }
 
 #[cfg(test)]

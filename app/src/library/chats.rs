@@ -11,6 +11,8 @@ use super::records::{Conversation, ConversationId, Message, MessageId, MessageSt
 
 /// Shortest text, in characters, that the index of words finds.
 const SHORTEST_INDEXED: usize = 3;
+/// Most messages of one conversation that a search gives, so that it does not hide all others.
+const MOST_OF_ONE: usize = 3;
 /// Characters of an excerpt before what was found, and in all.
 const EXCERPT_BEFORE: usize = 40;
 const EXCERPT: usize = 160;
@@ -183,7 +185,7 @@ impl Library {
             .iter()
             .partition(|word| word.chars().count() >= SHORTEST_INDEXED);
         let mut sql = String::from(
-            "SELECT m.id, m.text, c.id, json_extract(c.record, '$.title') FROM messages m
+            "SELECT m.id, c.id, json_extract(c.record, '$.title') FROM messages m
              JOIN conversations c ON c.id = m.conversation WHERE NOT m.writing",
         );
         let mut values = Vec::new();
@@ -198,22 +200,43 @@ impl Library {
             );
             values.push(Value::from(query));
         }
-        for word in short {
-            // Too short for the index: looked for letter by letter.
-            sql.push_str(" AND m.text LIKE ? ESCAPE '\\'");
-            values.push(format!("%{}%", escaped(word)).into());
-        }
-        sql.push_str(" ORDER BY c.changed DESC, c.id DESC, m.id LIMIT ?");
-        values.push(most.clone());
-        let mut found = self.rows(&sql, params_from_iter(values), |row| {
-            let text: String = row.get(1)?;
-            Ok(Found {
-                message: Some(MessageId(row.get(0)?)),
+        sql.push_str(" ORDER BY c.changed DESC, c.id DESC, m.id");
+        // Words too short for the index are looked for letter by letter, and here: SQLite knows the cases of ASCII alone.
+        let mut found: Vec<Found> = Vec::new();
+        let mut of_it = 0;
+        let fault = |error| self.fault(error);
+        let text_of = "SELECT text FROM messages WHERE id = ?1";
+        let mut texts = self.db.prepare_cached(text_of).map_err(fault)?;
+        let mut statement = self.db.prepare_cached(&sql).map_err(fault)?;
+        let mut rows = statement.query(params_from_iter(values)).map_err(fault)?;
+        while found.len() < limit
+            && let Some(row) = rows.next().map_err(fault)?
+        {
+            let conversation = ConversationId(row.get(1).map_err(fault)?);
+            let same = found
+                .last()
+                .is_some_and(|last| last.conversation == conversation);
+            if same && of_it >= MOST_OF_ONE {
+                continue;
+            }
+            let message: i64 = row.get(0).map_err(fault)?;
+            let text: String = texts
+                .query_row([message], |row| row.get(0))
+                .map_err(fault)?;
+            if !short.is_empty() {
+                let lower = text.to_lowercase();
+                if !short.iter().all(|word| lower.contains(word.as_str())) {
+                    continue;
+                }
+            }
+            of_it = if same { of_it + 1 } else { 1 };
+            found.push(Found {
+                message: Some(MessageId(message)),
                 excerpt: excerpt(&text, &wanted),
-                conversation: ConversationId(row.get(2)?),
-                title: row.get(3)?,
-            })
-        })?;
+                conversation,
+                title: row.get(2).map_err(fault)?,
+            });
+        }
         let mut sql =
             String::from("SELECT id, json_extract(record, '$.title') FROM conversations WHERE 1");
         let mut values = Vec::new();
@@ -250,18 +273,6 @@ impl Library {
 fn message_of(row: &Row<'_>) -> rusqlite::Result<Option<Message>> {
     let (id, record, text): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(read::<Message>("message", id, &record).map(|message| Message { text, ..message }))
-}
-
-/// For LIKE.
-fn escaped(word: &str) -> String {
-    let mut escaped = String::with_capacity(word.len());
-    for c in word.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 /// What stands around the first word that is found.

@@ -268,6 +268,34 @@ pub enum Existing {
     Keep,
 }
 
+/// Endings of other formats, in which a PNG must not be hidden.
+pub const OTHER_FORMATS: [&str; 9] = [
+    "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl",
+];
+
+/// The name that a person gave a picture, with its ending. Whoever chose a name without one was not asked about the file that
+/// has it, which therefore stays.
+///
+/// # Errors
+/// For names of other formats, in a person's words.
+pub fn as_png(path: PathBuf) -> std::result::Result<(PathBuf, Existing), String> {
+    let ending = path
+        .extension()
+        .map(|ending| ending.to_string_lossy().to_lowercase());
+    match ending.as_deref() {
+        Some("png") => Ok((path, Existing::Replace)),
+        Some(other) if OTHER_FORMATS.contains(&other) => Err(format!(
+            "{}: pictures are written as PNG, not as {other}; choose a name that ends in .png",
+            path.display()
+        )),
+        _ => {
+            let mut name = path.into_os_string();
+            name.push(".png");
+            Ok((PathBuf::from(name), Existing::Keep))
+        }
+    }
+}
+
 /// Writes a file whole or not at all, and gives its name once it is safely on the disk.
 ///
 /// # Errors
@@ -364,6 +392,18 @@ mod tests {
             Path::new("a/fox-3.png")
         );
         assert_eq!(numbered(Path::new("fox"), 2), Path::new("fox-2"));
+    }
+
+    #[test]
+    fn names_of_pictures_end_in_png() {
+        let name = |path: &str| as_png(PathBuf::from(path));
+        let whole = |path: &str| Ok((PathBuf::from(path), Existing::Replace));
+        let added = |path: &str| Ok((PathBuf::from(path), Existing::Keep));
+        assert_eq!(name("a/fox.png"), whole("a/fox.png"));
+        assert_eq!(name("a/fox.PNG"), whole("a/fox.PNG"));
+        assert_eq!(name("a/fox"), added("a/fox.png"));
+        assert_eq!(name("a/fox v1.5"), added("a/fox v1.5.png"));
+        assert!(name("a/fox.jpg").unwrap_err().contains(".png"));
     }
 
     #[test]

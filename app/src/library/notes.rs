@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Library;
 use super::error::Result;
 use super::pictures::json;
-use super::records::{GridId, GridRecord, SessionId, now};
+use super::records::{GridId, GridRecord, PictureId, SessionId, now};
 
 /// Reads a record back; one that cannot be read (of a program that knew more) is left out, and said in the log.
 pub(super) fn read<T: DeserializeOwned>(what: &str, id: i64, text: &str) -> Option<T> {
@@ -115,6 +115,22 @@ impl Library {
             .into_iter()
             .filter_map(|(id, text)| read("grid", id, &text))
             .collect())
+    }
+
+    /// Notes that pictures belong to a grid, as after a grid was brought back.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn put_pictures_into_grid(&mut self, grid: GridId, pictures: &[PictureId]) -> Result<()> {
+        self.atomically(|library| {
+            for picture in pictures {
+                library.run(
+                    "UPDATE pictures SET grid = ?1 WHERE id = ?2 AND grid IS NULL",
+                    [grid.0, picture.0],
+                )?;
+            }
+            Ok(())
+        })
     }
 
     /// Forgets a grid; its pictures stay.

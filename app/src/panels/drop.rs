@@ -8,13 +8,12 @@ use egui::{ColorImage, Context, Event};
 use super::Gui;
 use crate::studio::chat::ChatCommand;
 use crate::studio::chat::attach::is_text;
-use crate::studio::command::ModelsCommand;
 use crate::studio::create::CreateCommand;
 use crate::studio::create::guest::is_picture;
 use crate::studio::view::Workspace;
 
 /// Takes what was dropped or pasted in this frame: pictures are looked at, texts are attached where one chats,
-/// conversations are imported, anything else is taken for a model.
+/// conversations are imported, models are added.
 pub fn take(ctx: &Context, workspace: Workspace, gui: &mut Gui<'_>) {
     let (files, pasted) = ctx.input(|input| {
         let pasted = input.events.iter().find_map(|event| match event {
@@ -30,11 +29,8 @@ pub fn take(ctx: &Context, workspace: Workspace, gui: &mut Gui<'_>) {
             gui.send(CreateCommand::Look(path));
         } else if workspace == Workspace::Chat && is_text(&path) {
             gui.send(ChatCommand::AttachFile(path));
-        } else if path.extension().is_some_and(|ending| ending == "json") {
-            gui.send(ChatCommand::Dropped(path));
         } else {
-            gui.send(ModelsCommand::Add(path.clone()));
-            gui.send(CreateCommand::ExpectModel(path));
+            gui.send(ChatCommand::Dropped(path));
         }
     }
     if let Some(picture) = pasted.and_then(|image| plain(&image)) {

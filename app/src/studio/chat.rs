@@ -8,6 +8,7 @@ pub mod asks;
 pub mod attach;
 mod changes;
 mod commands;
+mod edits;
 pub mod list;
 pub mod presets;
 pub mod talk;
@@ -33,7 +34,7 @@ use super::models::Model;
 use super::queue::TaskHead;
 use crate::library::keeper::LibraryEvent;
 use crate::library::records::{
-    Attachment, ChatPreset, Conversation, ConversationId, MessageId, PresetId,
+    Attachment, ChatPreset, Conversation, ConversationId, Message, MessageId, PresetId,
 };
 use crate::library::trace::Word;
 use crate::library::{Found, Restored};
@@ -131,6 +132,9 @@ pub struct Chat {
     found: Vec<Found>,
     /// The message that is being worded anew.
     pub editing: Option<Editing>,
+    edits: edits::Edits,
+    /// An answer that may be longer than the settings say, and by how many tokens it may be.
+    longer: Option<(MessageId, u32)>,
     /// The conversation that is being renamed.
     pub renaming: Option<Renaming>,
     /// Whether the settings of the conversation are shown.
@@ -168,6 +172,8 @@ impl Default for Chat {
             looked_up: String::new(),
             found: Vec::new(),
             editing: None,
+            edits: edits::Edits::default(),
+            longer: None,
             renaming: None,
             settings_open: false,
             list_open: true,
@@ -373,6 +379,9 @@ impl Chat {
             number => Some(Some(ConversationId(number.parse().ok()?))),
         };
         for (key, text) in &restored.drafts {
+            if self.edits.read(key, text) {
+                continue;
+            }
             if let Some(of) = key.strip_prefix(FILES).and_then(of) {
                 self.files_told.insert(of);
                 let known = of.is_none_or(|id| self.talk(id).is_some());
@@ -409,7 +418,7 @@ impl Chat {
         }
     }
 
-    pub(super) fn drafts(&self) -> Vec<(String, String)> {
+    pub(super) fn drafts(&self) -> Vec<(String, Arc<str>)> {
         let kept = Kept {
             current: self.current,
             fresh: self.fresh.clone(),
@@ -417,29 +426,31 @@ impl Chat {
             list_open: self.list_open,
             confidence: self.confidence,
         };
-        let mut drafts: Vec<(String, String)> = draft(DRAFT, &kept).into_iter().collect();
+        let kept = draft(DRAFT, &kept).map(|(key, text)| (key, Arc::from(text)));
+        let mut drafts: Vec<(String, Arc<str>)> = kept.into_iter().collect();
         let key_in = |what: &str, of: &Option<ConversationId>| match of {
             Some(id) => format!("{what}{id}"),
             None => format!("{what}{NEW}"),
         };
         let key = |of: &Option<ConversationId>| key_in(COMPOSER, of);
         for (of, text) in &self.composers {
-            drafts.push((key(of), text.clone()));
+            drafts.push((key(of), text.as_str().into()));
         }
         for (of, attached) in &self.attached {
-            drafts.push((key_in(FILES, of), attached.draft().to_owned()));
+            drafts.push((key_in(FILES, of), attached.draft()));
         }
         let gone = |of: &&Option<ConversationId>| !self.attached.contains_key(of);
         for of in self.files_told.iter().filter(gone) {
-            drafts.push((key_in(FILES, of), String::new()));
+            drafts.push((key_in(FILES, of), Arc::from("")));
         }
         for of in self
             .told
             .iter()
             .filter(|of| !self.composers.contains_key(of))
         {
-            drafts.push((key(of), String::new()));
+            drafts.push((key(of), Arc::from("")));
         }
+        drafts.extend(self.edit_drafts().map(|(key, text)| (key, text.into())));
         drafts
     }
 
@@ -480,28 +491,38 @@ impl Chat {
         self.discarded(head, house);
     }
 
+    /// Messages of a conversation were read.
+    fn take_messages(&mut self, id: ConversationId, messages: &[Message], house: &mut House) {
+        let unread = |talk: &&mut Talk| talk.loaded != Loaded::Yes;
+        let Some(talk) = self.talk_mut(id).filter(unread) else {
+            return;
+        };
+        talk.tree = Tree::new(messages.to_vec(), talk.conversation.leaf);
+        talk.loaded = Loaded::Yes;
+        self.settle_all(id, house);
+        if let (Some(reveal), Some(talk)) = (self.reveal, self.talk_mut(id)) {
+            talk.tree.reveal(reveal);
+        }
+        if self.current == Some(id) {
+            self.take_edit_up();
+        }
+    }
+
     pub(super) fn on_library(&mut self, event: &LibraryEvent, house: &mut House) {
         match event {
             LibraryEvent::Messages {
                 conversation,
                 messages,
             } => {
-                if self.take_deleted(*conversation, messages) {
-                    return;
-                }
-                let Some(talk) = self
-                    .talk_mut(*conversation)
-                    .filter(|talk| talk.loaded != Loaded::Yes)
-                else {
-                    return;
-                };
-                talk.tree = Tree::new(messages.clone(), talk.conversation.leaf);
-                talk.loaded = Loaded::Yes;
-                self.settle_all(*conversation, house);
-                if let (Some(id), Some(talk)) = (self.reveal, self.talk_mut(*conversation)) {
-                    talk.tree.reveal(id);
+                // Of one that was brought back, only what its deletion took away counts.
+                if !self.changes.brought_back.contains(conversation) {
+                    self.take_messages(*conversation, messages, house);
                 }
             }
+            LibraryEvent::MessagesDeleted {
+                conversation,
+                messages,
+            } => self.take_deleted(*conversation, messages, house),
             LibraryEvent::Found { text, found } => self.take_found(text, found),
             LibraryEvent::Tokens { message, trace } => self.take_trace(*message, trace.clone()),
             _ => {}

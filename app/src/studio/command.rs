@@ -75,6 +75,10 @@ pub enum QueueCommand {
     ResumeAll,
     /// End everything that waits or runs.
     CancelAll,
+    /// Take that back: the jobs begin again, from their last checkpoint.
+    UndoCancelAll,
+    /// Begin jobs again that the engine has ended meanwhile.
+    BeginAgain,
 }
 
 /// Models.

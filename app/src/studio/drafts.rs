@@ -1,6 +1,7 @@
 //! Texts and settings as they are typed, given to the library a few times a second.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -11,14 +12,17 @@ pub const INTERVAL: Duration = Duration::from_millis(350);
 /// What the library was given.
 #[derive(Debug, Default)]
 pub struct Drafts {
-    given: BTreeMap<String, String>,
+    given: BTreeMap<String, Arc<str>>,
     last: Option<Instant>,
 }
 
 impl Drafts {
     /// What the library has already.
     pub fn begin(&mut self, restored: &BTreeMap<String, String>) {
-        self.given = restored.clone();
+        let given = restored.iter();
+        self.given = given
+            .map(|(key, text)| (key.clone(), text.as_str().into()))
+            .collect();
     }
 
     /// Whether it is time to look for changes.
@@ -31,7 +35,7 @@ impl Drafts {
     }
 
     /// Those that differ from what was given before, and now count as given.
-    pub fn changed(&mut self, drafts: Vec<(String, String)>) -> Vec<(String, String)> {
+    pub fn changed(&mut self, drafts: Vec<(String, Arc<str>)>) -> Vec<(String, Arc<str>)> {
         let mut changed = drafts;
         changed.retain(|(key, value)| self.given.get(key) != Some(value));
         self.given.extend(changed.iter().cloned());
@@ -61,7 +65,7 @@ mod tests {
         assert!(drafts.due(now, false));
         assert!(!drafts.due(now + INTERVAL / 2, false));
         assert!(drafts.due(now + INTERVAL / 2, true));
-        let text = |value: &str| vec![("create".to_owned(), value.to_owned())];
+        let text = |value: &str| vec![("create".to_owned(), Arc::from(value))];
         assert_eq!(drafts.changed(text("a")).len(), 1);
         assert_eq!(drafts.changed(text("a")).len(), 0);
         assert_eq!(drafts.changed(text("b")).len(), 1);

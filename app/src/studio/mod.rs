@@ -245,10 +245,12 @@ impl Studio {
             return;
         }
         let mut drafts = self.create.drafts();
-        drafts.extend(self.chat.drafts());
         drafts.extend(self.compare.drafts());
         drafts.extend(self.gallery.drafts());
         drafts.extend(self.view.drafts());
+        let drafts = drafts.into_iter().map(|(key, text)| (key, text.into()));
+        let mut drafts: Vec<(String, std::sync::Arc<str>)> = drafts.collect();
+        drafts.extend(self.chat.drafts());
         for (key, value) in self.drafts.changed(drafts) {
             self.house.save_draft(key, value);
         }

@@ -168,9 +168,20 @@ impl Shelf {
             .collect()
     }
 
-    /// Forgets models that are no longer there, before looking again.
-    pub(super) fn drop_missing(&mut self) {
-        self.models.retain(|model| model.path.exists());
+    /// Where all of them lie.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.models.iter().map(|model| model.path.clone()).collect()
+    }
+
+    /// Forgets models that are no longer there.
+    pub(super) fn drop_missing(&mut self, missing: &[PathBuf]) {
+        self.models.retain(|model| !missing.contains(&model.path));
+    }
+
+    /// Forgets those of other programs.
+    pub(super) fn drop_elsewhere(&mut self) {
+        let ours = |model: &Model| model.source == BUILT_IN || model.source == ADDED;
+        self.models.retain(ours);
     }
 
     /// Forgets what was found in a folder.

@@ -152,6 +152,11 @@ impl Task {
             Event::Started { .. } => {
                 self.stage = Stage::Running;
                 self.progress.started.get_or_insert_with(Instant::now);
+                if self.checkpoint.is_none() {
+                    // From the beginning, perhaps once more: by another engine.
+                    self.progress.done = 0;
+                    self.progress.first_token = None;
+                }
             }
             Event::Loading { model, bytes, .. } => {
                 self.stage = Stage::Loading {

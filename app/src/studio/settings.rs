@@ -7,6 +7,7 @@ use diptych_inference::engine::DeviceChoice;
 use diptych_inference::graph::KvType;
 use diptych_inference::models::llama::LONGEST_CONTEXT;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::command::Entry;
 use crate::theme::{Icon, ThemeChoice};
@@ -126,6 +127,47 @@ impl Settings {
     }
 }
 
+/// What is kept, with the changes from some settings to others. Folders are added and taken away one by one.
+pub fn merged(kept: Option<Value>, before: &Settings, now: &Settings) -> Value {
+    let fields = |settings: &Settings| match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        other => {
+            tracing::error!("the settings cannot be written: {other:?}");
+            serde_json::Map::new()
+        }
+    };
+    let (old, new) = (fields(before), fields(now));
+    let Some(Value::Object(mut kept)) = kept else {
+        return Value::Object(new);
+    };
+    for (name, value) in new {
+        if old.get(&name) == Some(&value) {
+            continue;
+        }
+        if name == "folders"
+            && let Some(Ok(mut folders)) = kept
+                .get(&name)
+                .cloned()
+                .map(serde_json::from_value::<Vec<PathBuf>>)
+        {
+            folders.retain(|path| !before.folders.contains(path) || now.folders.contains(path));
+            for path in now
+                .folders
+                .iter()
+                .filter(|path| !before.folders.contains(path))
+            {
+                if !folders.contains(path) {
+                    folders.push(path.clone());
+                }
+            }
+            kept.insert(name, serde_json::json!(folders));
+        } else {
+            kept.insert(name, value);
+        }
+    }
+    Value::Object(kept)
+}
+
 /// Settings in the palette.
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -165,6 +207,31 @@ pub fn entries() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_windows_do_not_undo_each_other() {
+        let begun = Settings {
+            folders: vec!["/a".into(), "/b".into()],
+            ..Settings::default()
+        };
+        let first = Settings {
+            scale: 1.5,
+            folders: vec!["/a".into(), "/b".into(), "/first".into()],
+            ..begun.clone()
+        };
+        let second = Settings {
+            memory_budget: Some(1 << 30),
+            folders: vec!["/b".into(), "/second".into()],
+            ..begun.clone()
+        };
+        let kept = merged(None, &Settings::default(), &begun);
+        let kept = merged(Some(kept), &begun, &first);
+        let kept = merged(Some(kept), &begun, &second);
+        let read = Settings::read(&BTreeMap::from([(KEY.to_owned(), kept)]));
+        assert_eq!((read.scale, read.memory_budget), (1.5, Some(1 << 30)));
+        let folders: Vec<PathBuf> = ["/b", "/first", "/second"].map(PathBuf::from).into();
+        assert_eq!(read.folders, folders);
+    }
 
     #[test]
     fn settings_come_back_and_faulty_ones_are_left_out() {

@@ -1,6 +1,6 @@
 //! Which commands were pressed in this frame.
 
-use egui::{Context, Key};
+use egui::{Context, Event, Key};
 
 use crate::studio::Studio;
 use crate::studio::command::{AppCommand, Entry, UiCommand};
@@ -17,6 +17,8 @@ pub fn pressed(ctx: &Context, studio: &Studio, entries: &[Entry]) -> Vec<UiComma
         .filter(|entry| !covered || matches!(entry.command, UiCommand::App(_)))
         .flat_map(|entry| entry.keys.iter().map(move |chord| (*chord, entry)))
         .filter(|(chord, _)| !(typing && chord.is_for_text()))
+        // Most frames have no key in them; what a command needs is not asked for nothing.
+        .filter(|(chord, _)| is_pressed(ctx, *chord))
         .filter(|(chord, _)| !has_use_for(ctx, *chord))
         .collect();
     // Ctrl+Shift+Z before Ctrl+Z: egui's matching lets further modifiers pass.
@@ -36,6 +38,17 @@ pub fn pressed(ctx: &Context, studio: &Studio, entries: &[Entry]) -> Vec<UiComma
         commands.push(AppCommand::CloseOverlay.into());
     }
     commands
+}
+
+/// Whether a key is pressed in this frame, as egui's shortcuts see it.
+fn is_pressed(ctx: &Context, chord: Chord) -> bool {
+    let wanted = chord.shortcut();
+    ctx.input(|input| {
+        input.events.iter().any(|event| {
+            matches!(event, Event::Key { key, modifiers, pressed: true, .. }
+                if *key == wanted.logical_key && modifiers.matches_logically(wanted.modifiers))
+        })
+    })
 }
 
 /// Whether what is open or has the keyboard has a use for a key of its own: menus and dialogs close with Esc, buttons are pressed

@@ -192,3 +192,34 @@ fn interrupted_it_keeps_what_is_there() {
     );
     assert!(image::open(studio.path("grid.png")).unwrap().width() > 500);
 }
+
+#[test]
+fn a_grid_tells_what_is_in_it_and_prompts_take_their_variants() {
+    let studio = Studio::new();
+    let grid = [
+        "--prompt",
+        "a {red|blue} fox",
+        "--seeds",
+        "3,4,5,6",
+        "--out",
+        "grid",
+    ];
+    compare(&studio, &grid).ok();
+    let told = studio.run(&["inspect", "grid.png"]).ok().stdout;
+    assert!(
+        told.contains("3, 4, 5, 6") && told.contains("Diptych"),
+        "{told}"
+    );
+    let told = studio.run(&["inspect", "grid.png", "--json"]).ok().json();
+    let cells = told["requests"][0].as_array().unwrap();
+    let prompts: Vec<&str> = cells
+        .iter()
+        .map(|cell| cell["prompt"].as_str().unwrap())
+        .collect();
+    for prompt in &prompts {
+        assert!(["a red fox", "a blue fox"].contains(prompt), "{prompt}");
+    }
+    // Nobody was asked about a file whose ending was added.
+    compare(&studio, &grid).ok();
+    assert!(studio.path("grid-2.png").exists());
+}

@@ -46,7 +46,7 @@ pub enum FormatError {
         wanted: &'static str,
     },
     /// The content is none of the formats known.
-    #[error("{}: unknown format ({reason}); Diptych reads safetensors, GGUF and diffusers folders", path.display(), reason = brief(reason))]
+    #[error("{}: unknown format ({reason}); Diptych reads safetensors, GGUF, weights of PyTorch (.ckpt, .pt, .pth, .bin), diffusers and Hugging Face folders, and tokenizer.json", path.display(), reason = brief(reason))]
     UnknownFormat {
         /// File or folder.
         path: PathBuf,

@@ -19,7 +19,7 @@ use super::adopt::Restored;
 use super::chats::Found;
 use super::error::Result;
 use super::records::{
-    Conversation, ConversationId, Message, MessageId, Millis, PictureRecord, SessionId, TaskRecord,
+    ConversationId, Message, MessageId, Millis, PictureRecord, SessionId, TaskRecord,
 };
 use super::trace::Trace;
 use worker::Worker;
@@ -45,10 +45,15 @@ pub enum LibraryEvent {
         /// When.
         at: Millis,
     },
-    /// A conversation as it is kept.
-    Conversation(Box<Conversation>),
     /// Messages of a conversation.
     Messages {
+        /// The conversation.
+        conversation: ConversationId,
+        /// All of them.
+        messages: Vec<Message>,
+    },
+    /// Messages that went with a conversation that was deleted, so that it can be brought back.
+    MessagesDeleted {
         /// The conversation.
         conversation: ConversationId,
         /// All of them.

@@ -209,6 +209,9 @@ fn conversations_and_what_is_found_in_them() {
     assert_eq!(found("шторм"), [Some(other.id)]);
     assert_eq!(found("ЛИС"), [None, Some(other.id)]);
     assert_eq!(found("狐"), [Some(other.id)]);
+    // Words too short for the index, in other letters and cases.
+    assert_eq!(found("РЫ"), [Some(other.id)]);
+    assert_eq!(found("狐の"), [Some(other.id)]);
     assert_eq!(found("50%"), [Some(answer.id)]);
     assert_eq!(found("0%"), [Some(answer.id)]);
     assert_eq!(found("%%"), []);
@@ -229,6 +232,17 @@ fn conversations_and_what_is_found_in_them() {
     }
     let excerpt = &library.search_conversations("wind", 10).unwrap()[0].excerpt;
     assert_eq!(excerpt, "A storm is 50% wind: \"huí\"");
+    // One that says it again and again does not hide the others.
+    let talkative = conversation("Echo", 9);
+    library.put_conversation(&talkative).unwrap();
+    for _ in 0..20 {
+        let again = message(talkative.id, "the wind, the wind", MessageState::Done);
+        library.put_message(&again).unwrap();
+    }
+    let hits = library.search_conversations("wind", 10).unwrap();
+    let of = |id| hits.iter().filter(|hit| hit.conversation == id).count();
+    assert_eq!((of(talkative.id), of(old.id)), (3, 1));
+    library.delete_conversation(talkative.id).unwrap();
     // Edited text is found by its new words only.
     answer.text = "calm".into();
     library.put_message(&answer).unwrap();

@@ -14,8 +14,7 @@ use crate::words;
 const BEGINNING: usize = 240;
 
 /// In tokens, once they are counted.
-fn size(file: &Attachment, studio: Option<&Studio>) -> String {
-    let tokens = studio.and_then(|studio| studio.chat.tokens_of(&file.text, &studio.house));
+fn size(file: &Attachment, tokens: Option<u32>) -> String {
     match tokens {
         Some(tokens) => format!("{} tokens", words::count(tokens)),
         None => words::bytes(file.text.len() as u64),
@@ -39,7 +38,8 @@ pub fn attached(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = egui::vec2(6.0, 6.0);
         for (index, file) in studio.chat.attached().iter().enumerate() {
-            let words = format!("{} · {}", file.name, size(file, Some(studio)));
+            let tokens = studio.chat.tokens_of(index, &studio.house);
+            let words = format!("{} · {}", file.name, size(file, tokens));
             let beginning = beginning(file);
             let chip = Chip::new(&words)
                 .icon(Icon::Text)

@@ -21,6 +21,8 @@ use crate::widgets::thumbnails::paint_thumbnail;
 
 const GAP: f32 = 8.0;
 const MARGIN: f32 = 14.0;
+/// Where the tile that had the keyboard last is remembered.
+const FOCUSED: &str = "gallery focused";
 
 /// Where tiles lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,12 +69,6 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let layout = Layout::of(ui.available_width(), studio.gallery.sieve.tile);
     let shown = studio.gallery.shown();
     let last = studio.gallery.selection.last();
-    let items = studio.gallery.items();
-    let at = last.and_then(|last| {
-        shown
-            .iter()
-            .position(|index| items.get(*index).is_some_and(|item| item.record.id == last))
-    });
     keys(ui, gui, layout);
     // Ctrl and the wheel, or two fingers.
     let zoom = ui.input(egui::InputState::zoom_delta);
@@ -81,6 +77,12 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     }
     let seen = Id::unique("gallery seen");
     let moved = last.is_some() && ui.data(|data| data.get_temp::<PictureId>(seen)) != last;
+    let at = last.filter(|_| moved).and_then(|last| {
+        let items = studio.gallery.items();
+        shown
+            .iter()
+            .position(|index| items.get(*index).is_some_and(|item| item.record.id == last))
+    });
     if let Some(last) = last {
         ui.data_mut(|data| data.insert_temp(seen, last));
     }
@@ -94,7 +96,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             if ground.clicked() {
                 gui.send(GalleryCommand::PickNone);
             }
-            if moved && let Some(at) = at {
+            if let Some(at) = at {
                 let tile =
                     Rect::from_min_size(layout.corner(at) + origin, Vec2::splat(layout.side));
                 ui.scroll_to_rect(tile.expand(GAP), None);
@@ -127,6 +129,12 @@ fn keys(ui: &Ui, gui: &mut Gui<'_>, layout: Layout) {
     if ctx.text_edit_focused() || egui::Popup::is_any_open(ctx) {
         return;
     }
+    // A slider, a list and the like have arrows of their own.
+    let focused = ctx.memory(egui::Memory::focused);
+    let tile = ui.data(|data| data.get_temp::<Id>(Id::unique(FOCUSED)));
+    if focused.is_some() && focused != tile {
+        return;
+    }
     let columns = i32::try_from(layout.columns).unwrap_or(1);
     let ways = [
         (Key::ArrowLeft, -1),
@@ -157,6 +165,9 @@ fn tile(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, item: &Item, rect: Rect) {
     let response = ui.interact(rect, Id::unique(("gallery tile", id.0)), Sense::click());
     let name = facts::name(item);
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, &name));
+    if response.has_focus() {
+        ui.data_mut(|data| data.insert_temp(Id::unique(FOCUSED), response.id));
+    }
     if ui.is_rect_visible(rect) {
         paint(ui, &tokens, item, rect, chosen, &response);
     }

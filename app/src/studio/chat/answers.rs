@@ -103,6 +103,28 @@ impl Writing {
         }
     }
 
+    /// The job begins once more (another device, another budget of memory): the same is written again, and what was there
+    /// stays until it is.
+    fn begin_again(&mut self, written: &Written, known: Option<&Trace>) {
+        if self.end.is_some() || self.buffer.len() <= self.given {
+            return;
+        }
+        let given = self.buffer.get(..self.given).unwrap_or_default().to_owned();
+        let before = std::mem::replace(&mut self.buffer, given);
+        if before.len() > self.before.len() {
+            self.before = before;
+        }
+        self.ids.clone_from(&written.tokens);
+        self.covered = self.given;
+        self.trace = Trace::default();
+        if self.given > 0 {
+            self.trace.push_plain(self.given);
+        }
+        if let Some(known) = known {
+            self.trace = self.trace.begun_with(known, self.given);
+        }
+    }
+
     /// Whether as much is written as was there before.
     fn caught_up(&self) -> bool {
         self.buffer.len() >= self.before.len()
@@ -207,12 +229,14 @@ impl Chat {
             .any(|one| one.conversation == conversation && one.end.is_none())
     }
 
-    /// The request that writes an answer into a message that is in the tree.
+    /// The request that writes an answer into a message that is in the tree; of at most so many tokens, or as many as the
+    /// conversation's settings say.
     fn request(
         &self,
         id: ConversationId,
         message: MessageId,
         begin: Begin,
+        most: Option<u32>,
         house: &House,
     ) -> Option<ChatRequest> {
         let talk = self.talk(id)?;
@@ -229,7 +253,7 @@ impl Chat {
         Some(ChatRequest {
             sampling: settings.sampling.clone(),
             seed: info.seed,
-            max_tokens: settings.max_tokens,
+            max_tokens: most.unwrap_or(settings.max_tokens),
             time: now() / 1000,
             overflow: if settings.drop_old {
                 Overflow::Shift
@@ -266,6 +290,8 @@ impl Chat {
         begin: Begin,
         house: &mut House,
     ) {
+        let longer = self.longer.take().filter(|(of, _)| *of == message);
+        let most = longer.map(|(_, most)| most);
         let locked = self.talk(id).and_then(|talk| talk.conversation.seed);
         let Some(talk) = self.talk_mut(id) else {
             return;
@@ -301,7 +327,7 @@ impl Chat {
         info.failure = None;
         info.reason = None;
         answer.state = MessageState::Writing;
-        let Some(request) = self.request(id, message, begin, house) else {
+        let Some(request) = self.request(id, message, begin, most, house) else {
             self.fail(
                 id,
                 message,
@@ -400,10 +426,16 @@ impl Chat {
                 self.writing.len() - 1
             }
         };
+        let begins = matches!(event, Event::Started { .. });
+        let known = begins.then(|| self.kept_trace(message).cloned()).flatten();
         let Some(writing) = self.writing.get_mut(index) else {
             return;
         };
         match event {
+            Event::Started { .. } => {
+                writing.begin_again(&written_of(&head.request), known.as_ref());
+                return;
+            }
             Event::Tokens { tokens, .. } => {
                 for token in tokens {
                     writing.buffer.push_str(&token.text);

@@ -86,7 +86,8 @@ pub(super) struct Asks {
     next: u64,
 }
 
-fn hash(parts: impl std::hash::Hash) -> u64 {
+/// By what something is known within this run of the program.
+pub(super) fn hash(parts: impl std::hash::Hash) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     parts.hash(&mut hasher);
     hasher.finish()
@@ -114,11 +115,12 @@ impl Chat {
         self.asks.ledger.waits() || (self.sandbox_open && self.asks.sandbox.waits())
     }
 
-    /// Tokens of a text for the model that answers, once they are known.
-    pub fn tokens_of(&self, text: &str, house: &House) -> Option<u32> {
+    /// Tokens of a file of the message that is being written, for the model that answers, once they are known.
+    pub fn tokens_of(&self, file: usize, house: &House) -> Option<u32> {
+        let hash = *self.attached_hashes().get(file)?;
         let settings = self.settings(house);
         let model = self.model_of(&settings, house)?.model.as_ref()?;
-        let key = (model.name.clone(), hash(text));
+        let key = (model.name.clone(), hash);
         self.asks.counts.get(&key).copied().flatten()
     }
 
@@ -295,15 +297,14 @@ impl Chat {
         else {
             return;
         };
-        let key = |file: &Attachment| (model.name.clone(), hash(file.text.as_str()));
-        let open: Vec<Attachment> = self
-            .attached()
-            .iter()
-            .filter(|file| !self.asks.counts.contains_key(&key(file)))
-            .cloned()
+        let hashes = self.attached_hashes().iter();
+        let keyed = hashes.map(|hash| (model.name.clone(), *hash));
+        let open: Vec<((String, u64), Attachment)> = keyed
+            .zip(self.attached())
+            .filter(|(key, _)| !self.asks.counts.contains_key(key))
+            .map(|(key, file)| (key, file.clone()))
             .collect();
-        for file in open {
-            let key = key(&file);
+        for (key, file) in open {
             self.asks.next += 1;
             let tag = TEXTS + self.asks.next;
             let command = Command::Tokenize {

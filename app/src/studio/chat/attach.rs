@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::asks::hash;
 use super::transfer::{self, file::Bundle};
 use super::{Chat, ChatCommand};
 use crate::library::records::{Attachment, ConversationId};
@@ -38,8 +39,10 @@ pub fn is_text(path: &std::path::Path) -> bool {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attached {
     list: Vec<Attachment>,
+    /// By what the text of each is known.
+    hashes: Vec<u64>,
     /// The list as the library keeps it.
-    draft: String,
+    draft: Arc<str>,
 }
 
 impl Attached {
@@ -49,15 +52,19 @@ impl Attached {
         } else {
             serde_json::to_string(&list).unwrap_or_default()
         };
-        Self { list, draft }
+        Self {
+            hashes: list.iter().map(|file| hash(file.text.as_str())).collect(),
+            list,
+            draft: draft.into(),
+        }
     }
 
     pub(super) fn read(draft: &str) -> Self {
         Self::of(serde_json::from_str(draft).unwrap_or_default())
     }
 
-    pub(super) fn draft(&self) -> &str {
-        &self.draft
+    pub(super) fn draft(&self) -> Arc<str> {
+        Arc::clone(&self.draft)
     }
 }
 
@@ -69,6 +76,13 @@ impl Chat {
         self.attached
             .get(&self.current)
             .map_or(&[], |attached| attached.list.as_slice())
+    }
+
+    /// By what the texts of these files are known, in their order.
+    pub(super) fn attached_hashes(&self) -> &[u64] {
+        self.attached
+            .get(&self.current)
+            .map_or(&[], |attached| attached.hashes.as_slice())
     }
 
     pub(super) fn take_attached(&mut self) -> Vec<Attachment> {

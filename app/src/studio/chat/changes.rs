@@ -1,11 +1,12 @@
 //! Taking back: settings, renamed and deleted things.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Chat;
 use super::answers::{keep_conversation, keep_message};
 use super::talk::{Loaded, Talk};
-use crate::library::records::{Conversation, ConversationId, Message, MessageId};
+use crate::library::records::{Conversation, ConversationId, Message, MessageId, MessageState};
 use crate::studio::house::House;
 
 /// Changes of the same settings that follow one another this fast are one.
@@ -29,6 +30,9 @@ pub(super) enum Change {
 pub(super) struct Changes {
     pub done: Vec<Change>,
     pub undone: Vec<Change>,
+    /// Conversations that were brought back before their messages were there; these come from the deletion and are to be
+    /// kept again.
+    pub brought_back: BTreeSet<ConversationId>,
     settings_at: Option<Instant>,
 }
 
@@ -135,6 +139,10 @@ impl Chat {
     fn bring_back(&mut self, mut talk: Talk, house: &mut House) {
         talk.kept = None;
         keep_conversation(&mut talk, house);
+        if talk.loaded != Loaded::Yes {
+            talk.loaded = Loaded::Asked;
+            self.changes.brought_back.insert(talk.id());
+        }
         for message in talk.tree.all() {
             keep_message(message, house);
         }
@@ -146,8 +154,13 @@ impl Chat {
     pub(super) fn delete(&mut self, id: ConversationId, house: &mut House) -> Option<Change> {
         self.stop(id, house);
         let index = self.talks.iter().position(|talk| talk.id() == id)?;
-        let talk = self.talks.remove(index);
+        let mut talk = self.talks.remove(index);
+        self.changes.brought_back.remove(&id);
+        // Nobody hears any more how its answers end.
+        talk.tree.stop_writing();
+        self.edits.forget(talk.tree.all().map(|message| message.id));
         if self.current == Some(id) {
+            self.editing = None;
             self.current = None;
         }
         let loaded = talk.loaded == Loaded::Yes;
@@ -160,7 +173,7 @@ impl Chat {
                 library.messages(id)?
             };
             library.delete_conversation(id)?;
-            Ok((!loaded).then_some(LibraryEvent::Messages {
+            Ok((!loaded).then_some(LibraryEvent::MessagesDeleted {
                 conversation: id,
                 messages,
             }))
@@ -177,10 +190,19 @@ impl Chat {
     ) -> Option<Change> {
         let talk = self.talk_mut(id)?;
         let leaf = talk.tree.leaf();
-        let removed = talk.tree.delete(message);
+        let mut removed = talk.tree.delete(message);
+        removed.iter_mut().for_each(stopped);
         talk.conversation.leaf = talk.tree.leaf();
         keep_conversation(talk, house);
         let ids: Vec<MessageId> = removed.iter().map(|message| message.id).collect();
+        self.edits.forget(ids.iter().copied());
+        if self
+            .editing
+            .as_ref()
+            .is_some_and(|editing| ids.contains(&editing.message))
+        {
+            self.editing = None;
+        }
         for writing in &self.writing {
             if ids.contains(&writing.message) {
                 house.command(crate::studio::command::QueueCommand::Cancel(writing.task));
@@ -194,17 +216,37 @@ impl Chat {
     }
 
     /// Messages of a conversation that was deleted before they were loaded.
-    pub(super) fn take_deleted(&mut self, id: ConversationId, messages: &[Message]) -> bool {
+    pub(super) fn take_deleted(
+        &mut self,
+        id: ConversationId,
+        messages: &[Message],
+        house: &mut House,
+    ) {
+        let mut messages = messages.to_vec();
+        messages.iter_mut().for_each(stopped);
+        if self.changes.brought_back.remove(&id) {
+            for message in &messages {
+                keep_message(message, house);
+            }
+            self.take_messages(id, &messages, house);
+            return;
+        }
         for change in self.changes.done.iter_mut().rev() {
             if let Change::Deleted(talk) = change
                 && talk.id() == id
                 && talk.loaded != Loaded::Yes
             {
-                talk.tree = super::tree::Tree::new(messages.to_vec(), talk.conversation.leaf);
+                talk.tree = super::tree::Tree::new(messages, talk.conversation.leaf);
                 talk.loaded = Loaded::Yes;
-                return true;
+                return;
             }
         }
-        false
+    }
+}
+
+/// An answer whose end nobody hears any more is one that was stopped.
+fn stopped(message: &mut Message) {
+    if message.state == MessageState::Writing {
+        message.state = MessageState::Stopped;
     }
 }

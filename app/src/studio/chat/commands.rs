@@ -4,7 +4,7 @@ use super::answers::{Begin, keep_conversation, keep_message};
 use super::changes::Change;
 use super::talk::{Talk, settings_of};
 use super::tree::{self, Step};
-use super::{Chat, ChatCommand, Editing, Renaming, attach, thoughts, transfer};
+use super::{Chat, ChatCommand, Renaming, attach, thoughts, transfer};
 use crate::library::records::{
     AnswerInfo, Attachment, Conversation, ConversationId, MessageId, MessageState, Role,
 };
@@ -80,13 +80,7 @@ impl Chat {
                     self.step(message, step, house);
                 }
             }
-            ChatCommand::BeginEdit(message) => {
-                let text = self.shown().and_then(|talk| talk.tree.get(message));
-                self.editing = text.map(|old| Editing {
-                    message,
-                    text: old.text.clone(),
-                });
-            }
+            ChatCommand::BeginEdit(message) => self.begin_edit(message),
             ChatCommand::ConfirmEdit => self.confirm_edit(house),
             ChatCommand::CancelEdit => self.editing = None,
             ChatCommand::DeleteMessage(message) => self.delete_message(message, house),
@@ -255,14 +249,15 @@ impl Chat {
     }
 
     fn open(&mut self, id: Option<ConversationId>, house: &House) {
+        self.set_edit_aside();
         self.current = id.filter(|&id| self.talk(id).is_some());
-        self.editing = None;
         self.reveal = None;
         self.spot = None;
         self.to_end += 1;
         if let Some(id) = self.current {
             self.load(id, house);
         }
+        self.take_edit_up();
     }
 
     /// Sends words in the conversation that is shown, or begins one with them.
@@ -362,18 +357,15 @@ impl Chat {
         for task in left {
             house.command(crate::studio::command::QueueCommand::Cancel(task));
         }
-        let Some(talk) = self.talk_mut(id) else {
+        let Some(talk) = self.talk(id) else {
             return;
         };
-        let reason = talk
-            .tree
-            .get(message)
-            .and_then(|old| old.info.as_ref())
-            .and_then(|info| info.reason);
-        if reason == Some(diptych_inference::engine::FinishReason::Length) {
-            // It ended because it may be no longer: now it may.
-            talk.conversation.max_tokens =
-                talk.conversation.max_tokens.saturating_mul(2).min(1 << 20);
+        let info = talk.tree.get(message).and_then(|old| old.info.as_ref());
+        let length = Some(diptych_inference::engine::FinishReason::Length);
+        if let Some(info) = info.filter(|info| info.reason == length) {
+            // It ended because it may be no longer: now it may, and it alone.
+            let most = talk.conversation.max_tokens.max(info.tokens);
+            self.longer = Some((message, most.saturating_mul(2).min(1 << 20)));
         }
         self.to_end += 1;
         let begin = self.way_on(id, message, house);
@@ -387,7 +379,8 @@ impl Chat {
         if talk.tree.step(message, step) {
             talk.conversation.leaf = talk.tree.leaf();
             keep_conversation(talk, house);
-            self.editing = None;
+            self.set_edit_aside();
+            self.take_edit_up();
         }
     }
 

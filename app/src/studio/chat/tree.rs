@@ -259,6 +259,15 @@ impl Tree {
         self.messages.values()
     }
 
+    /// Answers that were being written are no longer: they were stopped.
+    pub(super) fn stop_writing(&mut self) {
+        for message in self.messages.values_mut() {
+            if message.state == MessageState::Writing {
+                message.state = MessageState::Stopped;
+            }
+        }
+    }
+
     /// Adds a message and shows the branch that ends with it.
     fn add(&mut self, message: Message) -> MessageId {
         let id = message.id;

@@ -7,7 +7,7 @@ use diptych_inference::engine::Request;
 
 use super::grid::{CellAt, Grid};
 use super::lanes::{Lane, LaneState, Lanes, MOST_LANES};
-use super::{Compare, CompareCommand, Kind, MOST, words};
+use super::{Compare, CompareCommand, Deleted, Kind, MOST, words};
 use crate::export::{Sheet, SheetCell, SheetRow, SheetStyle};
 use crate::library::records::{GridId, Target, TaskId};
 use crate::recall::Part;
@@ -19,6 +19,8 @@ use crate::studio::log::Level;
 use crate::studio::queue::Stage;
 use crate::studio::view::Workspace;
 
+/// Comparisons that were thrown away and can be brought back.
+const MOST_DELETED: usize = 20;
 /// Two prompts that the built-in model draws well.
 const EXAMPLE: [&str; 2] = ["a red fox, flat style", "a blue fox, flat style"];
 
@@ -33,6 +35,7 @@ impl Compare {
             CompareCommand::New => self.begin_new(house),
             CompareCommand::Open(id) => self.open(id, house),
             CompareCommand::Delete(id) => self.delete(id, house),
+            CompareCommand::Undelete(id) => self.undelete(id, house),
             CompareCommand::Example => self.example(),
             CompareCommand::AddVariant => {
                 // What is added is mostly a variation of what is there.
@@ -315,28 +318,80 @@ impl Compare {
         for job in jobs {
             house.command(QueueCommand::Cancel(job));
         }
-        self.earlier.retain(|grid| grid.id != id);
-        self.earlier_lanes.retain(|lanes| lanes.id != id);
+        let mut deleted = None;
+        if let Some(index) = self.earlier.iter().position(|grid| grid.id == id) {
+            deleted = Some(Deleted::Grid(Box::new(self.earlier.remove(index))));
+        }
+        if let Some(index) = self.earlier_lanes.iter().position(|lanes| lanes.id == id) {
+            deleted = Some(Deleted::Lanes(Box::new(self.earlier_lanes.remove(index))));
+        }
         if self.grid.id == id {
-            self.grid = if self.earlier.is_empty() {
+            let next = if self.earlier.is_empty() {
                 Grid::new()
             } else {
                 self.earlier.remove(0)
             };
+            let old = std::mem::replace(&mut self.grid, next);
+            deleted = (!old.is_blank()).then(|| Deleted::Grid(Box::new(old)));
             self.shown_another();
         }
         if self.lanes.id == id {
-            self.lanes = if self.earlier_lanes.is_empty() {
+            let next = if self.earlier_lanes.is_empty() {
                 Lanes::default()
             } else {
                 self.earlier_lanes.remove(0)
             };
+            let old = std::mem::replace(&mut self.lanes, next);
+            deleted = (!old.is_blank()).then(|| Deleted::Lanes(Box::new(old)));
+        }
+        if let Some(deleted) = deleted {
+            self.deleted.push(deleted);
+            if self.deleted.len() > MOST_DELETED {
+                self.deleted.remove(0);
+            }
+            let undo = ("Undo".to_owned(), CompareCommand::Undelete(id).into());
+            house
+                .log
+                .notify_with(Level::Info, "Comparison deleted", "", Some(undo));
         }
         self.saved.remove(&id);
         house.save("the comparison", move |library| {
             library.delete_grid(id)?;
             Ok(None)
         });
+    }
+
+    /// Brings a comparison back that was thrown away, and shows it.
+    fn undelete(&mut self, id: GridId, house: &House) {
+        let is_it = |deleted: &Deleted| match deleted {
+            Deleted::Grid(grid) => grid.id == id,
+            Deleted::Lanes(lanes) => lanes.id == id,
+        };
+        let Some(index) = self.deleted.iter().rposition(is_it) else {
+            return;
+        };
+        match self.deleted.remove(index) {
+            Deleted::Grid(grid) => {
+                let pictures: Vec<_> = grid.cells.iter().map(|cell| cell.id).collect();
+                self.earlier.insert(0, *grid);
+                self.keep_earlier(id, house);
+                house.save("the comparison", move |library| {
+                    library.put_pictures_into_grid(id, &pictures)?;
+                    Ok(None)
+                });
+            }
+            Deleted::Lanes(mut lanes) => {
+                for lane in &mut lanes.lanes {
+                    if lane.state == LaneState::Writing {
+                        lane.state = LaneState::Stopped;
+                    }
+                }
+                self.earlier_lanes.insert(0, *lanes);
+            }
+        }
+        self.open(id, house);
+        // What was brought back is kept at once.
+        self.save(house);
     }
 
     fn example(&mut self) {

@@ -173,8 +173,11 @@ impl Lane {
         }
         match event {
             Event::Started { .. } => {
-                // From its beginning, or from where a checkpoint left it: the outcome has the whole text.
+                // From its beginning, perhaps once more: by another engine.
                 self.state = LaneState::Writing;
+                self.answer.clear();
+                self.ends.clear();
+                self.info.tokens = 0;
             }
             Event::Tokens { tokens, .. } => {
                 self.state = LaneState::Writing;
@@ -427,6 +430,29 @@ mod tests {
             all.add(lane);
         }
         all.differences()
+    }
+
+    #[test]
+    fn a_job_that_begins_again_writes_its_answer_once() {
+        use diptych_inference::engine::{JobId, TokenEvent};
+        let (mut lane, task, job) = (Lane::default(), TaskId::new(), JobId(1));
+        let token = TokenEvent {
+            id: 1,
+            piece: "a fox".into(),
+            text: "a fox".into(),
+            probability: 0.5,
+            alternatives: Vec::new(),
+        };
+        for _ in 0..2 {
+            lane.hear(task, &Event::Started { job });
+            let tokens = vec![token.clone()];
+            lane.hear(task, &Event::Tokens { job, tokens });
+        }
+        assert_eq!(
+            (lane.answer.as_str(), lane.ends.as_slice()),
+            ("a fox", &[5][..])
+        );
+        assert_eq!(lane.info.tokens, 1);
     }
 
     #[test]

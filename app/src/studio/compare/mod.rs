@@ -84,6 +84,8 @@ pub struct Compare {
     /// The question for variants that is under way.
     proposing: Option<Proposing>,
     began: Option<Instant>,
+    /// Comparisons that were thrown away, the last one last.
+    deleted: Vec<Deleted>,
     /// What the library has of each grid.
     saved: HashMap<GridId, String>,
     checked: Option<Instant>,
@@ -100,6 +102,8 @@ pub enum CompareCommand {
     Open(GridId),
     /// Throw a grid away; its pictures stay in the library.
     Delete(GridId),
+    /// Take that back.
+    Undelete(GridId),
     /// Begin a grid with two prompts of ours.
     Example,
     /// Add a prompt.
@@ -164,6 +168,12 @@ pub enum CompareCommand {
     CopyLane(u32),
     /// Use a lane's answer as the prompt in Create.
     LaneToCreate(u32),
+}
+
+/// A comparison that was thrown away.
+enum Deleted {
+    Grid(Box<Grid>),
+    Lanes(Box<Lanes>),
 }
 
 const DRAFT: &str = "compare";

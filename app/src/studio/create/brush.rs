@@ -9,7 +9,7 @@ use super::files::in_background;
 use super::start::Quiet;
 use super::{Create, CreateCommand};
 use crate::cli::pictures;
-use crate::library::files::{self, Existing};
+use crate::library::files;
 use crate::paint::{self, Brush, Mask};
 use crate::studio::command::{AppCommand, UiCommand};
 use crate::studio::effects::AskKind;
@@ -248,9 +248,9 @@ impl Create {
             MaskCommand::SaveTo(path) => {
                 if let Some(mask) = self.mask().cloned() {
                     in_background(house, "The mask was not saved", move |reply| {
-                        let path = super::files::with_ending(path)?;
+                        let (path, existing) = files::as_png(path)?;
                         let png = paint::to_png(&mask).map_err(|error| error.to_string())?;
-                        let written = files::write(&path, &png, Existing::Replace);
+                        let written = files::write(&path, &png, existing);
                         let written = written.map_err(|error| error.to_string())?;
                         reply.notice(Level::Success, "Saved", written.display().to_string());
                         Ok(())

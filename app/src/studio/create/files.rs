@@ -5,18 +5,13 @@ use std::sync::Arc;
 
 use diptych_inference::engine::Picture;
 
-use crate::library::files::{self, Existing};
+use crate::library::files;
 use crate::studio::command::UiCommand;
 use crate::studio::create::CreateCommand;
 use crate::studio::effects::AskKind;
 use crate::studio::gallery::Item;
 use crate::studio::house::{House, Reply};
 use crate::studio::log::Level;
-
-/// Endings of other formats, in which a PNG must not be hidden.
-const OTHER_FORMATS: [&str; 9] = [
-    "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl",
-];
 
 /// Asks where to save a picture.
 pub fn ask(item: &Item, house: &mut House) {
@@ -51,15 +46,14 @@ fn pixels(item: &Item) -> Pixels {
 pub fn save(item: &Item, path: PathBuf, house: &mut House) {
     let (pixels, record) = (pixels(item), item.record.clone());
     in_background(house, "The picture was not saved", move |reply| {
-        let path = with_ending(path)?;
+        let (path, existing) = files::as_png(path)?;
         let bytes = match pixels {
             Pixels::File(from) => std::fs::read(&from)
                 .map_err(|error| format!("{}: cannot be read: {error}", from.display()))?,
             Pixels::Memory(picture) => files::encode(&picture, &record.request, record.steps_done)
                 .map_err(|error| error.to_string())?,
         };
-        let written =
-            files::write(&path, &bytes, Existing::Replace).map_err(|error| error.to_string())?;
+        let written = files::write(&path, &bytes, existing).map_err(|error| error.to_string())?;
         reply.notice(Level::Success, "Saved", written.display().to_string());
         Ok(())
     });
@@ -94,25 +88,6 @@ fn read(path: &Path) -> Result<Picture, String> {
     })
 }
 
-/// Pictures are written as PNG; a name without ending gets one.
-pub(super) fn with_ending(path: PathBuf) -> Result<PathBuf, String> {
-    let ending = path
-        .extension()
-        .map(|ending| ending.to_string_lossy().to_lowercase());
-    match ending.as_deref() {
-        Some("png") => Ok(path),
-        Some(other) if OTHER_FORMATS.contains(&other) => Err(format!(
-            "{}: pictures are written as PNG, not as {other}; choose a name that ends in .png",
-            path.display()
-        )),
-        _ => {
-            let mut name = path.into_os_string();
-            name.push(".png");
-            Ok(PathBuf::from(name))
-        }
-    }
-}
-
 /// Does what takes its time on a thread of its own; what went wrong is told.
 pub(super) fn in_background(
     house: &mut House,
@@ -130,20 +105,5 @@ pub(super) fn in_background(
     if let Err(error) = spawned {
         let text = format!("the system gives no thread: {error}");
         house.log.notify(Level::Error, failure, text);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_end_in_png() {
-        let name = |path: &str| with_ending(PathBuf::from(path));
-        assert_eq!(name("a/fox.png"), Ok("a/fox.png".into()));
-        assert_eq!(name("a/fox.PNG"), Ok("a/fox.PNG".into()));
-        assert_eq!(name("a/fox"), Ok("a/fox.png".into()));
-        assert_eq!(name("a/fox v1.5"), Ok("a/fox v1.5.png".into()));
-        assert!(name("a/fox.jpg").unwrap_err().contains(".png"));
     }
 }

@@ -7,6 +7,7 @@ use diptych_inference::engine::{Command, Event, HiresUpscaler, ModelRef, Place, 
 use super::House;
 use crate::library::records::{Target, TaskId, now};
 use crate::studio::command::QueueCommand;
+use crate::studio::log::Level;
 use crate::studio::queue::{Progress, Stage, Task, TaskHead};
 
 /// What is added to the model: LoRAs, an autoencoder, ControlNets, an upscaler.
@@ -156,6 +157,9 @@ impl House {
         match event {
             Event::Finished { .. } | Event::Cancelled { .. } => {
                 let ended = self.queue.remove(head.id);
+                if self.again.iter().any(|task| task.head.id == head.id) {
+                    self.command(QueueCommand::BeginAgain);
+                }
                 self.send(Command::ReportMemory);
                 self.tidy_inputs();
                 return Some((head, ended));
@@ -230,12 +234,51 @@ impl House {
             }
             QueueCommand::CancelAll => {
                 let ids: Vec<TaskId> = self.queue.tasks().iter().map(|task| task.head.id).collect();
+                self.again.clear();
+                self.cancelled = self.queue.tasks().to_vec();
+                let title = match ids.len() {
+                    1 => "1 job cancelled".to_owned(),
+                    count => format!("{count} jobs cancelled"),
+                };
                 for id in ids.into_iter().rev() {
                     self.command(QueueCommand::Cancel(id));
                 }
+                let undo = ("Undo".to_owned(), QueueCommand::UndoCancelAll.into());
+                self.log.notify_with(Level::Info, title, "", Some(undo));
             }
+            QueueCommand::UndoCancelAll => {
+                self.again.append(&mut self.cancelled);
+                self.begin_again();
+            }
+            QueueCommand::BeginAgain => self.begin_again(),
         }
         None
+    }
+
+    /// Has jobs that were ended done all the same. Those that the engine has not ended yet follow when it has.
+    fn begin_again(&mut self) {
+        for task in std::mem::take(&mut self.again) {
+            if self.queue.get(task.head.id).is_some() {
+                self.again.push(task);
+                continue;
+            }
+            let id = task.head.id;
+            let task = Task {
+                stage: Stage::Waiting,
+                progress: Progress {
+                    done: task.progress.done,
+                    total: task.progress.total,
+                    ..Progress::default()
+                },
+                position: self.queue.last_position(),
+                job: None,
+                unsaved_checkpoint: None,
+                ..task
+            };
+            self.save_task(&task);
+            self.queue.push(task);
+            self.give_to_engine(id);
+        }
     }
 
     pub(super) fn cancel(&mut self, id: TaskId) -> Option<Task> {

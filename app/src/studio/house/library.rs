@@ -45,7 +45,8 @@ impl House {
         self.keeper.flush(within)
     }
 
-    pub(in crate::studio) fn save_draft(&self, key: String, value: String) {
+    pub(in crate::studio) fn save_draft(&self, key: String, value: impl Into<Arc<str>>) {
+        let value = value.into();
         self.keeper.save("what you typed", move |library| {
             library.put_draft(&key, &value)?;
             Ok(Some(LibraryEvent::DraftSaved {
@@ -55,14 +56,17 @@ impl House {
         });
     }
 
-    pub(super) fn save_settings(&mut self) {
-        match serde_json::to_value(&self.settings) {
-            Ok(value) => self.keeper.save("settings", move |library| {
-                library.put_setting(settings::KEY, &value)?;
-                Ok(None)
-            }),
-            Err(error) => tracing::error!("the settings cannot be written: {error}"),
-        }
+    /// Has the library keep what changed since; other windows may have changed other settings meanwhile.
+    pub(super) fn save_settings(&self, before: &Settings) {
+        let (before, now) = (before.clone(), self.settings.clone());
+        self.keeper.save("settings", move |library| {
+            library.together(|library| {
+                let kept = library.settings()?.remove(settings::KEY);
+                let kept = settings::merged(kept, &before, &now);
+                library.put_setting(settings::KEY, &kept)
+            })?;
+            Ok(None)
+        });
     }
 
     pub(super) fn save_task(&self, task: &Task) {

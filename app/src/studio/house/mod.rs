@@ -7,6 +7,8 @@ mod library;
 mod shelf;
 mod traces;
 
+pub use shelf::MODEL_ENDINGS;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use super::command::UiCommand;
 use super::effects::{Ask, AskKind, Effect};
 use super::log::{Level, Log};
 use super::models::{Seen, Shelf};
-use super::queue::Queue;
+use super::queue::{Queue, Task};
 use super::session::{EngineState, Session};
 use super::settings::Settings;
 use super::{StudioOptions, Wake};
@@ -37,6 +39,7 @@ enum Later {
     Command(UiCommand),
     Seen(Box<Seen>),
     LookedEverywhere(u64),
+    Missing(Vec<PathBuf>),
     Input(String, Result<Arc<HostTensor>, String>),
     Notice(Level, String, String),
 }
@@ -91,6 +94,10 @@ pub struct House {
     device: Option<DeviceChoice>,
     look_elsewhere: bool,
     go_on: bool,
+    /// Jobs that were ended all at once, until that is taken back or done again.
+    cancelled: Vec<Task>,
+    /// Jobs that are to begin again once the engine has ended them.
+    again: Vec<Task>,
     opened: bool,
     scan: u64,
     unnamed: usize,
@@ -123,6 +130,8 @@ impl House {
             device: options.device,
             look_elsewhere: options.look_elsewhere,
             go_on: options.go_on,
+            cancelled: Vec::new(),
+            again: Vec::new(),
             opened: false,
             scan: 0,
             unnamed: 0,
@@ -194,6 +203,7 @@ impl House {
                 Later::Command(command) => return Some(command),
                 Later::Seen(seen) => self.seen(*seen),
                 Later::LookedEverywhere(scan) => self.looked_everywhere(scan),
+                Later::Missing(paths) => self.shelf.drop_missing(&paths),
                 Later::Input(hash, data) => self.input_read(hash, data),
                 Later::Notice(level, title, text) => {
                     self.log.notify(level, title, text);

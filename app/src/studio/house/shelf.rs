@@ -12,7 +12,7 @@ use crate::studio::models::{self, Seen};
 use crate::studio::settings::{self, Settings, SettingsCommand};
 
 /// Endings of model files.
-const MODEL_ENDINGS: &[&str] = &["safetensors", "sft", "gguf", "ckpt", "pt", "pth", "bin"];
+pub const MODEL_ENDINGS: &[&str] = &["safetensors", "sft", "gguf", "ckpt", "pt", "pth", "bin"];
 
 impl House {
     pub(super) fn look_for_models(&mut self) {
@@ -36,9 +36,15 @@ impl House {
         self.scan += 1;
         self.shelf.scanning = true;
         let (scan, reply) = (self.scan, self.reply.clone());
+        let known = self.shelf.paths();
         let spawned = std::thread::Builder::new()
             .name("diptych-look".into())
             .spawn(move || {
+                let missing: Vec<PathBuf> =
+                    known.into_iter().filter(|path| !path.exists()).collect();
+                if !missing.is_empty() {
+                    reply.say(Later::Missing(missing));
+                }
                 let tell = |seen| reply.say(Later::Seen(Box::new(seen)));
                 models::look(&models::with_extra(places), tell);
                 if elsewhere {
@@ -95,10 +101,7 @@ impl House {
 
     pub(in crate::studio) fn run_models(&mut self, command: ModelsCommand) {
         match command {
-            ModelsCommand::Rescan => {
-                self.shelf.drop_missing();
-                self.look_for_models();
-            }
+            ModelsCommand::Rescan => self.look_for_models(),
             ModelsCommand::ChooseFolder => {
                 self.ask("A folder of models", AskKind::OpenFolder, |path| {
                     ModelsCommand::Add(path).into()
@@ -113,8 +116,9 @@ impl House {
             }
             ModelsCommand::Add(path) => {
                 if !self.settings.folders.contains(&path) {
+                    let before = self.settings.clone();
                     self.settings.folders.push(path.clone());
-                    self.save_settings();
+                    self.save_settings(&before);
                 }
                 let place = models::Place {
                     source: models::ADDED.to_owned(),
@@ -123,8 +127,9 @@ impl House {
                 self.look_into(vec![place], false);
             }
             ModelsCommand::RemoveFolder(path) => {
+                let before = self.settings.clone();
                 self.settings.folders.retain(|folder| *folder != path);
-                self.save_settings();
+                self.save_settings(&before);
                 self.shelf.drop_below(&path);
             }
         }
@@ -153,7 +158,7 @@ impl House {
         if self.settings == before {
             return;
         }
-        self.save_settings();
+        self.save_settings(&before);
         if (self.settings.theme, self.settings.scale) != (before.theme, before.scale) {
             self.effect(Effect::Look);
         }
@@ -162,6 +167,9 @@ impl House {
             self.restart_engine();
         }
         if self.settings.look_elsewhere != before.look_elsewhere {
+            if !self.settings.look_elsewhere {
+                self.shelf.drop_elsewhere();
+            }
             self.run_models(ModelsCommand::Rescan);
         }
     }

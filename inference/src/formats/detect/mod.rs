@@ -117,6 +117,23 @@ pub struct Remembers {
     pub head_dim: usize,
 }
 
+/// A description as it stands in a sentence. Abbreviations that begin with the sound of a vowel are told letter by letter.
+pub(super) fn with_article(words: &str) -> String {
+    let said_by_letters = ["SD", "LD", "FL", "HF"];
+    let vowel = words.starts_with(['a', 'e', 'i', 'o', 'A', 'E', 'I', 'O'])
+        || words.starts_with("upscal")
+        || said_by_letters
+            .iter()
+            .any(|letters| words.starts_with(letters));
+    if words.starts_with(ModelKind::Unknown.name()) {
+        words.to_owned()
+    } else if vowel {
+        format!("an {words}")
+    } else {
+        format!("a {words}")
+    }
+}
+
 /// What was found at a path.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -278,6 +295,12 @@ impl ModelInfo {
             words.push_str(&format!(", {} parameters", short_count(self.parameters)));
         }
         words
+    }
+
+    /// [`ModelInfo::describe`] with its article: `a llama chat model`, `an autoencoder`.
+    #[must_use]
+    pub fn described(&self) -> String {
+        with_article(&self.describe())
     }
 
     /// The first ten digits of the SHA-256 of the weight file, as other programs show it; of several files, of all of them one

@@ -305,3 +305,16 @@ fn counts_are_short() {
         assert_eq!(short_count(count), shown);
     }
 }
+
+#[test]
+fn descriptions_have_their_article() {
+    for (words, wanted) in [
+        ("llama chat model", "a llama chat model"),
+        ("autoencoder, F32", "an autoencoder, F32"),
+        ("SDXL text-to-image model", "an SDXL text-to-image model"),
+        ("Stable Diffusion 1.x LoRA", "a Stable Diffusion 1.x LoRA"),
+        ("unknown weights", "unknown weights"),
+    ] {
+        assert_eq!(super::with_article(words), wanted);
+    }
+}

@@ -330,8 +330,8 @@ impl Lowering<'_, '_> {
 fn word(value: usize) -> Result<u32, ExecError> {
     u32::try_from(value).map_err(|_| ExecError::Unsupported {
         executor: "gpu",
-        label: "a size".into(),
-        detail: format!("{value}, which is beyond 32 bits"),
+        label: "the size is too large".into(),
+        detail: format!("over {value} values, which is beyond 32 bits; choose a smaller size"),
     })
 }
 

@@ -18,7 +18,7 @@ use crate::library::records::{Conversation, ConversationId, Message};
 use crate::studio::command::{AppCommand, ModelsCommand};
 use crate::studio::create::CreateCommand;
 use crate::studio::effects::AskKind;
-use crate::studio::house::{House, Reply};
+use crate::studio::house::{House, MODEL_ENDINGS, Reply};
 use crate::studio::log::Level;
 use crate::studio::view::Workspace;
 use crate::words;
@@ -67,12 +67,20 @@ fn file_name(title: &str, form: Form) -> String {
     format!("{name}.{}", form.ending())
 }
 
-/// The name that was chosen, with an ending if it has none.
-fn with_ending(path: PathBuf, form: Form) -> PathBuf {
-    if path.extension().is_some() {
-        return path;
+/// The name that was chosen, with an ending if it has none of a text. Nobody was asked about a file that has the name with the
+/// ending that is added, so that it stays.
+fn with_ending(path: PathBuf, form: Form) -> (PathBuf, Existing) {
+    let ending = path
+        .extension()
+        .map(|ending| ending.to_string_lossy().to_lowercase());
+    let texts = ["md", "markdown", "txt", "text", "json"];
+    if ending.is_some_and(|ending| texts.contains(&ending.as_str())) {
+        return (path, Existing::Replace);
     }
-    path.with_extension(form.ending())
+    let mut name = path.into_os_string();
+    name.push(".");
+    name.push(form.ending());
+    (PathBuf::from(name), Existing::Keep)
 }
 
 /// What a conversation is written from: its messages are in memory, or in the library.
@@ -136,7 +144,7 @@ impl Chat {
             })
         };
         let sources: Vec<Source> = ids.iter().filter_map(source).collect();
-        let path = with_ending(path, form);
+        let (path, existing) = with_ending(path, form);
         let reply = house.reply();
         // The library is asked after all that it has still to keep.
         house.look_up(NOT_WRITTEN, move |library| {
@@ -164,7 +172,7 @@ impl Chat {
                     traces,
                 });
             }
-            write(all, form, path.clone(), reply.clone());
+            write(all, form, path.clone(), existing, reply.clone());
             Ok(None)
         });
     }
@@ -249,7 +257,7 @@ pub(super) fn in_background(
     }
 }
 
-fn write(all: Vec<Held>, form: Form, path: PathBuf, reply: Reply) {
+fn write(all: Vec<Held>, form: Form, path: PathBuf, existing: Existing, reply: Reply) {
     in_background(&reply, NOT_WRITTEN, move |reply| {
         let bytes = match form {
             Form::Json => Bundle::of(&all)
@@ -266,8 +274,7 @@ fn write(all: Vec<Held>, form: Form, path: PathBuf, reply: Reply) {
                 pages.join("\n").into_bytes()
             }
         };
-        let written =
-            files::write(&path, &bytes, Existing::Replace).map_err(|error| error.to_string())?;
+        let written = files::write(&path, &bytes, existing).map_err(|error| error.to_string())?;
         reply.notice(Level::Success, "Exported", written.display().to_string());
         Ok(())
     });
@@ -334,12 +341,30 @@ pub(super) fn import(path: PathBuf, house: &House) {
     });
 }
 
-/// A file that was dropped where it may be anything: conversations are read, others are taken for a model.
+/// A file or folder that was dropped where it may be anything: conversations are read, models are added; of others it is said
+/// that they are neither.
 pub(super) fn dropped(path: PathBuf, house: &House) {
     in_background(&house.reply(), NOT_READ, move |reply| {
-        let ours = read_text(&path, LARGEST).is_ok_and(|text| Bundle::is_ours(&text));
-        if ours {
+        let ending = path
+            .extension()
+            .map(|ending| ending.to_string_lossy().to_lowercase());
+        let ending = ending.unwrap_or_default();
+        let folder = path.is_dir();
+        if !folder
+            && ending == "json"
+            && read_text(&path, LARGEST).is_ok_and(|text| Bundle::is_ours(&text))
+        {
             reply.command(ChatCommand::Imported(Arc::new(read(&path)?)));
+        } else if !folder && !MODEL_ENDINGS.contains(&ending.as_str()) {
+            reply.notice(
+                Level::Info,
+                "Nothing was done with the file",
+                format!(
+                    "{}: it is no picture, no conversation and no model. Text files can be dropped on Chat; models end in {}, or are folders.",
+                    path.display(),
+                    MODEL_ENDINGS.join(", ")
+                ),
+            );
         } else {
             reply.command(ModelsCommand::Add(path.clone()));
             reply.command(CreateCommand::ExpectModel(path));
@@ -362,11 +387,15 @@ mod tests {
         assert_eq!(file_name("../..", Form::Json), "conversation.json");
         assert_eq!(
             with_ending("a/b".into(), Form::Json),
-            PathBuf::from("a/b.json")
+            (PathBuf::from("a/b.json"), Existing::Keep)
         );
         assert_eq!(
             with_ending("b.txt".into(), Form::Json),
-            PathBuf::from("b.txt")
+            (PathBuf::from("b.txt"), Existing::Replace)
+        );
+        assert_eq!(
+            with_ending("talk v1.5".into(), Form::Markdown),
+            (PathBuf::from("talk v1.5.md"), Existing::Keep)
         );
     }
 
