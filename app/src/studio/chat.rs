@@ -510,14 +510,12 @@ impl Chat {
 
     pub(super) fn on_library(&mut self, event: &LibraryEvent, house: &mut House) {
         match event {
+            // Of one that was brought back, only what its deletion took away counts.
             LibraryEvent::Messages {
                 conversation,
                 messages,
-            } => {
-                // Of one that was brought back, only what its deletion took away counts.
-                if !self.changes.brought_back.contains(conversation) {
-                    self.take_messages(*conversation, messages, house);
-                }
+            } if !self.changes.brought_back.contains(conversation) => {
+                self.take_messages(*conversation, messages, house);
             }
             LibraryEvent::MessagesDeleted {
                 conversation,

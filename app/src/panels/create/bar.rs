@@ -23,10 +23,6 @@ pub(super) const RECALLS: [CreateCommand; 4] = [
     CreateCommand::Recall(Part::Seed),
 ];
 
-/// Room below which there is no title, and below which where a picture came from is a mark alone.
-const LEAST_TITLE: f32 = 48.0;
-const LEAST_ORIGIN: f32 = 300.0;
-
 /// Width of menus.
 pub const MENU: f32 = 290.0;
 
@@ -75,11 +71,6 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
 
 fn title(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
     let tokens = gui.tokens.clone();
-    let room = ui.available_width();
-    // Beside a drawer in a small window the buttons take all there is.
-    if room < LEAST_TITLE {
-        return;
-    }
     ui.spacing_mut().item_spacing.x = 8.0;
     let words = match current {
         Current::Nothing => "",
@@ -107,16 +98,14 @@ fn title(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>)
             Origin::Enlarged { .. } => Icon::Enlarge,
         };
         if known {
-            let response = if room < LEAST_ORIGIN {
-                ui.add(IconButton::new(icon, &words))
-            } else {
-                let button = Button::quiet(&words).small().icon(icon);
-                ui.add(button.tooltip("Show the picture that it came from"))
-            };
-            if response.clicked() {
+            let button = Button::quiet(&words).small().icon(icon);
+            if ui
+                .add(button.tooltip("Show the picture that it came from"))
+                .clicked()
+            {
                 gui.send(CreateCommand::ShowOrigin);
             }
-        } else if room >= LEAST_ORIGIN {
+        } else {
             ui.add(Chip::new(&words).tone(ChipTone::Accent).icon(icon));
         }
     }
