@@ -19,6 +19,7 @@ pub mod steps;
 pub mod strip;
 mod undo;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -209,6 +210,8 @@ pub struct Create {
     ordering: usize,
     /// Pictures that threads read for ControlNets.
     guides_taken: usize,
+    /// Pictures that were chosen for ControlNets in this run, by hash.
+    guides: HashMap<String, Arc<Picture>>,
     /// A ControlNet that was chosen and is to be added once it is known.
     expected_control: Option<PathBuf>,
     /// What the canvas is to do next; it takes it.

@@ -26,6 +26,9 @@ pub(super) const RECALLS: [CreateCommand; 4] = [
 /// Width of menus.
 pub const MENU: f32 = 290.0;
 
+/// Width of the title that leaves room for where a picture came from, in words.
+const ORIGIN: f32 = 300.0;
+
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -97,7 +100,14 @@ fn title(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>)
             Origin::Branch { .. } => Icon::Branch,
             Origin::Enlarged { .. } => Icon::Enlarge,
         };
-        if known {
+        // A narrow bar has no room for words.
+        if ui.available_width() < ORIGIN {
+            let button = IconButton::new(icon, &words)
+                .unless((!known).then_some("The picture that it came from is not in the library"));
+            if ui.add(button).clicked() {
+                gui.send(CreateCommand::ShowOrigin);
+            }
+        } else if known {
             let button = Button::quiet(&words).small().icon(icon);
             if ui
                 .add(button.tooltip("Show the picture that it came from"))

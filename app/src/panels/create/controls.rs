@@ -247,14 +247,15 @@ fn picture(
             None => format!("No picture for {name} yet"),
         };
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &told));
-        let path = choice
-            .guide
-            .as_ref()
-            .and_then(|guide| input_path(&studio.house.data, &guide.picture));
-        match path {
-            Some(path) => {
+        let source = choice.guide.as_ref().and_then(|guide| {
+            // Its file may not be written yet.
+            let here = studio.create.guide(guide).map(PictureSource::memory);
+            let path = || input_path(&studio.house.data, &guide.picture);
+            here.or_else(|| path().map(PictureSource::file))
+        });
+        match source {
+            Some(source) => {
                 let store = PictureStore::of(ui.ctx());
-                let source = PictureSource::file(path);
                 paint_thumbnail(ui, &store, &source, rect.shrink(2.0), true);
             }
             None => {
@@ -277,24 +278,23 @@ fn picture(
                 }
                 None => ("Choose a picture, or drop one here".into(), String::new()),
             };
+            let words = match size.is_empty() {
+                true => words,
+                false => format!("{size}  ·  {words}"),
+            };
             let words = RichText::new(words).color(tokens.text);
             ui.add(Label::new(words).truncate().selectable(false));
-            ui.horizontal(|ui| {
-                let words = match choice.guide {
-                    Some(_) => "Another picture",
-                    None => "Choose a picture",
-                };
-                let full = format!("{words} for {name}");
-                let button = Button::secondary(words)
-                    .small()
-                    .trailing(Icon::ChevronDown)
-                    .name(&full);
-                let response = ui.add(button);
-                menu::below(ui, &response, |ui| sources(ui, studio, gui, choice.key));
-                if !size.is_empty() {
-                    ui.label(RichText::new(size).small().color(tokens.text_muted));
-                }
-            });
+            let words = match choice.guide {
+                Some(_) => "Another picture",
+                None => "Choose a picture",
+            };
+            let full = format!("{words} for {name}");
+            let button = Button::secondary(words)
+                .small()
+                .trailing(Icon::ChevronDown)
+                .name(&full);
+            let response = ui.add(button);
+            menu::below(ui, &response, |ui| sources(ui, studio, gui, choice.key));
         });
     });
 }

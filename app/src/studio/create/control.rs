@@ -1,8 +1,9 @@
 //! ControlNets of the form: which, by what picture, how much of each and in which part of the steps.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use diptych_inference::engine::{BlobRef, ControlUse, ModelRef, Preprocessor};
+use diptych_inference::engine::{BlobRef, ControlUse, ModelRef, Picture, Preprocessor};
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use diptych_inference::formats::lora::family_of_width;
 use serde::{Deserialize, Serialize};
@@ -216,6 +217,11 @@ impl Create {
         }
     }
 
+    /// The pixels of a picture that was just chosen to guide by.
+    pub fn guide(&self, guide: &Guide) -> Option<&Arc<Picture>> {
+        self.guides.get(&guide.picture)
+    }
+
     /// Whether a picture is being read to guide by.
     pub fn takes_guides(&self) -> bool {
         self.guides_taken > 0
@@ -303,6 +309,13 @@ impl Create {
                     size: supplied.size,
                 };
                 supplied.hand_over(house);
+                // Until its file is written, and as long as it is in the form.
+                let used = &self.form.controls;
+                self.guides.retain(|hash, _| {
+                    let mut guides = used.iter().filter_map(|choice| choice.guide.as_ref());
+                    guides.any(|guide| guide.picture == *hash)
+                });
+                self.guides.insert(supplied.hash, supplied.picture.0);
                 self.change(house, |form| {
                     let mut choices = form.controls.iter_mut();
                     if let Some(choice) = choices.find(|choice| choice.key == key) {

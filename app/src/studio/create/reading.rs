@@ -110,6 +110,8 @@ pub struct Supplied {
     pub hash: String,
     /// Width and height in pixels.
     pub size: (u32, u32),
+    /// Its pixels.
+    pub picture: Quiet<Picture>,
     /// It for the engine.
     data: Quiet<HostTensor>,
     /// Its file for the library.
@@ -136,10 +138,13 @@ pub fn supply(name: String, from: Pixel) -> Result<Supplied, String> {
     let pixels = read(from)?;
     let png = start::png_of(&pixels)?;
     let blob = pixels.blob();
+    let (width, height) = (pixels.width, pixels.height);
+    let rgb = pixels.rgb;
     Ok(Supplied {
         name,
         hash: blob.name.0,
-        size: (pixels.width, pixels.height),
+        size: (width, height),
+        picture: Quiet(Arc::new(Picture { width, height, rgb })),
         data: Quiet(blob.data),
         png: Quiet(Arc::new(png)),
     })
