@@ -28,6 +28,8 @@ pub const MENU: f32 = 290.0;
 
 /// Width of the title that leaves room for where a picture came from, in words.
 const ORIGIN: f32 = 300.0;
+/// Width below which there is no title.
+const LEAST_TITLE: f32 = 48.0;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
@@ -74,6 +76,10 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
 
 fn title(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
     let tokens = gui.tokens.clone();
+    // Beside a drawer in a small window the buttons take all there is.
+    if ui.available_width() < LEAST_TITLE {
+        return;
+    }
     ui.spacing_mut().item_spacing.x = 8.0;
     let words = match current {
         Current::Nothing => "",
