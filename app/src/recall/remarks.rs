@@ -16,7 +16,7 @@ pub(super) fn prompt(recalled: &mut Recalled, info: &PictureInfo) {
             .any(|text| text.as_deref().is_some_and(|t| t.contains(sign)))
     };
     if has("embedding:") || info.extra.contains_key("TI hashes") {
-        recalled.note("Embeddings cannot be used yet; their names are read as words");
+        recalled.note("Embeddings named in the prompt are used where files of their names are among your models; else their names are read as words");
     }
     let invoke = info.software.as_deref() == Some("InvokeAI");
     if invoke && (has("++") || has("--") || has(".and(") || has(".blend(") || has(".swap(")) {
