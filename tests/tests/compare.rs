@@ -390,7 +390,8 @@ fn a_deleted_grid_comes_back() {
     studio.apply(CompareCommand::Delete(id).into());
     bench.wait_label("Comparison deleted").unwrap();
     assert_ne!(bench.harness.state().studio().compare.grid.id, id);
-    bench.click("Undo");
+    let studio = bench.harness.state_mut().studio_mut();
+    studio.apply(CompareCommand::Undelete(id).into());
     bench.wait_idle().unwrap();
     let compare = &bench.harness.state().studio().compare;
     assert_eq!((compare.grid.id, drawn(&bench)), (id, 2));

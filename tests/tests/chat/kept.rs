@@ -55,7 +55,9 @@ fn going_on_with_a_cut_off_answer_changes_no_settings() -> Result<()> {
     ensure!((most, settings.max_tokens) == (60, 30), "{most}");
     apply(&mut bench, QueueCommand::ResumeAll);
     let longer = answered(&mut bench, MessageState::Done)?;
-    ensure!(longer.id == cut.id && longer.text.starts_with(&cut.text));
+    // What was half a character at the cut may be a whole one now.
+    let words = cut.text.trim_end_matches('\u{fffd}');
+    ensure!(longer.id == cut.id && longer.text.starts_with(words));
     ensure!(longer.text.len() > cut.text.len());
     Ok(())
 }
@@ -138,6 +140,7 @@ fn all_jobs_that_were_cancelled_begin_again() -> Result<()> {
     apply(&mut bench, QueueCommand::PauseAll);
     say(&mut bench, QUESTION);
     apply(&mut bench, QueueCommand::CancelAll);
+    apply(&mut bench, QueueCommand::ResumeAll);
     bench.wait("the end of the job", |bench| {
         studio(bench).house.queue.tasks().is_empty()
     })?;
@@ -145,7 +148,6 @@ fn all_jobs_that_were_cancelled_begin_again() -> Result<()> {
     let stopped = branch(&bench).last().cloned().context("nothing")?;
     ensure!(stopped.state == MessageState::Stopped);
     apply(&mut bench, QueueCommand::UndoCancelAll);
-    apply(&mut bench, QueueCommand::ResumeAll);
     let done = answered(&mut bench, MessageState::Done)?;
     ensure!(done.id == stopped.id && !done.text.trim().is_empty());
     Ok(())
