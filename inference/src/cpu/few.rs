@@ -41,18 +41,18 @@ pub(super) fn products(weight: Row<'_>, x: &[f32], k: usize) -> Option<[f32; MOS
         return None;
     }
     macro_rules! by_rows {
-        ($kind:literal, $weight:expr; $($rows:literal)*) => {
+        ($kind:literal, $weight:expr; $($rows:literal $parts:literal)*) => {
             match x.len() / k {
                 // SAFETY: the processor can, and the row has `k` elements of the kind, as was asked just now; `x` has `k` for each of the rows.
-                $($rows => unsafe { multiply::<$kind, $rows>($weight.as_ptr().cast(), x.as_ptr(), k) },)*
+                $($rows => unsafe { multiply::<$kind, $rows, $parts>($weight.as_ptr().cast(), x.as_ptr(), k) },)*
                 _ => return None,
             }
         };
     }
     Some(match weight {
-        Row::F32(weight) => by_rows!(32, weight; 1 2 3 4 5 6 7 8),
-        Row::F16(weight) => by_rows!(16, weight; 1 2 3 4 5 6 7 8),
-        Row::Bf16(weight) => by_rows!(17, weight; 1 2 3 4 5 6 7 8),
+        Row::F32(weight) => by_rows!(32, weight; 1 4 2 4 3 4 4 4 5 2 6 2 7 2 8 2),
+        Row::F16(weight) => by_rows!(16, weight; 1 4 2 4 3 4 4 4 5 2 6 2 7 2 8 2),
+        Row::Bf16(weight) => by_rows!(17, weight; 1 4 2 4 3 4 4 4 5 2 6 2 7 2 8 2),
     })
 }
 
@@ -62,61 +62,101 @@ pub(super) fn products(_weight: Row<'_>, _x: &[f32], _k: usize) -> Option<[f32; 
     None
 }
 
-/// Sixteen elements from `at` on as floats; only those in the mask are read, the others are zeros.
+/// Sixteen elements of a row as floats.
 ///
 /// # Safety
 /// They can be read. `KIND` is 32 for f32, 16 for f16, 17 for bf16.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn load<const KIND: u8>(weight: *const u8, at: usize, mask: __mmask16) -> __m512 {
+unsafe fn load<const KIND: u8>(weight: *const u8, at: usize) -> __m512 {
+    // SAFETY: as the caller says.
+    unsafe {
+        if KIND == 32 {
+            _mm512_loadu_ps(weight.cast::<f32>().wrapping_add(at))
+        } else {
+            widen::<KIND>(_mm256_loadu_epi16(weight.cast::<i16>().wrapping_add(at)))
+        }
+    }
+}
+
+/// The same of those in the mask; the others are not read, and are zeros.
+///
+/// # Safety
+/// As [`load`].
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn load_some<const KIND: u8>(weight: *const u8, at: usize, mask: __mmask16) -> __m512 {
     // SAFETY: as the caller says.
     unsafe {
         if KIND == 32 {
             _mm512_maskz_loadu_ps(mask, weight.cast::<f32>().wrapping_add(at))
         } else {
             let halves = _mm256_maskz_loadu_epi16(mask, weight.cast::<i16>().wrapping_add(at));
-            if KIND == 16 {
-                _mm512_cvtph_ps(halves)
-            } else {
-                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
-            }
+            widen::<KIND>(halves)
         }
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn widen<const KIND: u8>(halves: __m256i) -> __m512 {
+    if KIND == 16 {
+        _mm512_cvtph_ps(halves)
+    } else {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+    }
+}
+
+/// `PARTS` sums for each row, so that the processor need not wait for one addition before the next.
+///
 /// # Safety
 /// The processor has the features; the weight's row has `k` elements of the kind, `x` has `ROWS` rows of `k`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn multiply<const KIND: u8, const ROWS: usize>(
+unsafe fn multiply<const KIND: u8, const ROWS: usize, const PARTS: usize>(
     weight: *const u8,
     x: *const f32,
     k: usize,
 ) -> [f32; MOST] {
-    // Two sums for each row, so that the processor need not wait for one addition before the next; four where there are registers.
-    let mut sums = [[_mm512_setzero_ps(); 4]; ROWS];
-    let parts = if ROWS <= 4 { 4 } else { 2 };
+    let mut sums = [[_mm512_setzero_ps(); ROWS]; PARTS];
     let mut at = 0;
-    while at < k {
-        for part in 0..parts {
+    // Whole steps without masks: with masks in the loop the sums did not stay in registers, and f16 took three times as long.
+    while at + 16 * PARTS <= k {
+        for (part, sums) in sums.iter_mut().enumerate() {
             let first = at + 16 * part;
-            let left = k.saturating_sub(first).min(16);
-            let mask = ((1u32 << left) - 1) as u16;
-            // SAFETY: elements before `k`, where the mask is set.
+            // SAFETY: elements before `k`.
             unsafe {
-                let weight = load::<KIND>(weight, first, mask);
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = _mm512_maskz_loadu_ps(mask, x.wrapping_add(row * k + first));
-                    sums[part] = _mm512_fmadd_ps(weight, x, sums[part]);
+                let weight = load::<KIND>(weight, first);
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let x = _mm512_loadu_ps(x.wrapping_add(row * k + first));
+                    *sum = _mm512_fmadd_ps(weight, x, *sum);
                 }
             }
         }
-        at += 16 * parts;
+        at += 16 * PARTS;
+    }
+    while at < k {
+        let mask = ((1u32 << (k - at).min(16)) - 1) as u16;
+        // SAFETY: elements before `k`, where the mask is set.
+        unsafe {
+            let weight = load_some::<KIND>(weight, at, mask);
+            for (row, sum) in sums[0].iter_mut().enumerate() {
+                let x = _mm512_maskz_loadu_ps(mask, x.wrapping_add(row * k + at));
+                *sum = _mm512_fmadd_ps(weight, x, *sum);
+            }
+        }
+        at += 16;
     }
     let mut results = [0.0; MOST];
-    for (result, [a, b, c, d]) in results.iter_mut().zip(sums) {
-        *result = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
+    for (row, result) in results.iter_mut().enumerate().take(ROWS) {
+        let mut sum = sums[0][row];
+        for part in &sums[1..] {
+            sum = _mm512_add_ps(sum, part[row]);
+        }
+        *result = _mm512_reduce_add_ps(sum);
     }
     results
 }
