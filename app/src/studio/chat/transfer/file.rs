@@ -441,7 +441,8 @@ mod tests {
         fn damaged_files_are_errors(cut in 0..4000_usize, byte in any::<u8>()) {
             let good = Bundle::of(&[held()]).write().unwrap();
             let mut bad = good.clone();
-            let at = cut % bad.len();
+            // Without the end of its last line it is whole.
+            let at = cut % good.trim_ascii_end().len();
             bad[at] = byte;
             if let Ok(text) = String::from_utf8(bad)
                 && let Ok(bundle) = Bundle::read(&text)
