@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFilter
 
-from subjects import (BACKGROUNDS, COLOURS, COUNTS, RELATIONS, TINTS, UNTINTED, article, caption, held_out, plural)
+from subjects import (BACKGROUNDS, COLOURS, COUNTS, PLACES, RELATIONS, TINTS, UNTINTED, article, aside, caption,
+                      held_out, plural)
 
 EDGE = 15 / 16  # side of a single drawing, as a share of the picture's
 AGAIN = 4       # oversampling of painted backgrounds
@@ -154,6 +155,7 @@ def group_words(rng, noun, count, tint):
     words = (plural(noun) if count > 1 else noun)
     if named:
         words = f"{named} {words}"
+    words = aside(rng, words)
     if count > 1:
         return next(word for word, value in COUNTS.items() if value == count) + " " + words
     return article(words) if rng.random() < 0.85 or tint else words
@@ -172,19 +174,22 @@ class Picture:
 class Scenes:
     """Draws random training examples from `drawings`, a list of `(noun, style, [4, side, side])`.
 
-    `share` of them are counts, relations and repainted things, the rest single things as they are. `jitter` moves and
+    `share` of them are relations, counts and repainted things (of which `mix` gives the shares), the rest single things
+    as they are. `jitter` moves and
     scales by up to that share of the side; without it the networks learn sooner, and draw the same places always.
     `all_styles` brings the held-out pairs of subject and style back, for the judge.
     """
 
-    def __init__(self, drawings, size, seed, share=0.5, jitter=0.0, variants=4, all_styles=False):
-        self.size, self.share, self.jitter = size, share, jitter
+    def __init__(self, drawings, size, seed, share=0.5, mix=(0.4, 0.3, 0.3), jitter=0.0, variants=4,
+                 all_styles=False):
+        self.size, self.share, self.mix, self.jitter = size, share, mix, jitter
         self.rng = random.Random(seed)
         self.things = {}
         for noun, style, drawing in drawings:
             if all_styles or not held_out(noun, "style", style):
                 self.things.setdefault(style, {}).setdefault(noun, []).append(drawing)
         self.styles = list(self.things)
+        self.places = list(PAINTED)
         paint = random.Random(0)
         self.painted = {name: [tensor(make(paint, size), size) for _ in range(variants)]
                         for name, make in PAINTED.items()}
@@ -226,16 +231,15 @@ class Scenes:
         rng = self.rng
         style, kind = rng.choice(self.styles), rng.random()
         composed = kind < self.share
-        pair = kind < self.share * 0.5
+        pair = kind < self.share * self.mix[0]
         nouns = [rng.choice(list(self.things[style])) for _ in range(2 if pair else 1)]
         background = None
-        if rng.random() < (0.75 if composed else 0.7):
-            background = rng.choice([*BACKGROUNDS, *PAINTED] if composed or rng.random() < 0.5 else [*BACKGROUNDS])
+        if rng.random() < 0.72:
+            background = rng.choice(self.places if self.places and rng.random() < 0.45 else [*BACKGROUNDS])
         if any(held_out(noun, "background", background or "white") for noun in nouns):
             return self.choose()
-        # a quarter of all that is composed are counts, a quarter single things repainted, half stand in relations
-        several = not pair and self.share * 0.75 <= kind < self.share
-        counts = [rng.choice([1, 1, 1, 2, 3]) if pair else rng.choice([2, 3, 4]) if several else 1 for _ in nouns]
+        several = composed and not pair and kind < self.share * (self.mix[0] + self.mix[1])
+        counts = [rng.choice([1, 1, 1, 1, 2] if self.size <= 64 else [1, 1, 1, 2, 3]) if pair else rng.choice([2, 3, 4]) if several else 1 for _ in nouns]
         likely = 0.3 if pair or several else 0.9 if composed else 0.0
         groups = [(noun, count, self.choose_tint(noun, likely)) for noun, count in zip(nouns, counts)]
         return Picture(groups, rng.choice(list(RELATIONS)) if pair else None, style, background)
@@ -261,7 +265,9 @@ class Scenes:
         parts = [f"{words[0]} {rng.choice(RELATIONS[what.relation])} {words[1]}" if what.relation else words[0]]
         if rng.random() < 0.85:
             parts.append(rng.choice([f"{style} style", f"{style} style", f"in {style} style", style]))
-        if background in PAINTED:
+        if background in PAINTED and rng.random() < 0.5:
+            parts[0] += " " + rng.choice(PLACES[background])
+        elif background in PAINTED:
             parts.append(rng.choice([background, background, f"{background} background"]))
         elif background:
             parts.append(f"{background} background")
@@ -280,11 +286,11 @@ class Scenes:
 
 def all_words(nouns):
     """Every word that a caption can hold, in a fixed order."""
-    from subjects import FRAMES, STYLES
+    from subjects import FRAMES, IDLE, STYLES
 
     texts = ["a an the on in of and with background style to", *FRAMES, *nouns, *map(plural, nouns), *BACKGROUNDS,
              *TINTS, *COUNTS, *PAINTED, *STYLES, "front"]
-    texts += [wording for wordings in RELATIONS.values() for wording in wordings]
+    texts += [wording for wordings in [*RELATIONS.values(), *PLACES.values()] for wording in wordings] + IDLE
     texts += [colour for colours in COLOURS.values() for colour in colours]
     words = dict.fromkeys(word for text in texts for word in text.replace("-", " ").split())
     # CLIP's tokenizer parts digits from letters

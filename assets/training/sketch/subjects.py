@@ -81,8 +81,24 @@ def held_out(noun, kind, value):
     return hashlib.sha1(f"{noun}|{kind}|{value}".encode()).digest()[0] < 15
 
 
-# ways of asking that change nothing in the picture
-FRAMES = ["a drawing of", "a picture of", "an icon of", "draw", "a small picture of", "a cute drawing of"]
+# ways of asking, and words before a noun, that change nothing in the picture
+FRAMES = ["a drawing of", "a picture of", "an icon of", "draw", "a small picture of", "a cute drawing of",
+          "an image of", "a photo of", "a painting of", "a sketch of"]
+IDLE = ["cute", "little", "small", "big", "happy", "beautiful", "nice", "funny", "lovely", "tiny", "simple", "cartoon"]
+
+# painted backgrounds, and other wordings for them than their names
+PLACES = {
+    "night sky": ["at night", "in the night sky", "under a night sky", "in space"],
+    "blue sky": ["in the sky", "under a blue sky", "in the blue sky"], "sunset": ["at sunset", "in the sunset"],
+    "meadow": ["on a meadow", "in a meadow", "on the grass", "in the grass"], "beach": ["on the beach", "at the beach"],
+    "snow": ["in the snow", "in winter"], "sea": ["in the sea", "under water", "in the water"],
+    "desert": ["in the desert"],
+}
+
+
+def aside(rng, words):
+    """`words` for a thing, now and then with an adjective that changes nothing."""
+    return f"{rng.choice(IDLE)} {words}" if rng.random() < 0.06 else words
 
 
 def article(words):
@@ -99,19 +115,23 @@ def caption(rng, noun, style, background):
     words = noun
     if noun in COLOURS and rng.random() < 0.4:
         words = rng.choice(COLOURS[noun]) + " " + noun
+    words = aside(rng, words)
     thing = article(words) if rng.random() < 0.8 else words
     if rng.random() < 0.1:
         thing = rng.choice(FRAMES) + " " + article(words)
     named_style = rng.random() < 0.85
     named_background = background is not None
     parts = [thing]
-    if named_background and rng.random() < 0.5:
+    if background in PLACES and rng.random() < 0.6:
+        parts[0] += " " + rng.choice(PLACES[background])
+        named_background = False
+    elif named_background and background not in PLACES and rng.random() < 0.5:
         parts[0] += rng.choice([f" on a {background} background", f" on {background}", f" in front of {background}"])
         named_background = False
     if named_style:
         parts.append(rng.choice([f"{style} style", f"{style} style", f"in {style} style", style]))
     if named_background:
-        parts.append(f"{background} background")
+        parts.append(background if background in PLACES and rng.random() < 0.7 else f"{background} background")
     if len(parts) == 3 and rng.random() < 0.3:
         parts[1], parts[2] = parts[2], parts[1]
     if len(parts) > 1 and rng.random() < 0.1:

@@ -71,6 +71,8 @@ def main():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, help="default 24, on a GPU 256")
     parser.add_argument("--scenes", type=float, default=0.5, help="share of composed pictures")
+    parser.add_argument("--mix", type=float, nargs=3, default=[0.4, 0.3, 0.3], metavar=("RELATIONS", "COUNTS", "TINTS"),
+                        help="their shares of the composed pictures")
     parser.add_argument("--jitter", type=float, help="of places and sizes; default 0, on a GPU 0.03")
     parser.add_argument("--workers", type=int, help="processes that compose pictures; default 0, with a GPU 12")
     parser.add_argument("--rate", type=float, default=RATE)
@@ -103,7 +105,7 @@ def main():
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu")
     scenes, others, words = make_scenes(options.packed, options.size, options.seed, share=options.scenes,
-                                        jitter=jitter, variants=16 if gpu else 4)
+                                        mix=options.mix, jitter=jitter, variants=16 if gpu else 4)
     nouns = sorted({noun for things in scenes.things.values() for noun in things})
     (run / "subjects.json").write_text(json.dumps(nouns))
     tokenizer = run / "tokenizer"
