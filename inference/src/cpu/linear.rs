@@ -214,45 +214,61 @@ impl Operands<'_> {
             poll,
             |task| {
                 let (first, len) = (task * panel, panel.min(n - task * panel));
-                let put = |column: usize, row: few::Row<'_>| {
+                let put = |column: usize, products: &[f32]| {
                     let bias = self.bias.map_or(0.0, |bias| bias[column]);
-                    let together = few::products(row, self.x, k);
-                    for (i, x) in self.x.chunks(k).enumerate() {
-                        let product = match (&together, row) {
-                            (Some(products), _) => products[i],
-                            (None, few::Row::F32(row)) => dot(x, row),
-                            (None, few::Row::F16(row)) => dot_f16(x, row),
-                            (None, few::Row::Bf16(row)) => dot_bf16(x, row),
-                        };
+                    for (i, product) in products.iter().enumerate() {
                         // SAFETY: a task has its own columns.
                         let out = unsafe { shared.slice(i * n + column, 1) };
                         out.fill(product + bias);
                     }
                 };
-                let columns = first..first + len;
-                match weight {
-                    Panels::Floats(weight) => {
-                        for (column, row) in columns.zip(weight[first * k..].chunks(k)) {
-                            put(column, few::Row::F32(row));
-                        }
+                let one_by_one = |column: usize, product: &dyn Fn(&[f32]) -> f32| {
+                    let mut products = [0.0; FEW];
+                    for (product_of, x) in products.iter_mut().zip(self.x.chunks(k)) {
+                        *product_of = product(x);
                     }
+                    put(column, &products[..m.min(FEW)]);
+                };
+                let columns = first..first + len;
+                macro_rules! rows {
+                    ($kind:ident, $weight:expr, $dot:ident) => {{
+                        let weight = &$weight[first * k..][..len * k];
+                        let together =
+                            few::products(few::Rows::$kind(weight), self.x, k, |i, products| {
+                                put(first + i, products);
+                            });
+                        if !together {
+                            for (column, row) in columns.zip(weight.chunks(k)) {
+                                one_by_one(column, &|x| $dot(x, row));
+                            }
+                        }
+                    }};
+                }
+                match weight {
+                    Panels::Floats(weight) => rows!(F32, weight, dot),
                     Panels::Blocks(dtype, bytes) => {
                         if let Some(weight) = halves::<f16>(dtype == StorageDtype::F16, bytes) {
-                            for (column, row) in columns.zip(weight[first * k..].chunks(k)) {
-                                put(column, few::Row::F16(row));
-                            }
+                            rows!(F16, weight, dot_f16);
                         } else if let Some(weight) =
                             halves::<bf16>(dtype == StorageDtype::Bf16, bytes)
                         {
-                            for (column, row) in columns.zip(weight[first * k..].chunks(k)) {
-                                put(column, few::Row::Bf16(row));
-                            }
+                            rows!(Bf16, weight, dot_bf16);
                         } else {
                             with_scratch(k, |row| {
                                 for column in columns {
                                     let decoded = decode_bytes(dtype, bytes, column * k, row);
                                     assert!(decoded, "the weight's type and length were checked");
-                                    put(column, few::Row::F32(row));
+                                    let together = few::products(
+                                        few::Rows::F32(row),
+                                        self.x,
+                                        k,
+                                        |_, products| {
+                                            put(column, products);
+                                        },
+                                    );
+                                    if !together {
+                                        one_by_one(column, &|x| dot(x, row));
+                                    }
                                 }
                             });
                         }

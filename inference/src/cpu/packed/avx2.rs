@@ -1,45 +1,40 @@
 //! The kernels for processors with AVX2, with or without its dot product of bytes (AVX-VNNI: Intel since Alder Lake, AMD since
 //! Zen 5); and activations to 8-bit blocks. A tile is gone through twice, eight rows of the weight each time.
+//!
+//! As in `avx512.rs` all is read through pointers, and short loops have constant bounds.
+
+// Loops of constant bounds over arrays stay in registers, iterators over several of them do not.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 
-use super::layout::{AHEAD, BITS, BLOCK, Codes, Format, IQ4, LANES, NIBBLES, PAIRS};
-use super::rows::Tile;
+use super::layout::{AHEAD, BLOCK, Codes, Format, IQ4, LANES, NIBBLES, PAIRS};
+use super::rows::{Tile, supers};
 
 /// Rows of the weight in a register.
 const HALF: usize = LANES / 2;
 
-/// Eight bytes from `at` on as integers.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn load_bytes(bytes: &[u8], at: usize) -> __m256i {
-    let part = &bytes[at..][..8];
-    // SAFETY: eight bytes, as just sliced; the load wants no alignment.
-    _mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(part.as_ptr().cast()) })
-}
-
-/// Eight floats in f16 from `at` on.
+/// Eight floats in f16.
+///
+/// # Safety
+/// Sixteen bytes can be read.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn load_halves(bytes: &[u8], at: usize) -> __m256 {
-    let part = &bytes[at..][..16];
-    // SAFETY: sixteen bytes, as just sliced; the load wants no alignment.
-    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(part.as_ptr().cast()) })
+unsafe fn load_halves(at: *const u8) -> __m256 {
+    // SAFETY: as the caller says; the load wants no alignment.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(at.cast()) })
 }
 
-/// 32 bytes from `at` on.
+/// Eight factors of 8 bits times those of the superblock.
+///
+/// # Safety
+/// Eight bytes can be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_32(bytes: &[u8], at: usize) -> __m256i {
-    let part = &bytes[at..][..32];
-    // SAFETY: 32 bytes, as just sliced; the load wants no alignment.
-    unsafe { _mm256_loadu_si256(part.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn factors(bytes: &[u8], at: usize, wide: __m256) -> __m256 {
-    _mm256_mul_ps(_mm256_cvtepi32_ps(load_bytes(bytes, at)), wide)
+unsafe fn factors(at: *const u8, wide: __m256) -> __m256 {
+    // SAFETY: as the caller says; the load wants no alignment.
+    let narrow = _mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(at.cast()) });
+    _mm256_mul_ps(_mm256_cvtepi32_ps(narrow), wide)
 }
 
 /// 32 bits as bytes, all ones or all zeros.
@@ -58,48 +53,46 @@ fn spread(bits: u32) -> __m256i {
     _mm256_cmpeq_epi8(_mm256_and_si256(bytes, one), one)
 }
 
-/// Half of the eight registers of 32 columns; `side` is 0 or 32. Codes of eight bits are signed where `SIGNED`.
+/// Half of one of the eight registers of 32 columns, the first if `body` is that of the block, the second if it is 32 bytes on; `bits` is the
+/// half's place in a word of single bits, 0 or 4 bytes on. Codes of eight bits are signed where `SIGNED`.
+///
+/// # Safety
+/// The planes of the codes can be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn codes<F: Format, const SIGNED: bool>(bytes: &[u8], side: usize) -> [__m256i; 8] {
-    let mut registers = [_mm256_setzero_si256(); 8];
-    let fifteen = _mm256_set1_epi8(15);
-    match F::CODES {
-        Codes::Byte => {
-            let flip = _mm256_set1_epi8(if SIGNED { -128 } else { 0 });
-            for (i, register) in registers.iter_mut().enumerate() {
-                *register = _mm256_xor_si256(load_32(bytes, 64 * i + side), flip);
-            }
-        }
+unsafe fn code<F: Format, const SIGNED: bool>(body: *const u8, bits: usize, i: usize) -> __m256i {
+    // SAFETY: within the planes; the load wants no alignment.
+    let line = |at: usize| unsafe { _mm256_loadu_si256(body.wrapping_add(at).cast::<__m256i>()) };
+    let flip = if SIGNED { -128 } else { 0 };
+    let low = match F::CODES {
+        Codes::Byte => return _mm256_xor_si256(line(64 * i), _mm256_set1_epi8(flip)),
         Codes::Nibble | Codes::Table | Codes::Five | Codes::Six => {
-            let (low, high) = registers.split_at_mut(4);
-            for (i, (low, high)) in low.iter_mut().zip(high).enumerate() {
-                let both = load_32(bytes, 64 * i + side);
-                *low = _mm256_and_si256(both, fifteen);
-                *high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), fifteen);
-            }
+            let both = line(i % 4 * 64);
+            let part = if i < 4 {
+                both
+            } else {
+                _mm256_srli_epi16::<4>(both)
+            };
+            _mm256_and_si256(part, _mm256_set1_epi8(15))
         }
         Codes::Pair | Codes::Three => {
-            let three = _mm256_set1_epi8(3);
-            for (i, four) in registers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                let all = load_32(bytes, 64 * i + side);
-                four[0] = _mm256_and_si256(all, three);
-                four[1] = _mm256_and_si256(_mm256_srli_epi16::<2>(all), three);
-                four[2] = _mm256_and_si256(_mm256_srli_epi16::<4>(all), three);
-                four[3] = _mm256_and_si256(_mm256_srli_epi16::<6>(all), three);
-            }
+            let all = line(i / 4 * 64);
+            let part = match i % 4 {
+                0 => all,
+                1 => _mm256_srli_epi16::<2>(all),
+                2 => _mm256_srli_epi16::<4>(all),
+                _ => _mm256_srli_epi16::<6>(all),
+            };
+            _mm256_and_si256(part, _mm256_set1_epi8(3))
         }
-    }
+    };
     match F::CODES {
-        Codes::Byte | Codes::Nibble | Codes::Pair => {}
+        Codes::Byte | Codes::Nibble | Codes::Pair => low,
         Codes::Table => {
             // SAFETY: sixteen bytes of a constant.
             let table = unsafe { _mm_loadu_si128(IQ4.as_ptr().cast()) };
-            let flip = _mm_set1_epi8(if SIGNED { -128 } else { 0 });
-            let table = _mm256_broadcastsi128_si256(_mm_xor_si128(table, flip));
-            for register in &mut registers {
-                *register = _mm256_shuffle_epi8(table, *register);
-            }
+            let table = _mm_xor_si128(table, _mm_set1_epi8(flip));
+            _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), low)
         }
         Codes::Five | Codes::Three => {
             let (plane, one) = if matches!(F::CODES, Codes::Five) {
@@ -107,47 +100,149 @@ fn codes<F: Format, const SIGNED: bool>(bytes: &[u8], side: usize) -> [__m256i; 
             } else {
                 (PAIRS, 4)
             };
-            let one = _mm256_set1_epi8(one);
-            let bits = bytes[plane..][..BITS].as_chunks::<8>().0;
-            for (register, bits) in registers.iter_mut().zip(bits) {
-                let bits = (u64::from_le_bytes(*bits) >> side) as u32;
-                *register = _mm256_or_si256(*register, _mm256_and_si256(spread(bits), one));
-            }
+            // `body` may be half a register on already; words of bits are counted from the block's own start.
+            let at = body
+                .wrapping_sub(8 * bits)
+                .wrapping_add(plane + 8 * i + bits);
+            // SAFETY: within the plane of bits.
+            let word = unsafe { at.cast::<u32>().read_unaligned() };
+            let high = _mm256_and_si256(spread(word), _mm256_set1_epi8(one));
+            _mm256_or_si256(low, high)
         }
         Codes::Six => {
-            let high = _mm256_set1_epi8(48);
-            for (i, four) in registers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                let all = load_32(bytes, NIBBLES + 64 * i + side);
-                let parts = [
-                    _mm256_slli_epi16::<4>(all),
-                    _mm256_slli_epi16::<2>(all),
-                    all,
-                    _mm256_srli_epi16::<2>(all),
-                ];
-                for (register, part) in four.iter_mut().zip(parts) {
-                    *register = _mm256_or_si256(*register, _mm256_and_si256(part, high));
-                }
+            let all = line(NIBBLES + i / 4 * 64);
+            let part = match i % 4 {
+                0 => _mm256_slli_epi16::<4>(all),
+                1 => _mm256_slli_epi16::<2>(all),
+                2 => all,
+                _ => _mm256_srli_epi16::<2>(all),
+            };
+            _mm256_or_si256(low, _mm256_and_si256(part, _mm256_set1_epi8(48)))
+        }
+    }
+}
+
+/// How many products of two codes below this type's largest and activations can be added in 16 bits.
+const fn together(codes: Codes) -> usize {
+    match codes {
+        // 8 * 2 * 15 * 127 is below 2^15, and so on.
+        Codes::Nibble | Codes::Pair | Codes::Three => 8,
+        Codes::Five => 4,
+        Codes::Six => 2,
+        Codes::Byte | Codes::Table => 1,
+    }
+}
+
+/// Where the codes of half a block are, and the activations' words.
+#[derive(Clone, Copy)]
+struct Block {
+    body: *const u8,
+    /// See [`code`].
+    bits: usize,
+    words: *const i32,
+}
+
+impl Block {
+    /// A word of activations in all lanes.
+    ///
+    /// # Safety
+    /// There are so many rows of words.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn x(self, row: usize, i: usize) -> __m256i {
+        // SAFETY: as the caller says.
+        _mm256_set1_epi32(unsafe { *self.words.wrapping_add(8 * row + i) })
+    }
+}
+
+/// Adds the products of a part of a block, by the processor's dot product of bytes.
+///
+/// # Safety
+/// The block's planes and words can be read.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn add_vnni<F: Format, const ROWS: usize>(
+    products: &mut [__m256i; ROWS],
+    block: Block,
+    sub: usize,
+) {
+    let each = 8 / F::SUBS;
+    for i in sub * each..(sub + 1) * each {
+        // SAFETY: as the caller says.
+        unsafe {
+            let codes = code::<F, false>(block.body, block.bits, i);
+            for row in 0..ROWS {
+                products[row] = _mm256_dpbusd_avx_epi32(products[row], codes, block.x(row, i));
             }
         }
     }
-    registers
 }
 
-/// Products of four codes each of the weight (unsigned, or signed where `SIGNED`) and of activations, added to sums.
+/// As [`add_vnni`] for codes below 64: pairs of products are added in 16 bits as long as they fit.
+///
+/// # Safety
+/// The block's planes and words can be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot<const SIGNED: bool>(sums: __m256i, codes: __m256i, x: __m256i) -> __m256i {
-    // Pairs of products are sums of 16 bits: codes up to 63 times 127 fit twice, and so do signed ones of 8 bits.
-    let pairs = if SIGNED {
-        _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
+unsafe fn add_plain<F: Format, const ROWS: usize>(
+    products: &mut [__m256i; ROWS],
+    block: Block,
+    sub: usize,
+) {
+    let each = 8 / F::SUBS;
+    let group = if together(F::CODES) < each {
+        together(F::CODES)
     } else {
-        _mm256_maddubs_epi16(codes, x)
+        each
     };
-    _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    for part in 0..each / group {
+        let mut pairs = [_mm256_setzero_si256(); ROWS];
+        for within in 0..group {
+            let i = sub * each + part * group + within;
+            // SAFETY: as the caller says.
+            unsafe {
+                let codes = code::<F, false>(block.body, block.bits, i);
+                for row in 0..ROWS {
+                    let two = _mm256_maddubs_epi16(codes, block.x(row, i));
+                    pairs[row] = _mm256_add_epi16(pairs[row], two);
+                }
+            }
+        }
+        for row in 0..ROWS {
+            let four = _mm256_madd_epi16(pairs[row], _mm256_set1_epi16(1));
+            products[row] = _mm256_add_epi32(products[row], four);
+        }
+    }
+}
+
+/// As [`add_vnni`] for codes of eight bits, which are signed here.
+///
+/// # Safety
+/// The block's planes and words can be read.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_signed<F: Format, const ROWS: usize>(
+    products: &mut [__m256i; ROWS],
+    block: Block,
+    sub: usize,
+) {
+    let each = 8 / F::SUBS;
+    for i in sub * each..(sub + 1) * each {
+        // SAFETY: as the caller says.
+        unsafe {
+            let codes = code::<F, true>(block.body, block.bits, i);
+            let sizes = _mm256_abs_epi8(codes);
+            for row in 0..ROWS {
+                let x = _mm256_sign_epi8(block.x(row, i), codes);
+                let four = _mm256_madd_epi16(_mm256_maddubs_epi16(sizes, x), _mm256_set1_epi16(1));
+                products[row] = _mm256_add_epi32(products[row], four);
+            }
+        }
+    }
 }
 
 macro_rules! kernel {
-    ($(#[$meta:meta])* $name:ident, $features:literal, $signed:expr, |$sums:ident, $codes:ident, $x:ident| $dot:expr) => {
+    ($(#[$meta:meta])* $name:ident, $features:literal, $add:ident) => {
         $(#[$meta])*
         #[target_feature(enable = $features)]
         pub(super) fn $name<F: Format, const ROWS: usize>(
@@ -156,71 +251,72 @@ macro_rules! kernel {
             x: Tile<'_>,
             out: &mut [[f32; LANES]],
         ) {
+            let count = supers::<F>(heads, bodies, x, ROWS);
             for side in 0..2 {
                 let mut sums = [_mm256_setzero_ps(); ROWS];
-                let mut words = x.words.chunks_exact(8 * ROWS);
-                let mut scales = x.scales.chunks_exact(ROWS);
-                let mut corrections = x.corrections.chunks_exact(F::SUBS * ROWS);
-                for (head, body) in heads.chunks_exact(F::HEAD).zip(bodies.chunks_exact(F::BODY)) {
-                    let wide = load_halves(head, 2 * HALF * side);
-                    let wide_minima = if F::MINIMA {
-                        load_halves(head, 2 * LANES + 2 * HALF * side)
-                    } else {
-                        wide
-                    };
-                    for (block, body) in body.chunks_exact(F::CODES.bytes()).enumerate() {
-                        let (Some(words), Some(scales), Some(corrections)) =
-                            (words.next(), scales.next(), corrections.next())
-                        else {
-                            break;
+                let mut head = heads.as_ptr();
+                let mut body = bodies.as_ptr();
+                let mut words = x.words.as_ptr();
+                let mut scales = x.scales.as_ptr();
+                let mut corrections = x.corrections.as_ptr();
+                for _ in 0..count {
+                    // SAFETY: `supers` counts those of which all operands are there, each of the lengths by which the pointers go on.
+                    unsafe {
+                        let wide = load_halves(head.wrapping_add(2 * HALF * side));
+                        let wide_minima = if F::MINIMA {
+                            load_halves(head.wrapping_add(2 * LANES + 2 * HALF * side))
+                        } else {
+                            wide
                         };
-                        if side == 0 {
-                            for line in 0..F::CODES.bytes() / 64 {
-                                // Only an address, which need not be of anything.
-                                let ahead = body.as_ptr().wrapping_add(AHEAD + 64 * line);
-                                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                        let mut narrow = head.wrapping_add(F::WIDE + HALF * side);
+                        for _ in 0..F::SUPER {
+                            if side == 0 {
+                                for line in 0..F::CODES.bytes() / 64 {
+                                    // Only an address, which need not be of anything.
+                                    let ahead = body.wrapping_add(AHEAD + 64 * line);
+                                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                                }
                             }
-                        }
-                        // Only codes of eight bits are signed, and only for want of the processor's own product of bytes.
-                        let registers = codes::<F, { $signed }>(body, 32 * side);
-                        let (mut factor, mut minimum) = ([wide; 2], [wide_minima; 2]);
-                        if F::NARROW > 0 {
-                            let at = F::WIDE + block * F::NARROW + HALF * side;
+                            let block = Block {
+                                body: body.wrapping_add(32 * side),
+                                bits: 4 * side,
+                                words,
+                            };
                             for sub in 0..F::SUBS {
-                                factor[sub] = factors(head, at + sub * LANES, wide);
-                                if F::MINIMA {
-                                    minimum[sub] =
-                                        factors(head, at + (F::SUBS + sub) * LANES, wide_minima);
+                                let (mut factor, mut minimum) = (wide, wide_minima);
+                                if F::NARROW > 0 {
+                                    factor = factors(narrow.wrapping_add(sub * LANES), wide);
+                                    if F::MINIMA {
+                                        let at = narrow.wrapping_add((F::SUBS + sub) * LANES);
+                                        minimum = factors(at, wide_minima);
+                                    }
+                                }
+                                let mut products = [_mm256_setzero_si256(); ROWS];
+                                for row in 0..ROWS {
+                                    let correction = *corrections.wrapping_add(row * F::SUBS + sub);
+                                    if F::MINIMA {
+                                        let by = f32::from_bits(correction.cast_unsigned());
+                                        let by = _mm256_set1_ps(by);
+                                        sums[row] = _mm256_fnmadd_ps(minimum, by, sums[row]);
+                                    } else {
+                                        products[row] = _mm256_set1_epi32(correction);
+                                    }
+                                }
+                                $add::<F, ROWS>(&mut products, block, sub);
+                                for row in 0..ROWS {
+                                    let scale = _mm256_set1_ps(*scales.wrapping_add(row));
+                                    let product = _mm256_cvtepi32_ps(products[row]);
+                                    let product = _mm256_mul_ps(product, factor);
+                                    sums[row] = _mm256_fmadd_ps(product, scale, sums[row]);
                                 }
                             }
+                            narrow = narrow.wrapping_add(F::NARROW);
+                            body = body.wrapping_add(F::CODES.bytes());
+                            words = words.wrapping_add(8 * ROWS);
+                            scales = scales.wrapping_add(ROWS);
+                            corrections = corrections.wrapping_add(F::SUBS * ROWS);
                         }
-                        let words = words.as_chunks::<8>().0;
-                        for row in 0..ROWS {
-                            let words = &words[row];
-                            let mut total = _mm256_setzero_ps();
-                            for sub in 0..F::SUBS {
-                                let correction = corrections[row * F::SUBS + sub];
-                                let mut $sums = if F::MINIMA {
-                                    _mm256_setzero_si256()
-                                } else {
-                                    _mm256_set1_epi32(correction)
-                                };
-                                let each = 8 / F::SUBS;
-                                for i in sub * each..(sub + 1) * each {
-                                    let $x = _mm256_set1_epi32(words[i]);
-                                    let $codes = registers[i];
-                                    $sums = $dot;
-                                }
-                                let products = _mm256_cvtepi32_ps($sums);
-                                total = _mm256_fmadd_ps(products, factor[sub], total);
-                                if F::MINIMA {
-                                    let by = _mm256_set1_ps(f32::from_bits(correction.cast_unsigned()));
-                                    sums[row] = _mm256_fnmadd_ps(minimum[sub], by, sums[row]);
-                                }
-                            }
-                            sums[row] =
-                                _mm256_fmadd_ps(total, _mm256_set1_ps(scales[row]), sums[row]);
-                        }
+                        head = head.wrapping_add(F::HEAD);
                     }
                 }
                 for (out, sum) in out.iter_mut().zip(sums) {
@@ -235,20 +331,17 @@ macro_rules! kernel {
 
 kernel! {
     /// One tile of the weight times the rows of a tile of activations, whose corrections are for unsigned codes: `out [rows, 16]`.
-    multiply_vnni, "avx2,fma,f16c,avxvnni", false,
-    |sums, codes, x| _mm256_dpbusd_avx_epi32(sums, codes, x)
+    multiply_vnni, "avx2,fma,f16c,avxvnni", add_vnni
 }
 
 kernel! {
     /// As [`multiply_vnni`] for codes below 64.
-    multiply, "avx2,fma,f16c", false,
-    |sums, codes, x| dot::<false>(sums, codes, x)
+    multiply, "avx2,fma,f16c", add_plain
 }
 
 kernel! {
     /// As [`multiply_vnni`] for codes of eight bits; there is nothing to correct.
-    multiply_signed, "avx2,fma,f16c", true,
-    |sums, codes, x| dot::<true>(sums, codes, x)
+    multiply_signed, "avx2,fma,f16c", add_signed
 }
 
 /// One block of activations to codes, and the sums of their halves; its factor. What is not finite gives a factor that is not.

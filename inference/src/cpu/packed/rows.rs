@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::avx2::quantise_block;
-use super::layout::BLOCK;
+use super::layout::{BLOCK, Format};
 use crate::cpu::parallel::zeros;
 use crate::graph::ExecError;
 
@@ -22,6 +22,20 @@ pub(super) struct Tile<'a> {
     /// For each part of a block with its own factor in the weight: what the kernel adds to the integer products to take off the
     /// weight's offset; or, for types with minima, the sum of the activations, as the bits of an f32.
     pub(super) corrections: &'a [i32],
+}
+
+/// Superblocks of which a tile of the weight and one of activations have all that a kernel reads.
+#[inline]
+pub(super) fn supers<F: Format>(heads: &[u8], bodies: &[u8], x: Tile<'_>, rows: usize) -> usize {
+    let activations = [
+        x.words.len() / 8,
+        x.scales.len(),
+        x.corrections.len() / F::SUBS,
+    ];
+    let weights = (heads.len() / F::HEAD).min(bodies.len() / F::BODY);
+    activations
+        .into_iter()
+        .fold(weights, |least, count| least.min(count / (rows * F::SUPER)))
 }
 
 /// What corrections are for.
