@@ -1,29 +1,20 @@
 //! Element-wise ops, rotary position embedding among them.
 //!
-//! They work in place: `out` holds the first operand, or, with `source`, is filled from it chunk by chunk.
+//! They work in place on their first operand, or on a copy of it that is made chunk by chunk; see [`Out`].
 
 use super::math::{activate, multiversion};
 use super::parallel::{CHUNK, for_chunks, zeros};
+use super::pool::Out;
 use crate::graph::{Activation, BinaryKind, ExecError, NO_SLOT, RopeStyle, UnaryKind};
 
-/// Copies a chunk's part of the source, where there is one.
-pub(super) fn fill(out: &mut [f32], source: Option<&[f32]>, start: usize) {
-    if let Some(part) = source.and_then(|source| source.get(start..start + out.len())) {
-        out.copy_from_slice(part);
-    }
-}
-
 /// `out = f(out)`.
-pub(super) fn unary(kind: UnaryKind, out: &mut [f32], source: Option<&[f32]>) {
-    for_chunks(out, CHUNK, |i, out| {
-        fill(out, source, i * CHUNK);
-        match kind {
-            UnaryKind::Activation(activation) => activate_all(activation, out),
-            UnaryKind::Tanh => out.iter_mut().for_each(|x| *x = x.tanh()),
-            UnaryKind::Affine { factor, offset } => affine(out, factor, offset),
-            UnaryKind::Clamp { low, high } => clamp(out, low, high),
-            UnaryKind::LeakyRelu { slope } => leaky_relu(out, slope),
-        }
+pub(super) fn unary(kind: UnaryKind, out: Out<'_>) {
+    out.for_chunks(CHUNK, |_, out| match kind {
+        UnaryKind::Activation(activation) => activate_all(activation, out),
+        UnaryKind::Tanh => out.iter_mut().for_each(|x| *x = x.tanh()),
+        UnaryKind::Affine { factor, offset } => affine(out, factor, offset),
+        UnaryKind::Clamp { low, high } => clamp(out, low, high),
+        UnaryKind::LeakyRelu { slope } => leaky_relu(out, slope),
     });
 }
 
@@ -130,8 +121,7 @@ fn joined_axes(a_shape: &[usize], b_shape: &[usize]) -> Vec<(usize, usize)> {
 /// `out = out op b`, with `b` broadcast; see [`crate::graph::Op::Binary`].
 pub(super) fn binary(
     kind: BinaryKind,
-    out: &mut [f32],
-    source: Option<&[f32]>,
+    out: Out<'_>,
     a_shape: &[usize],
     b: &[f32],
     b_shape: &[usize],
@@ -162,16 +152,12 @@ pub(super) fn binary(
             done += len;
         }
     };
-    for_chunks(out, CHUNK, |i, out| {
-        fill(out, source, i * CHUNK);
-        apply(out, i * CHUNK);
-    });
+    out.for_chunks(CHUNK, |i, out| apply(out, i * CHUNK));
 }
 
 /// `out = act(out) * up`.
-pub(super) fn gated(activation: Activation, out: &mut [f32], source: Option<&[f32]>, up: &[f32]) {
-    for_chunks(out, CHUNK, |i, out| {
-        fill(out, source, i * CHUNK);
+pub(super) fn gated(activation: Activation, out: Out<'_>, up: &[f32]) {
+    out.for_chunks(CHUNK, |i, out| {
         activate_all(activation, out);
         mul(out, up.get(i * CHUNK..).unwrap_or_default());
     });
@@ -193,8 +179,7 @@ pub(super) fn split_gated(activation: Activation, out: &mut [f32], x: &[f32], d:
 
 /// Rotary position embedding in place; see [`crate::graph::Op::Rope`].
 pub(super) fn rope(
-    out: &mut [f32],
-    source: Option<&[f32]>,
+    out: Out<'_>,
     positions: &[u32],
     heads: usize,
     inv_freq: &[f32],
@@ -207,7 +192,7 @@ pub(super) fn rope(
     // Sines and cosines of a row serve all its heads.
     let mut table = zeros::<f32>("rope", positions.len() * 2 * n)?;
     if n == 0 || width == 0 {
-        for_chunks(out, CHUNK, |i, out| fill(out, source, i * CHUNK));
+        out.for_chunks(CHUNK, |_, _| ());
         return Ok(());
     }
     let some = (CHUNK / width).max(1);
@@ -222,8 +207,7 @@ pub(super) fn rope(
             }
         }
     });
-    for_chunks(out, some * width, |i, out| {
-        fill(out, source, i * some * width);
+    out.for_chunks(some * width, |i, out| {
         let rows = positions.get(i * some..).unwrap_or_default();
         let tables = table.chunks(2 * n).skip(i * some);
         for ((out, &position), table) in out.chunks_mut(width).zip(rows).zip(tables) {

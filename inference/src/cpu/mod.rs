@@ -10,7 +10,7 @@
 //! * `packed/`: quantised weights of GGUF files, multiplied as they are by kernels of our own.
 //! * Beneath them: `matmul.rs` (checked views over gemm), `math.rs` (vectorisable functions), `decode.rs` (weights to
 //!   `f32`), `parallel.rs` (tasks in bands, with a look at the interrupt between them),
-//!   `team.rs` (the threads that share them).
+//!   `team.rs` (the threads that share them), `pool.rs` (memory of values).
 
 mod attention;
 mod budget;
@@ -32,6 +32,7 @@ mod packed;
 mod packed;
 mod parallel;
 mod plan;
+mod pool;
 #[cfg(target_arch = "x86_64")]
 mod product;
 mod run;

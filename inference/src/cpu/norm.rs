@@ -1,11 +1,12 @@
 //! Layer, RMS and group norm. Means and variances are taken in two passes over the data, with sums in f64: the variance is not
 //! the difference of two large numbers, so activations with a large offset are safe.
 //!
-//! As the element-wise ops they work in place, or from a `source`.
+//! As the element-wise ops they work in place, or on a copy.
 
-use super::elementwise::{activate_all, fill};
+use super::elementwise::activate_all;
 use super::math::{multiversion, sum, sum_of_squares};
-use super::parallel::{CHUNK, for_chunks};
+use super::parallel::CHUNK;
+use super::pool::Out;
 use crate::graph::Activation;
 
 multiversion! {
@@ -43,23 +44,14 @@ fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     (mean, (1.0 / (variance + f64::from(eps)).sqrt()) as f32)
 }
 
-fn for_rows(out: &mut [f32], source: Option<&[f32]>, d: usize, work: impl Fn(&mut [f32]) + Sync) {
+fn for_rows(out: Out<'_>, d: usize, work: impl Fn(&mut [f32]) + Sync) {
     let len = (CHUNK / d.max(1)).max(1) * d;
-    for_chunks(out, len, |i, out| {
-        fill(out, source, i * len);
-        out.chunks_mut(d).for_each(&work);
-    });
+    out.for_chunks(len, |_, out| out.chunks_mut(d).for_each(&work));
 }
 
 /// Over rows of the length of `weight`.
-pub(super) fn layer_norm(
-    out: &mut [f32],
-    source: Option<&[f32]>,
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    eps: f32,
-) {
-    for_rows(out, source, weight.len(), |row| {
+pub(super) fn layer_norm(out: Out<'_>, weight: &[f32], bias: Option<&[f32]>, eps: f32) {
+    for_rows(out, weight.len(), |row| {
         let (mean, rstd) = moments(row, eps);
         match bias {
             Some(bias) => normalise(row, mean, rstd, weight, bias),
@@ -69,8 +61,8 @@ pub(super) fn layer_norm(
 }
 
 /// Over rows of the length of `weight`.
-pub(super) fn rms_norm(out: &mut [f32], source: Option<&[f32]>, weight: &[f32], eps: f32) {
-    for_rows(out, source, weight.len(), |row| {
+pub(super) fn rms_norm(out: Out<'_>, weight: &[f32], eps: f32) {
+    for_rows(out, weight.len(), |row| {
         let mean_square = sum_of_squares(row, 0.0) / row.len().max(1) as f64;
         normalise_plain(
             row,
@@ -83,8 +75,7 @@ pub(super) fn rms_norm(out: &mut [f32], source: Option<&[f32]>, weight: &[f32], 
 
 /// Over `[B, C, inner]` in groups of channels, optionally followed by SiLU.
 pub(super) fn group_norm(
-    out: &mut [f32],
-    source: Option<&[f32]>,
+    out: Out<'_>,
     weight: &[f32],
     bias: &[f32],
     inner: usize,
@@ -96,7 +87,6 @@ pub(super) fn group_norm(
     let per_group = channels / groups.max(1);
     let len = per_group * inner;
     let work = |i: usize, group: &mut [f32]| {
-        fill(group, source, i * len);
         let (mean, rstd) = moments(group, eps);
         let first = i % groups * per_group;
         let parameters = weight.iter().zip(bias).skip(first);
@@ -107,5 +97,5 @@ pub(super) fn group_norm(
             }
         }
     };
-    for_chunks(out, len, work);
+    out.for_chunks(len, work);
 }

@@ -16,6 +16,8 @@ pub(super) struct Lifetimes {
     pub(super) reuse: Vec<Option<usize>>,
     /// For each node the values (roots of views) whose memory is given back after it.
     pub(super) free: Vec<Vec<usize>>,
+    /// Bytes that each node takes beyond its result while it runs.
+    pub(super) scratch: Vec<u64>,
     /// Most bytes of values, inputs, results and scratch at once.
     pub(super) peak: u64,
 }
@@ -41,6 +43,7 @@ impl Lifetimes {
         let last = graph.last_uses();
         let count = graph.nodes.len();
         let (mut reuse, mut free) = (vec![None; count], vec![Vec::new(); count]);
+        let mut scratch = vec![0; count];
         let mut live: u64 = graph.inputs().map(|(_, _, node)| value_bytes(node)).sum();
         let mut peak = live;
         for (index, node) in graph.nodes.iter().enumerate() {
@@ -52,7 +55,8 @@ impl Lifetimes {
             if is_own(node) && taken.is_none() {
                 live += value_bytes(node);
             }
-            peak = peak.max(live + scratch_bytes(graph, node, mode));
+            scratch[index] = scratch_bytes(graph, node, mode);
+            peak = peak.max(live + scratch[index]);
             // Operands that are read here for the last time, and a result that nobody reads.
             let mut roots: Vec<usize> = node
                 .inputs
@@ -81,6 +85,7 @@ impl Lifetimes {
         Self {
             reuse,
             free,
+            scratch,
             peak: peak.max(live),
         }
     }

@@ -2,13 +2,12 @@
 
 use super::executor::Plan;
 use super::kv::{KvState, Tables};
-use super::parallel::{Poll, zeros};
-use super::plan::{attention_sizes, conv_sizes, dim, last_dim, linear_sizes};
-use super::weights::{Kept, Loaded, kept};
+use super::parallel::Poll;
+use super::plan::{attention_sizes, conv_sizes, dim, last_dim, linear_sizes, value_bytes};
+use super::pool::{Out, Pool};
+use super::weights::{Kept, Loaded, NodeWeights, kept};
 use super::{attention, conv, elementwise, experts, kv, linear, norm, shape};
-use crate::graph::{
-    BinaryKind, ExecError, HostData, HostTensor, Node, Op, OpTime, ValueId, WeightId,
-};
+use crate::graph::{ExecError, HostData, HostTensor, Node, Op, OpTime, ValueId, WeightId};
 
 /// A value: of the run's own, or lent by the caller or by a weight.
 enum Value<'a> {
@@ -31,10 +30,12 @@ impl Value<'_> {
 struct Values<'a> {
     plan: &'a Plan,
     slots: Vec<Option<Value<'a>>>,
+    pool: Pool,
 }
 
 /// The memory that a node's result goes to.
 struct Target {
+    /// Of the result's length; for ops that copy their first operand it may be room only.
     out: Vec<f32>,
     /// Place of the operand that `out` already holds.
     holds: Option<usize>,
@@ -82,19 +83,13 @@ impl<'a> Values<'a> {
         self.integers(self.operand(node, place)?)
     }
 
-    /// The first operand, unless the target already holds it.
-    fn source(&self, node: &Node, target: &Target) -> Result<Option<&[f32]>, ExecError> {
-        if target.holds == Some(0) {
-            Ok(None)
-        } else {
-            self.float_operand(node, 0).map(Some)
-        }
-    }
-
     /// Memory for the result of a node: that of an operand which is read for the last time, or new.
     fn target(&mut self, index: usize, node: &Node) -> Result<Target, ExecError> {
-        let holds = self.plan.lifetimes.reuse.get(index).copied().flatten();
+        let lifetimes = &self.plan.lifetimes;
+        let scratch = lifetimes.scratch.get(index).copied().unwrap_or(0);
+        let holds = lifetimes.reuse.get(index).copied().flatten();
         if let Some(place) = holds {
+            self.pool.make_room(scratch);
             let id = self.operand(node, place)?;
             let root = self.plan.graph.storage_of(id);
             return match self.slots.get_mut(root.0).and_then(Option::take) {
@@ -102,10 +97,16 @@ impl<'a> Values<'a> {
                 _ => Err(self.missing(id)),
             };
         }
-        Ok(Target {
-            out: zeros(&node.label, node.elements())?,
-            holds,
-        })
+        let len = node.elements();
+        let writes = writes(&node.op);
+        let mut out = match writes {
+            Writes::Copy => self.pool.take_room(&node.label, len, scratch)?,
+            Writes::All | Writes::Some => self.pool.take(&node.label, len, scratch)?,
+        };
+        if writes == Writes::Some {
+            out.fill(0.0);
+        }
+        Ok(Target { out, holds })
     }
 }
 
@@ -122,6 +123,10 @@ pub(super) fn run(
     let mut values = Values {
         plan,
         slots: (0..graph.nodes.len()).map(|_| None).collect(),
+        pool: Pool::new(
+            plan.lifetimes.peak,
+            graph.inputs().map(|(_, _, node)| value_bytes(node)).sum(),
+        ),
     };
     for (index, node) in graph.nodes.iter().enumerate() {
         poll.check()?;
@@ -161,11 +166,12 @@ pub(super) fn run(
             .get(index)
             .map_or(&[][..], Vec::as_slice)
         {
-            if let Some(slot) = values.slots.get_mut(root) {
-                *slot = None;
+            if let Some(Value::Own(memory)) = values.slots.get_mut(root).and_then(Option::take) {
+                values.pool.give(memory);
             }
         }
     }
+    values.pool = Pool::new(0, 0);
     results(values)
 }
 
@@ -232,15 +238,17 @@ fn compute(
     let integers = |place: usize| values.integer_operand(node, place);
     let optional = |id: Option<WeightId>| id.map(|id| weights.floats(id)).transpose();
     let heavy = |id: WeightId| weights.get(id, kept(graph, &node.op, id, values.plan.mode));
-    let source = if takes_source(&node.op) {
-        values.source(node, target)?
-    } else {
-        None
-    };
     let holds = target.holds;
+    if matches!(writes(&node.op), Writes::Copy) {
+        let other = usize::from(holds != Some(1));
+        let out = match holds {
+            Some(_) => Out::Held(&mut target.out),
+            None => Out::Copy(&mut target.out, floats(0)?),
+        };
+        return change(values, node, out, other, &weights);
+    }
     let out = target.out.as_mut_slice();
     match &node.op {
-        Op::Input { .. } | Op::Constant { .. } | Op::Reshape => {}
         Op::Permute { axes } => shape::permute(out, floats(0)?, shape_of(0), axes),
         Op::Concat { axis } => {
             let width = node.shape.iter().skip(*axis).product();
@@ -286,32 +294,8 @@ fn compute(
             integers(1)?,
             dim(&node.shape, 1),
         )?,
-        Op::Binary(kind) => binary(values, node, *kind, out, holds)?,
-        Op::Unary(kind) => elementwise::unary(*kind, out, source),
-        Op::Gated { activation } => elementwise::gated(*activation, out, source, floats(1)?),
         Op::SplitGated { activation } => {
             elementwise::split_gated(*activation, out, floats(0)?, last_dim(&node.shape));
-        }
-        Op::LayerNorm { weight, bias, eps } => {
-            norm::layer_norm(
-                out,
-                source,
-                weights.floats(*weight)?,
-                optional(*bias)?,
-                *eps,
-            );
-        }
-        Op::RmsNorm { weight, eps } => norm::rms_norm(out, source, weights.floats(*weight)?, *eps),
-        Op::GroupNorm {
-            weight,
-            bias,
-            groups,
-            eps,
-            silu,
-        } => {
-            let inner = node.shape.iter().skip(2).product();
-            let (weight, bias) = (weights.floats(*weight)?, weights.floats(*bias)?);
-            norm::group_norm(out, source, weight, bias, inner, *groups, *eps, *silu);
         }
         Op::Conv2d { weight, bias, spec } => {
             let sizes = conv_sizes(node, shape_of(0), graph.weight(*weight).shape());
@@ -348,23 +332,6 @@ fn compute(
                 *scale,
                 *causal,
                 poll,
-            )?;
-        }
-        Op::Rope {
-            heads,
-            inv_freq,
-            style,
-            magnitude,
-        } => {
-            let frequencies = weights.floats(*inv_freq)?;
-            elementwise::rope(
-                out,
-                source,
-                integers(1)?,
-                *heads,
-                frequencies,
-                *style,
-                *magnitude,
             )?;
         }
         Op::PagedAttention(spec) => {
@@ -411,48 +378,99 @@ fn compute(
             let used = dim(shape_of(1), 1) / 2;
             experts::combine(out, floats(0)?, floats(1)?, used, last_dim(&node.shape));
         }
+        // Nothing to compute, or computed in place.
+        Op::Input { .. }
+        | Op::Constant { .. }
+        | Op::Reshape
+        | Op::Binary(_)
+        | Op::Unary(_)
+        | Op::Gated { .. }
+        | Op::LayerNorm { .. }
+        | Op::RmsNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::Rope { .. } => {}
     }
     Ok(())
 }
 
-/// Whether an op works in place on its first operand.
-fn takes_source(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Unary(_)
-            | Op::Gated { .. }
-            | Op::LayerNorm { .. }
-            | Op::RmsNorm { .. }
-            | Op::GroupNorm { .. }
-            | Op::Rope { .. }
-    )
+/// What an op does with the memory of its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    /// It works in place on its first operand, or on a copy that it makes.
+    Copy,
+    /// It writes every element.
+    All,
+    /// Elements that it does not write are zeros.
+    Some,
 }
 
-/// The one op that can work in place on either operand.
-fn binary(
+fn writes(op: &Op) -> Writes {
+    match op {
+        Op::Binary(_)
+        | Op::Unary(_)
+        | Op::Gated { .. }
+        | Op::LayerNorm { .. }
+        | Op::RmsNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::Rope { .. } => Writes::Copy,
+        Op::Permute { .. }
+        | Op::Concat { .. }
+        | Op::Slice { .. }
+        | Op::Linear { .. }
+        | Op::SplitGated { .. }
+        | Op::Conv2d { .. }
+        | Op::UpsampleNearest
+        | Op::Attention { .. } => Writes::All,
+        // Rows that are there only to fill a plan are left out.
+        _ => Writes::Some,
+    }
+}
+
+/// Computes a node that changes its first operand, or a copy of it, in place. `other` is the place of a binary op's second operand: sums and
+/// products may as well be taken in place of that one.
+fn change(
     values: &Values<'_>,
     node: &Node,
-    kind: BinaryKind,
-    out: &mut [f32],
-    holds: Option<usize>,
+    out: Out<'_>,
+    other: usize,
+    weights: &NodeWeights<'_>,
 ) -> Result<(), ExecError> {
-    let shape_of = |place: usize| {
-        node.inputs
-            .get(place)
-            .map_or(&[][..], |&id| values.plan.graph.node(id).shape.as_slice())
-    };
-    let (source, other) = match holds {
-        Some(1) => (None, 0),
-        Some(_) => (None, 1),
-        None => (Some(values.float_operand(node, 0)?), 1),
-    };
-    elementwise::binary(
-        kind,
-        out,
-        source,
-        &node.shape,
-        values.float_operand(node, other)?,
-        shape_of(other),
-    );
+    let graph = &*values.plan.graph;
+    let floats = |place: usize| values.float_operand(node, place);
+    let optional = |id: Option<WeightId>| id.map(|id| weights.floats(id)).transpose();
+    match &node.op {
+        Op::Binary(kind) => {
+            let other_shape = &graph.node(values.operand(node, other)?).shape;
+            elementwise::binary(*kind, out, &node.shape, floats(other)?, other_shape);
+        }
+        Op::Unary(kind) => elementwise::unary(*kind, out),
+        Op::Gated { activation } => elementwise::gated(*activation, out, floats(1)?),
+        Op::LayerNorm { weight, bias, eps } => {
+            norm::layer_norm(out, weights.floats(*weight)?, optional(*bias)?, *eps);
+        }
+        Op::RmsNorm { weight, eps } => norm::rms_norm(out, weights.floats(*weight)?, *eps),
+        Op::GroupNorm {
+            weight,
+            bias,
+            groups,
+            eps,
+            silu,
+        } => {
+            let inner = node.shape.iter().skip(2).product();
+            let (weight, bias) = (weights.floats(*weight)?, weights.floats(*bias)?);
+            norm::group_norm(out, weight, bias, inner, *groups, *eps, *silu);
+        }
+        Op::Rope {
+            heads,
+            inv_freq,
+            style,
+            magnitude,
+        } => {
+            let frequencies = weights.floats(*inv_freq)?;
+            let positions = values.integer_operand(node, 1)?;
+            elementwise::rope(out, positions, *heads, frequencies, *style, *magnitude)?;
+        }
+        _ => {}
+    }
     Ok(())
 }
