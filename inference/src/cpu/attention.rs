@@ -1,6 +1,7 @@
 //! Attention with online softmax over blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022): a task holds one
 //! tile of queries and one block of scores, however long the sequences are.
 
+use super::few;
 use super::math;
 use super::matmul::{Into, Mat, MatMut, multiply};
 use super::parallel::{Poll, Shared, for_tasks, threads, with_scratch};
@@ -84,6 +85,16 @@ impl<'a> Online<'a> {
         let mut gathered =
             MatMut::rows(self.values, self.maxima.len(), self.head_dim, self.head_dim);
         multiply(&mut gathered, Into::Add, weights, values, 1.0);
+    }
+
+    /// As [`Online::gather`] for a few rows of weights, `stride` elements apart, and values as they are kept; `false` where that is not possible.
+    pub(super) fn gather_few(
+        &mut self,
+        weights: &[f32],
+        stride: usize,
+        values: few::Rows<'_>,
+    ) -> bool {
+        few::add_rows(self.values, values, weights, stride, self.head_dim)
     }
 
     /// Writes a row's result; zeros if it has seen no key.

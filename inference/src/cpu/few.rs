@@ -32,6 +32,17 @@ pub(super) enum Rows<'a> {
     Bf16(&'a [bf16]),
 }
 
+#[cfg(target_arch = "x86_64")]
+impl Rows<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F16(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+        }
+    }
+}
+
 /// Products of rows of a weight of `k` elements with each row of `x [rows, k]`, at most [`MOST`]: `put` is given each row's number and its
 /// products. Nothing is done, and the answer is `false`, where the processor cannot, or sizes do not fit.
 #[cfg(target_arch = "x86_64")]
@@ -41,11 +52,7 @@ pub(super) fn products(
     k: usize,
     mut put: impl FnMut(usize, &[f32]),
 ) -> bool {
-    let len = match weight {
-        Rows::F32(weight) => weight.len(),
-        Rows::F16(weight) => weight.len(),
-        Rows::Bf16(weight) => weight.len(),
-    };
+    let len = weight.len();
     if !has_avx512() || k == 0 || !len.is_multiple_of(k) || !x.len().is_multiple_of(k) {
         return false;
     }
@@ -79,6 +86,123 @@ pub(super) fn products(
     _put: impl FnMut(usize, &[f32]),
 ) -> bool {
     false
+}
+
+/// Adds rows of `d` elements to each row of `out [rows, d]`, at most [`MOST`], `weights[row * stride + i]` times the `i`-th. Nothing is done, and the
+/// answer is `false`, where the processor cannot, or sizes do not fit.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn add_rows(
+    out: &mut [f32],
+    values: Rows<'_>,
+    weights: &[f32],
+    stride: usize,
+    d: usize,
+) -> bool {
+    let len = values.len();
+    if !has_avx512() || d == 0 || !len.is_multiple_of(d) || !out.len().is_multiple_of(d) {
+        return false;
+    }
+    let (count, rows) = (len / d, out.len() / d);
+    if rows == 0 || (rows - 1) * stride + count > weights.len() {
+        return false;
+    }
+    let (weights, out) = ((weights.as_ptr(), stride), out.as_mut_ptr());
+    macro_rules! by_rows {
+        ($kind:literal, $values:expr; $($rows:literal $parts:literal)*) => {
+            match rows {
+                // SAFETY: the processor can; `values` has `count` rows of `d` elements of the kind, `out` so many rows, and each of those a weight for
+                // each of the others, as was asked just now.
+                $($rows => unsafe {
+                    add::<$kind, $rows, $parts>(out, $values.as_ptr().cast(), count, weights, d);
+                },)*
+                _ => return false,
+            }
+        };
+    }
+    match values {
+        Rows::F32(values) => by_rows!(32, values; 1 8 2 8 3 4 4 4 5 4 6 2 7 2 8 2),
+        Rows::F16(values) => by_rows!(16, values; 1 8 2 8 3 4 4 4 5 4 6 2 7 2 8 2),
+        Rows::Bf16(values) => by_rows!(17, values; 1 8 2 8 3 4 4 4 5 4 6 2 7 2 8 2),
+    }
+    true
+}
+
+/// Nothing is done: this is for another architecture.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn add_rows(
+    _out: &mut [f32],
+    _values: Rows<'_>,
+    _weights: &[f32],
+    _stride: usize,
+    _d: usize,
+) -> bool {
+    false
+}
+
+/// Adds the rows, 16 times `PARTS` elements of them at a time, which stay in registers.
+///
+/// # Safety
+/// As [`add_rows`] asks, of the processor and the lengths; the weights' pointer comes with their stride.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn add<const KIND: u8, const ROWS: usize, const PARTS: usize>(
+    out: *mut f32,
+    values: *const u8,
+    count: usize,
+    (weights, stride): (*const f32, usize),
+    d: usize,
+) {
+    let mut at = 0;
+    while at + 16 * PARTS <= d {
+        // SAFETY: elements before `d`, and weights of each pair of rows.
+        unsafe {
+            let mut sums = [[_mm512_setzero_ps(); PARTS]; ROWS];
+            for row in 0..ROWS {
+                for part in 0..PARTS {
+                    sums[row][part] = _mm512_loadu_ps(out.wrapping_add(row * d + at + 16 * part));
+                }
+            }
+            for i in 0..count {
+                let mut value = [_mm512_setzero_ps(); PARTS];
+                for part in 0..PARTS {
+                    value[part] = load::<KIND>(values, i * d + at + 16 * part);
+                }
+                for row in 0..ROWS {
+                    let weight = _mm512_set1_ps(*weights.wrapping_add(row * stride + i));
+                    for part in 0..PARTS {
+                        sums[row][part] = _mm512_fmadd_ps(weight, value[part], sums[row][part]);
+                    }
+                }
+            }
+            for row in 0..ROWS {
+                for part in 0..PARTS {
+                    _mm512_storeu_ps(out.wrapping_add(row * d + at + 16 * part), sums[row][part]);
+                }
+            }
+        }
+        at += 16 * PARTS;
+    }
+    while at < d {
+        let mask = ((1u32 << (d - at).min(16)) - 1) as u16;
+        // SAFETY: elements before `d`, where the mask is set, and weights of each pair of rows.
+        unsafe {
+            let mut sums = [_mm512_setzero_ps(); ROWS];
+            for row in 0..ROWS {
+                sums[row] = _mm512_maskz_loadu_ps(mask, out.wrapping_add(row * d + at));
+            }
+            for i in 0..count {
+                let value = load_some::<KIND>(values, i * d + at, mask);
+                for row in 0..ROWS {
+                    let weight = _mm512_set1_ps(*weights.wrapping_add(row * stride + i));
+                    sums[row] = _mm512_fmadd_ps(weight, value, sums[row]);
+                }
+            }
+            for row in 0..ROWS {
+                _mm512_mask_storeu_ps(out.wrapping_add(row * d + at), mask, sums[row]);
+            }
+        }
+        at += 16;
+    }
 }
 
 /// All rows of the weight, `COLUMNS` at a time.
@@ -342,5 +466,44 @@ mod tests {
         assert!(!products(Rows::F32(&[1.0; 4]), &[1.0; 36], 4, never));
         assert!(!products(Rows::F32(&[1.0; 4]), &[1.0; 7], 4, never));
         assert!(!products(Rows::F32(&[1.0; 4]), &[], 4, never));
+    }
+
+    #[test]
+    fn weighted_rows_of_every_kind_and_length_are_added() {
+        if most() == 0 {
+            return;
+        }
+        let mut random = Random::fresh("weighted_rows_of_every_kind_and_length_are_added");
+        for d in [1, 16, 33, 64, 80, 128, 200, 256 + random.within(0, 64)] {
+            for (rows, count) in (1..=MOST).flat_map(|rows| [1, 2, 64].map(|count| (rows, count))) {
+                let stride = count + random.within(0, 5);
+                let mut integer = || random.within(0, 12) as f32 - 6.0;
+                let values: Vec<f32> = (0..count * d).map(|_| integer()).collect();
+                let weights: Vec<f32> = (0..rows * stride).map(|_| integer()).collect();
+                let before: Vec<f32> = (0..rows * d).map(|_| integer()).collect();
+                let mut wanted = before.clone();
+                for (row, out) in wanted.chunks_mut(d).enumerate() {
+                    for (i, values) in values.chunks(d).enumerate() {
+                        for (out, value) in out.iter_mut().zip(values) {
+                            *out += weights[row * stride + i] * value;
+                        }
+                    }
+                }
+                let halves: Vec<f16> = values.iter().map(|&w| f16::from_f32(w)).collect();
+                let brains: Vec<bf16> = values.iter().map(|&w| bf16::from_f32(w)).collect();
+                for values in [Rows::F32(&values), Rows::F16(&halves), Rows::Bf16(&brains)] {
+                    let mut got = before.clone();
+                    let done = add_rows(&mut got, values, &weights, stride, d);
+                    assert!(
+                        done && got == wanted,
+                        "{d} elements, {rows} rows of {count}"
+                    );
+                }
+            }
+        }
+        let mut out = [0.0; 8];
+        assert!(!add_rows(&mut out, Rows::F32(&[1.0; 8]), &[1.0; 3], 2, 4));
+        assert!(!add_rows(&mut out, Rows::F32(&[1.0; 7]), &[1.0; 8], 2, 4));
+        assert!(!add_rows(&mut [0.0; 9], Rows::F32(&[1.0]), &[1.0; 9], 1, 1));
     }
 }

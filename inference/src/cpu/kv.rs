@@ -4,6 +4,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::attention::Online;
+use super::few;
+use super::math::multiversion;
 use super::matmul::{Into, Mat, MatMut, multiply};
 use super::parallel::{Poll, Shared, for_tasks, threads, with_scratch, zeros};
 use crate::graph::{ExecError, KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT, PagedAttentionSpec};
@@ -80,21 +82,19 @@ impl Store {
             Self::F32(values) => return &values[at..at + len],
             Self::F16(values) => values[at..at + len].convert_to_f32_slice(scratch),
             Self::Q8(values, scales) => {
-                let each = d.div_ceil(KV_BLOCK);
-                let rows = values[at..at + len].chunks(d);
-                let scales = scales[at / d * each..].chunks(each);
-                for ((out, row), scales) in scratch.chunks_mut(d).zip(rows).zip(scales) {
-                    let blocks = out.chunks_mut(KV_BLOCK).zip(row.chunks(KV_BLOCK));
-                    for ((out, block), scale) in blocks.zip(scales) {
-                        let by = scale.to_f32() / 127.0;
-                        for (out, value) in out.iter_mut().zip(block) {
-                            *out = f32::from(*value) * by;
-                        }
-                    }
-                }
+                let scales = &scales[at / d * d.div_ceil(KV_BLOCK)..];
+                unpack(scratch, &values[at..at + len], scales, d);
             }
         }
         scratch
+    }
+
+    /// As [`Self::read`], as they are kept where [`few`] can read that.
+    fn rows<'a>(&'a self, at: usize, d: usize, scratch: &'a mut [f32]) -> few::Rows<'a> {
+        match self {
+            Self::F16(values) => few::Rows::F16(&values[at..at + scratch.len()]),
+            _ => few::Rows::F32(self.read(at, d, scratch)),
+        }
     }
 
     /// Copies vectors of `d` elements, `len` elements in all.
@@ -107,6 +107,22 @@ impl Store {
                 let each = d.div_ceil(KV_BLOCK);
                 let [from, to, len] = [from, to, len].map(|at| at / d * each);
                 scales.copy_within(from..from + len, to);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Vectors of `d` elements from 8-bit blocks.
+    fn unpack(out: &mut [f32], values: &[i8], scales: &[f16], d: usize) {
+        let rows = out.chunks_mut(d).zip(values.chunks(d));
+        for ((out, row), scales) in rows.zip(scales.chunks(d.div_ceil(KV_BLOCK))) {
+            let blocks = out.chunks_mut(KV_BLOCK).zip(row.chunks(KV_BLOCK));
+            for ((out, block), scale) in blocks.zip(scales) {
+                let by = scale.to_f32() / 127.0;
+                for (out, value) in out.iter_mut().zip(block) {
+                    *out = f32::from(*value) * by;
+                }
             }
         }
     }
@@ -312,6 +328,19 @@ pub(super) fn paged_attention(
                             )
                         });
                     for (column, count, at) in pages.clone() {
+                        let block = &mut decoded[..count * d];
+                        // A few rows: keys are read as they lie, and not brought into panels first.
+                        if rows <= few::most() {
+                            let block = state.keys.rows(at, d, block);
+                            let together = few::products(block, queries, d, |key, products| {
+                                for (row, product) in products.iter().enumerate() {
+                                    scores[row * keys + column + key] = spec.scale * product;
+                                }
+                            });
+                            if together {
+                                continue;
+                            }
+                        }
                         let block = state.keys.read(at, d, &mut decoded[..count * d]);
                         let block = Mat::rows(block, count, d, d);
                         let queries = Mat::rows(queries, rows, d, d);
@@ -339,6 +368,12 @@ pub(super) fn paged_attention(
                     }
                     online.weigh(scores, keys);
                     for (column, count, at) in pages {
+                        if rows <= few::most() {
+                            let block = state.values.rows(at, d, &mut decoded[..count * d]);
+                            if online.gather_few(&scores[column..], keys, block) {
+                                continue;
+                            }
+                        }
                         let weights = Mat::rows(&scores[column..], rows, count, keys);
                         let block = state.values.read(at, d, &mut decoded[..count * d]);
                         online.gather(weights, Mat::rows(block, count, d, d));

@@ -21,13 +21,17 @@ struct Cache {
 
 impl Cache {
     fn new(pages: usize) -> Self {
+        Self::of_type(pages, KvType::F32)
+    }
+
+    fn of_type(pages: usize, kv_type: KvType) -> Self {
         let mut executor = CpuExecutor::new(CpuMode::Fast);
         let shape = KvShape {
             layers: 2,
             kv_heads: KV_HEADS,
             head_dim: D,
             pages,
-            kv_type: KvType::F32,
+            kv_type,
         };
         let state = executor.create_kv(shape).unwrap();
         Self {
@@ -202,6 +206,34 @@ fn chunks_over_shuffled_pages_equal_plain_causal_attention() {
                     "a padding row gives zeros"
                 ),
             }
+        }
+    }
+}
+
+/// One row alone goes another way through the cache than a chunk of many.
+#[test]
+fn one_row_over_caches_of_every_type_equals_a_chunk() {
+    let mut random = Random::fresh("one_row_over_caches_of_every_type_equals_a_chunk");
+    let given = sequences(&mut random, &[333], 6);
+    let wanted = given[0].wanted();
+    let width = HEADS * D;
+    for (kv_type, close) in [
+        (KvType::F32, CLOSE),
+        (KvType::F16, 1e-3),
+        (KvType::Q8, 2e-2),
+    ] {
+        let mut cache = Cache::of_type(6, kv_type);
+        let rows: Vec<Row> = (0..333).map(|p| Some((0, p))).collect();
+        let plan = cache.plan(333, 1, 6);
+        let all = cache.run(plan, &inputs(&given, &rows, 6)).unwrap();
+        assert!(worst_error(&all, &wanted) < close, "{kv_type:?}");
+        let plan = cache.plan(1, 1, 6);
+        for p in [0, 1, 62, 63, 64, 200, 332] {
+            let one = cache
+                .run(plan, &inputs(&given, &[Some((0, p))], 6))
+                .unwrap();
+            let error = worst_error(&one, &all[p * width..][..width]);
+            assert!(error < CLOSE, "{kv_type:?}, position {p}: {error}");
         }
     }
 }
