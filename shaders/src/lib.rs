@@ -12,5 +12,5 @@ mod parameters;
 mod registry;
 mod template;
 
-pub use parameters::{ConvTaps, Function, HeadWidth, KvFormat, MatVecRows, WeightFormat};
+pub use parameters::{ConvTaps, Function, GemmForm, HeadWidth, KvFormat, MatVecRows, WeightFormat};
 pub use registry::{Binding, Kernel, KernelSource};

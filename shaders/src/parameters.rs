@@ -118,6 +118,32 @@ pub enum Function {
     Clamp = 7,
     /// `x` where that is positive, else `x * a`.
     LeakyRelu = 8,
+    /// `x`: no function where one could follow.
+    Same = 9,
+}
+
+/// What a tiled product is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GemmForm {
+    /// Rows of `x` and rows of the result.
+    Rows,
+    /// `x` lies in columns, `[B, K, plane]`.
+    Columns,
+    /// The weight has two halves, of which one makes the gates of the other.
+    Pairs,
+}
+
+impl GemmForm {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Rows, Self::Columns, Self::Pairs];
+
+    pub(crate) fn parameters(self) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Rows => Vec::new(),
+            Self::Columns => vec![("COLUMNS", 1)],
+            Self::Pairs => vec![("PAIRS", 1)],
+        }
+    }
 }
 
 /// Most rows that a matrix-vector kernel computes at once.

@@ -1,6 +1,6 @@
 //! The kernels by name.
 
-use crate::parameters::{ConvTaps, HeadWidth, KvFormat, MatVecRows, WeightFormat};
+use crate::parameters::{ConvTaps, GemmForm, HeadWidth, KvFormat, MatVecRows, WeightFormat};
 use crate::template::{Scope, expand};
 
 /// One pipeline.
@@ -17,6 +17,8 @@ pub enum Kernel {
     Gemm {
         /// Storage of the weight.
         weight: WeightFormat,
+        /// What it is made for.
+        form: GemmForm,
     },
     /// Convolution; the weight is one of [`WeightFormat::PLAIN`].
     Conv2d {
@@ -24,6 +26,8 @@ pub enum Kernel {
         weight: WeightFormat,
         /// Sizes of windows that it is made for.
         taps: ConvTaps,
+        /// Whether the input is seen twice as large in both directions.
+        doubled: bool,
     },
     /// Rows of a table by ids.
     Embedding {
@@ -51,6 +55,10 @@ pub enum Kernel {
     LayerNorm,
     /// RMS norm.
     RmsNorm,
+    /// RMS norm of heads, and their rotary embedding.
+    RmsRope,
+    /// Group norm of small groups, all at once.
+    GroupNorm,
     /// Group norm: statistics of parts.
     GroupStats,
     /// Group norm: parts joined.
@@ -98,6 +106,8 @@ pub enum Kernel {
     GemmSplit {
         /// Storage of the weight.
         weight: WeightFormat,
+        /// What it is made for; not [`GemmForm::Pairs`].
+        form: GemmForm,
     },
     /// Adds up what [`Kernel::GemmSplit`] left.
     GemmJoin,
@@ -107,6 +117,8 @@ pub enum Kernel {
         weight: WeightFormat,
         /// Sizes of windows that it is made for.
         taps: ConvTaps,
+        /// Whether the input is seen twice as large in both directions.
+        doubled: bool,
     },
     /// Adds up what [`Kernel::Conv2dSplit`] left.
     ConvJoin,
@@ -156,6 +168,16 @@ const INCLUDES: &[(&str, &str)] = &[
     ("grid", include_str!("../wgsl/shared/grid.wgsl")),
     ("reduce", include_str!("../wgsl/shared/reduce.wgsl")),
     ("activation", include_str!("../wgsl/shared/activation.wgsl")),
+    ("cos_sin", include_str!("../wgsl/shared/cos_sin.wgsl")),
+    ("epilogue", include_str!("../wgsl/shared/epilogue.wgsl")),
+    (
+        "epilogue_params",
+        include_str!("../wgsl/shared/epilogue_params.wgsl"),
+    ),
+    (
+        "product_place",
+        include_str!("../wgsl/shared/product_place.wgsl"),
+    ),
     ("load4", include_str!("../wgsl/shared/load4.wgsl")),
     ("tile", include_str!("../wgsl/shared/tile.wgsl")),
     (
@@ -194,17 +216,31 @@ impl Kernel {
                 all.push(Self::MatVec { weight, rows });
                 all.push(Self::MatVecSubgroups { weight, rows });
             }
+            all.extend(GemmForm::ALL.map(|form| Self::Gemm { weight, form }));
+            all.extend(
+                [GemmForm::Rows, GemmForm::Columns].map(|form| Self::GemmSplit { weight, form }),
+            );
             all.extend([
-                Self::Gemm { weight },
-                Self::GemmSplit { weight },
                 Self::Embedding { weight },
                 Self::Dequantize { weight },
                 Self::ExpertMatVec { weight },
             ]);
         }
         for taps in ConvTaps::ALL {
-            all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2d { weight, taps }));
-            all.extend(WeightFormat::PLAIN.map(|weight| Self::Conv2dSplit { weight, taps }));
+            for weight in WeightFormat::PLAIN {
+                for doubled in [false, true] {
+                    all.push(Self::Conv2d {
+                        weight,
+                        taps,
+                        doubled,
+                    });
+                    all.push(Self::Conv2dSplit {
+                        weight,
+                        taps,
+                        doubled,
+                    });
+                }
+            }
         }
         all.extend(HeadWidth::ALL.map(|width| Self::Attention { width }));
         for kv in KvFormat::ALL {
@@ -222,6 +258,8 @@ impl Kernel {
             Self::SplitGated,
             Self::LayerNorm,
             Self::RmsNorm,
+            Self::RmsRope,
+            Self::GroupNorm,
             Self::GroupStats,
             Self::GroupFinish,
             Self::GroupApply,
@@ -294,8 +332,8 @@ impl Kernel {
         match self {
             Self::MatVec { weight, .. }
             | Self::MatVecSubgroups { weight, .. }
-            | Self::Gemm { weight }
-            | Self::GemmSplit { weight }
+            | Self::Gemm { weight, .. }
+            | Self::GemmSplit { weight, .. }
             | Self::Conv2d { weight, .. }
             | Self::Conv2dSplit { weight, .. }
             | Self::Embedding { weight }
@@ -336,8 +374,10 @@ impl Kernel {
                 ("MINIMA", u32::from(weight != WeightFormat::Q8_0)),
                 ("SUBGROUPS", u32::from(self.needs_subgroups())),
             ],
-            Self::GemmSplit { .. } => vec![("SPLIT", 1)],
-            Self::Conv2d { taps, .. } | Self::Conv2dSplit { taps, .. } => vec![
+            Self::Gemm { form, .. } => form.parameters(),
+            Self::GemmSplit { form, .. } => [vec![("SPLIT", 1)], form.parameters()].concat(),
+            Self::Conv2d { taps, doubled, .. } | Self::Conv2dSplit { taps, doubled, .. } => vec![
+                ("DOUBLED", u32::from(doubled)),
                 ("SPLIT", u32::from(matches!(self, Self::Conv2dSplit { .. }))),
                 ("TAPS_1", u32::from(taps == ConvTaps::One)),
                 ("TAPS_9", u32::from(taps == ConvTaps::Nine)),
@@ -369,8 +409,8 @@ impl Kernel {
             "matvec",
             "matvec_wide",
             64,
-            12,
-            [Read, Read, Read, ReadWrite, Read]
+            21,
+            [Read, Read, Read, ReadWrite, Read, Read]
         );
         match self {
             Self::MatVec { weight, rows } if weight.is_wide() => Row {
@@ -389,36 +429,77 @@ impl Kernel {
                 },
                 ..wide
             },
-            Self::MatVec { .. } => row!("matvec", "matvec", 64, 12, [Read, Read, Read, ReadWrite]),
+            Self::MatVec { .. } => row!(
+                "matvec",
+                "matvec",
+                64,
+                21,
+                [Read, Read, Read, ReadWrite, Read]
+            ),
             Self::MatVecSubgroups { .. } => row!(
                 "matvec_subgroups",
                 "matvec",
                 64,
-                12,
-                [Read, Read, Read, ReadWrite]
+                21,
+                [Read, Read, Read, ReadWrite, Read]
             ),
-            Self::Gemm { .. } => row!("gemm", "gemm", 64, 13, [Read, Read, Read, ReadWrite]),
-            Self::GemmSplit { .. } => {
-                row!("gemm_split", "gemm", 64, 15, [Read, Read, Read, ReadWrite])
-            }
-            Self::GemmJoin => row!("gemm_join", "gemm_join", 256, 9, [Read, Read, ReadWrite]),
-            Self::Conv2d { taps, .. } => Row {
-                name: match taps {
-                    ConvTaps::Any => "conv2d",
-                    ConvTaps::One => "conv2d_1x1",
-                    ConvTaps::Nine => "conv2d_3x3",
+            Self::Gemm { form, .. } => Row {
+                name: match form {
+                    GemmForm::Rows => "gemm",
+                    GemmForm::Columns => "gemm_columns",
+                    GemmForm::Pairs => "gemm_pairs",
                 },
-                ..row!("conv2d", "conv2d", 64, 30, [Read, Read, Read, ReadWrite])
+                ..row!("gemm", "gemm", 64, 30, [Read, Read, Read, ReadWrite, Read])
             },
-            Self::Conv2dSplit { taps, .. } => Row {
-                name: match taps {
-                    ConvTaps::Any => "conv2d_split",
-                    ConvTaps::One => "conv2d_1x1_split",
-                    ConvTaps::Nine => "conv2d_3x3_split",
+            Self::GemmSplit { form, .. } => Row {
+                name: match form {
+                    GemmForm::Columns => "gemm_columns_split",
+                    _ => "gemm_split",
+                },
+                ..row!("gemm_split", "gemm", 64, 17, [Read, Read, Read, ReadWrite])
+            },
+            Self::GemmJoin => row!(
+                "gemm_join",
+                "gemm_join",
+                256,
+                24,
+                [Read, Read, ReadWrite, Read]
+            ),
+            Self::Conv2d { taps, doubled, .. } => Row {
+                name: match (taps, doubled) {
+                    (ConvTaps::Any, false) => "conv2d",
+                    (ConvTaps::One, false) => "conv2d_1x1",
+                    (ConvTaps::Nine, false) => "conv2d_3x3",
+                    (ConvTaps::Any, true) => "conv2d_doubled",
+                    (ConvTaps::One, true) => "conv2d_1x1_doubled",
+                    (ConvTaps::Nine, true) => "conv2d_3x3_doubled",
+                },
+                ..row!(
+                    "conv2d",
+                    "conv2d",
+                    64,
+                    39,
+                    [Read, Read, Read, ReadWrite, Read]
+                )
+            },
+            Self::Conv2dSplit { taps, doubled, .. } => Row {
+                name: match (taps, doubled) {
+                    (ConvTaps::Any, false) => "conv2d_split",
+                    (ConvTaps::One, false) => "conv2d_1x1_split",
+                    (ConvTaps::Nine, false) => "conv2d_3x3_split",
+                    (ConvTaps::Any, true) => "conv2d_doubled_split",
+                    (ConvTaps::One, true) => "conv2d_1x1_doubled_split",
+                    (ConvTaps::Nine, true) => "conv2d_3x3_doubled_split",
                 },
                 ..row!("conv2d", "conv2d", 64, 32, [Read, Read, Read, ReadWrite])
             },
-            Self::ConvJoin => row!("conv_join", "conv_join", 256, 9, [Read, Read, ReadWrite]),
+            Self::ConvJoin => row!(
+                "conv_join",
+                "conv_join",
+                256,
+                18,
+                [Read, Read, ReadWrite, Read]
+            ),
             Self::Embedding { .. } => row!("embedding", "rows", 256, 10, [Read, Read, ReadWrite]),
             Self::Dequantize { .. } => row!("dequantize", "rows", 256, 10, [Read, ReadWrite]),
             Self::GatherRows => row!(
@@ -429,8 +510,8 @@ impl Kernel {
                 [Read, Read, ReadWrite]
             ),
             Self::Copy => row!("copy", "copy", 256, 16, [Read, ReadWrite]),
-            Self::Binary => row!("binary", "binary", 256, 18, [Read, Read, ReadWrite]),
-            Self::Unary => row!("unary", "unary", 256, 8, [Read, ReadWrite]),
+            Self::Binary => row!("binary", "binary", 256, 27, [Read, Read, ReadWrite, Read]),
+            Self::Unary => row!("unary", "unary", 256, 17, [Read, ReadWrite, Read]),
             Self::Gated => row!("gated", "gated", 256, 7, [Read, Read, ReadWrite]),
             Self::SplitGated => row!("split_gated", "split_gated", 256, 7, [Read, ReadWrite]),
             Self::LayerNorm => row!(
@@ -441,6 +522,20 @@ impl Kernel {
                 [Read, Read, Read, ReadWrite]
             ),
             Self::RmsNorm => row!("rms_norm", "rms_norm", 64, 8, [Read, Read, ReadWrite]),
+            Self::RmsRope => row!(
+                "rms_rope",
+                "rms_rope",
+                64,
+                14,
+                [Read, Read, Read, Read, ReadWrite]
+            ),
+            Self::GroupNorm => row!(
+                "group_norm",
+                "group_norm",
+                256,
+                12,
+                [Read, Read, Read, ReadWrite]
+            ),
             Self::GroupStats => row!("group_stats", "group_stats", 64, 9, [Read, ReadWrite]),
             Self::GroupFinish => row!("group_finish", "group_finish", 64, 7, [Read, ReadWrite]),
             Self::GroupApply => row!(

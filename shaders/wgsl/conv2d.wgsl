@@ -1,6 +1,7 @@
 // Convolution of [B, C, H, W] as an implicit matrix product: output channels down, pixels across, and C * kh * kw summed,
 // by 64 x 64 tiles. Where there are fewer tiles than a device needs to be busy, the sum is split, and conv_join.wgsl adds the parts
-// up. A dispatch covers a range of the input channels; later ranges add to what earlier ones wrote.
+// up. A dispatch covers a range of the input channels; later ranges add to what earlier ones wrote. DOUBLED: the input is seen twice as
+// large as it lies there, each element four times.
 struct Params {
     grid_x: u32,
     grid_y: u32,
@@ -35,6 +36,8 @@ struct Params {
     //#if SPLIT
     splits: u32,
     split_k: u32, // summed indices of each split but the last; a multiple of 32
+    //#else
+    //#include epilogue_params
     //#endif
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -42,6 +45,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+//#if SPLIT
+//#else
+@group(0) @binding(5) var<storage, read> other: array<f32>;
+//#include activation
+//#include epilogue
+//#endif
 
 //#include grid
 //#include tile
@@ -79,18 +88,26 @@ fn gather(k: u32, base: u32, y0: vec4<i32>, x0: vec4<i32>) -> vec4<f32> {
     //#endif
     let iy = y0 + vec4<i32>(i32(ky));
     let ix = x0 + vec4<i32>(i32(kx));
+    //#if DOUBLED
+    let plane = base + (channel - p.channel_begin) * ((p.height * p.width) >> 2u);
+    //#else
     let plane = base + (channel - p.channel_begin) * p.height * p.width;
+    //#endif
     let h = i32(p.height);
     let w = i32(p.width);
     //#repeat j xyzw
     if (iy.{j} >= 0 && iy.{j} < h && ix.{j} >= 0 && ix.{j} < w) {
+        //#if DOUBLED
+        v.{j} = x[plane + u32((iy.{j} >> 1u) * (w >> 1u) + (ix.{j} >> 1u))];
+        //#else
         v.{j} = x[plane + u32(iy.{j} * w + ix.{j})];
+        //#endif
     }
     //#end
     return v;
 }
 
-fn store_row(channel: u32, pixel: u32, base: u32, sums: vec4<f32>) {
+fn store_row(channel: u32, pixel: u32, batch: u32, base: u32, sums: vec4<f32>) {
     if (channel >= p.channels_out) {
         return;
     }
@@ -104,7 +121,12 @@ fn store_row(channel: u32, pixel: u32, base: u32, sums: vec4<f32>) {
             if (p.has_bias != 0u) {
                 value += bias[p.bias_base + channel];
             }
+            //#if SPLIT
             y[at + i] = value;
+            //#else
+            let by_channel = p.channel_base + batch * p.channel_stride + channel;
+            y[at + i] = finish(value, select(at + i, by_channel, p.combine == 3u));
+            //#endif
         }
     }
 }
@@ -179,12 +201,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let y_base = y_first + batch * p.y_batch_stride;
     //#repeat h 2
     //#repeat i 4
-    store_row(o0 + ty * 4u + {i}u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum{i}_{h});
+    store_row(o0 + ty * 4u + {i}u, pixel0 + {h}u * 32u + tx * 4u, batch, y_base, sum{i}_{h});
     //#end
-    store_row(o0 + ty * 4u + 32u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum4_{h});
-    store_row(o0 + ty * 4u + 33u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum5_{h});
-    store_row(o0 + ty * 4u + 34u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum6_{h});
-    store_row(o0 + ty * 4u + 35u, pixel0 + {h}u * 32u + tx * 4u, y_base, sum7_{h});
+    store_row(o0 + ty * 4u + 32u, pixel0 + {h}u * 32u + tx * 4u, batch, y_base, sum4_{h});
+    store_row(o0 + ty * 4u + 33u, pixel0 + {h}u * 32u + tx * 4u, batch, y_base, sum5_{h});
+    store_row(o0 + ty * 4u + 34u, pixel0 + {h}u * 32u + tx * 4u, batch, y_base, sum6_{h});
+    store_row(o0 + ty * 4u + 35u, pixel0 + {h}u * 32u + tx * 4u, batch, y_base, sum7_{h});
     //#end
 }
 const OFFSET_x = 0u;

@@ -9,13 +9,17 @@ struct Params {
     y_base: u32,
     bias_base: u32,
     has_bias: u32,
+    //#include epilogue_params
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> parts: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read> other: array<f32>;
 
 //#include grid
+//#include activation
+//#include epilogue
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -27,8 +31,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var split = 0u; split < p.splits; split += 1u) {
         sum += parts[split * p.elements + index];
     }
+    let plane = index / p.pixels;
+    let batch = plane / p.channels;
+    let channel = plane - batch * p.channels;
     if (p.has_bias != 0u) {
-        sum += bias[p.bias_base + (index / p.pixels) % p.channels];
+        sum += bias[p.bias_base + channel];
     }
-    y[p.y_base + index] = sum;
+    let at = p.y_base + index;
+    y[at] = finish(sum, select(at, p.channel_base + batch * p.channel_stride + channel, p.combine == 3u));
 }

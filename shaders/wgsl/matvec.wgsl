@@ -12,14 +12,18 @@ struct Params {
     y_stride: u32,
     bias_base: u32,
     has_bias: u32,
+    //#include epilogue_params
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#weight
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read> other: array<f32>;
 
 //#include grid
+//#include activation
+//#include epilogue
 //#include load4
 
 //#if SUBGROUPS
@@ -103,7 +107,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 if (p.has_bias != 0u) {
                     value += bias[p.bias_base + first + i];
                 }
-                y[at + i] = value;
+                y[at + i] = finish(value, at + i);
             }
         }
     }

@@ -14,6 +14,7 @@ struct Params {
     y_stride: u32,
     bias_base: u32,
     has_bias: u32,
+    //#include epilogue_params
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>; // the weight
@@ -21,6 +22,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 @group(0) @binding(5) var<storage, read> quads: array<vec4<u32>>; // the weight, too
+@group(0) @binding(6) var<storage, read> other: array<f32>;
 
 // Sixteen values: a value of `a` to `d` times the scale, less the minimum.
 struct Sixteen {
@@ -43,6 +45,8 @@ fn scale_of(block: u32) -> f32 {
 }
 //#weight
 //#include grid
+//#include activation
+//#include epilogue
 
 fn product(w: Sixteen, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> f32 {
     return w.scale * (dot(w.a, a) + dot(w.b, b) + dot(w.c, c) + dot(w.d, d));
@@ -168,7 +172,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 if (p.has_bias != 0u) {
                     value += bias[p.bias_base + column + i];
                 }
-                y[at + i] = value;
+                y[at + i] = finish(value, at + i);
             }
         }
     }

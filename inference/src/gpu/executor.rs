@@ -37,6 +37,8 @@ pub struct GpuExecutor {
     pub(super) kernel_limits: KernelLimits,
     pub(super) pipelines: Pipelines,
     pub(super) tiers: Tiers,
+    /// Whether ops run as one where they can.
+    fuse: bool,
     pub(super) weights: WeightStore,
     pub(super) plans: BTreeMap<PlanId, Plan>,
     states: BTreeMap<StateId, KvBuffers>,
@@ -81,6 +83,7 @@ impl GpuExecutor {
         Self {
             memory: Memory::new(Arc::clone(&device), budget),
             tiers,
+            fuse: true,
             device,
             kernel_limits,
             pipelines: Pipelines::default(),
@@ -114,13 +117,19 @@ impl GpuExecutor {
         self
     }
 
+    /// Whether ops run as one where they can; so it is if nothing else is said. To compare with.
+    pub fn with_fusion(mut self, fuse: bool) -> Self {
+        self.fuse = fuse;
+        self
+    }
+
     /// The device.
     pub fn device(&self) -> &Arc<GpuDevice> {
         &self.device
     }
 
     pub(super) fn compile(&self, graph: &Graph) -> Result<Compiled, ExecError> {
-        compile(graph, &self.device.limits, &self.kernel_limits)
+        compile(graph, &self.device.limits, &self.kernel_limits, self.fuse)
     }
 
     pub(super) fn weight_forecast(&self, graph: &Graph, compiled: &Compiled) -> (u64, u64) {

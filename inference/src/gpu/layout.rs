@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::arena::{self, Layout, Spot};
+use super::fuse::{Unit, units};
 use super::kernels::{Dispatch, KernelLimits, LowerContext, PackedLayout, lower};
 use crate::formats::TensorKey;
 use crate::graph::{Dtype, ExecError, Graph, NO_SLOT, Op, ValueId};
@@ -14,8 +15,10 @@ const UNIFORM_PADDING: u64 = 16;
 
 /// A dispatch with the node that it belongs to.
 pub struct Step {
-    /// Index of the node.
+    /// Index of the node whose kernel it is.
     pub node: usize,
+    /// Index of its unit, see [`Compiled::units`].
+    pub unit: usize,
     /// First of the node's scratch spots.
     pub scratch: usize,
     /// Byte offset of its uniform block.
@@ -54,6 +57,8 @@ impl Bound {
 
 /// A graph ready to be put on a device.
 pub struct Compiled {
+    /// Ops that run as one, in order.
+    pub units: Vec<Unit>,
     /// Dispatches in order.
     pub steps: Vec<Step>,
     /// Place of every value's storage, by node.
@@ -92,6 +97,7 @@ pub fn compile(
     graph: &Graph,
     limits: &wgpu::Limits,
     kernel_limits: &KernelLimits,
+    fuse: bool,
 ) -> Result<Compiled, ExecError> {
     let mut known: HashMap<TensorKey, PackedLayout> = HashMap::new();
     let mut weights = Vec::with_capacity(graph.weights.len());
@@ -103,7 +109,8 @@ pub fn compile(
         known.insert(weight.key(), layout.clone());
         weights.push(layout);
     }
-    let last_uses = graph.last_uses();
+    let units = units(graph, &weights, kernel_limits, fuse);
+    let last_uses = last_uses(graph, &units);
     let uniform_alignment =
         u64::from(limits.min_uniform_buffer_offset_alignment).max(UNIFORM_PADDING);
 
@@ -112,28 +119,29 @@ pub fn compile(
     let mut scratch_requests: Vec<usize> = Vec::new();
     let mut steps = Vec::new();
     let mut uniform_bytes = 0;
-    for (index, node) in graph.nodes.iter().enumerate() {
-        if matches!(node.op, Op::Reshape) {
-            continue;
-        }
-        let operand_ids: Vec<ValueId> = node.inputs.clone();
-        let shapes: Vec<&[usize]> = operand_ids
+    for (unit_index, unit) in units.iter().enumerate() {
+        // It is run, and its value made, where the last of its ops stood.
+        let (node, index) = (&graph.nodes[unit.root], unit.last);
+        let shapes: Vec<&[usize]> = unit
+            .operands
             .iter()
-            .map(|id| graph.node(*id).shape.as_slice())
+            .map(|(_, shape)| shape.as_slice())
             .collect();
         let context = LowerContext {
             label: &node.label,
             operands: &shapes,
             output: &node.shape,
+            fusion: &unit.fusion,
             weights: &|id| &weights[id.0],
             states: &graph.states,
             limits: kernel_limits,
         };
         let lowered = lower(&node.op, &context)?;
 
-        let mut apart_from: Vec<usize> = operand_ids
+        let mut apart_from: Vec<usize> = unit
+            .operands
             .iter()
-            .filter_map(|id| request_of.get(&graph.storage_of(*id).0).copied())
+            .filter_map(|(id, _)| request_of.get(&id.0).copied())
             .collect();
         let first_scratch = scratch_requests.len();
         for &bytes in &lowered.scratch {
@@ -155,7 +163,7 @@ pub fn compile(
         };
         request_of.insert(index, requests.len());
         requests.push(arena::Request {
-            size: node.elements() as u64 * 4,
+            size: graph.nodes[index].elements() as u64 * 4,
             from,
             to: last_uses[index],
             apart_from,
@@ -165,7 +173,8 @@ pub fn compile(
                 .max(4)
                 .next_multiple_of(UNIFORM_PADDING);
             steps.push(Step {
-                node: index,
+                node: unit.root,
+                unit: unit_index,
                 scratch: first_scratch,
                 uniform_offset: uniform_bytes,
                 uniform_size,
@@ -185,6 +194,7 @@ pub fn compile(
         readback_bytes += (graph.node(*output).elements() as u64 * 4).next_multiple_of(16);
     }
     Ok(Compiled {
+        units,
         steps,
         spots: request_of
             .iter()
@@ -201,6 +211,20 @@ pub fn compile(
         weights,
         bounds: bounds(graph),
     })
+}
+
+/// For each node the last one at whose place its value is read; results of the graph live to the end.
+fn last_uses(graph: &Graph, units: &[Unit]) -> Vec<usize> {
+    let mut last: Vec<usize> = (0..graph.nodes.len()).collect();
+    for unit in units {
+        for (id, _) in &unit.operands {
+            last[id.0] = last[id.0].max(unit.last);
+        }
+    }
+    for (_, output) in &graph.outputs {
+        last[graph.storage_of(*output).0] = graph.nodes.len();
+    }
+    last
 }
 
 /// Places requests in the order of their beginnings; gives for each request its place in that order.

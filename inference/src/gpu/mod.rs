@@ -8,6 +8,7 @@
 //! | `device` | adapters and the engine's own device |
 //! | `memory` | makes and counts every buffer, within a budget |
 //! | `kernels` | from ops to dispatches |
+//! | `fuse` | which ops run as one |
 //! | `layout` | all dispatches of a graph, and where its values lie, before anything is allocated |
 //! | `arena` | packs values by their lifetimes |
 //! | `upload` | weights, packed and shared between plans |
@@ -15,6 +16,7 @@
 //! | `stream` | models larger than the budget: their weights pass through a ring of buffers |
 //! | `kv` | KV caches |
 //! | `pipelines`, `plan` | pipelines and bind groups |
+//! | `outline` | what a plan would do, told without making it |
 //! | `profile` | a run that asks the device for the time |
 //! | `disk` | what is kept between runs of the program |
 //! | `tiers` | kernels that use more than every device offers, and their proof |
@@ -25,10 +27,12 @@ mod arena;
 mod device;
 mod disk;
 mod executor;
+mod fuse;
 pub mod kernels;
 mod kv;
 mod layout;
 mod memory;
+mod outline;
 mod pipelines;
 mod plan;
 mod prepare;
@@ -40,10 +44,13 @@ mod upload;
 
 pub use device::{AdapterChoice, AdapterReport, GpuDevice, LimitPolicy, adapters};
 pub use executor::GpuExecutor;
+pub use outline::Outline;
 pub use self_test::{KernelCheck, self_test};
 
 #[cfg(test)]
 mod cache_tests;
+#[cfg(test)]
+mod fuse_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use diptych_shaders::Kernel;
 
 use super::device::GpuDevice;
+use super::fuse::Unit;
 use super::kernels::{Arg, BoundArg};
 use super::kv::KvBuffers;
 use super::layout::{Bound, Compiled, Step};
@@ -51,8 +52,8 @@ struct StateStep {
 struct Origin {
     /// Its own index.
     step: usize,
-    /// Index of the node.
-    node: usize,
+    /// Index of the unit.
+    unit: usize,
     /// First of the node's scratch spots.
     scratch: usize,
     /// Byte offset and bytes of its uniform block.
@@ -80,6 +81,7 @@ pub struct Plan {
 
 /// Where values lie.
 struct Places {
+    units: Vec<Unit>,
     spots: HashMap<usize, super::arena::Spot>,
     scratch: Vec<super::arena::Spot>,
     readback: Vec<u64>,
@@ -138,6 +140,7 @@ impl Plan {
             device.queue.write_buffer(uniforms.buffer(), 0, &words);
         }
         let Compiled {
+            units,
             steps,
             spots,
             scratch,
@@ -150,6 +153,7 @@ impl Plan {
             commands: Vec::with_capacity(steps.len()),
             bounds,
             compiled: Places {
+                units,
                 spots,
                 scratch,
                 readback: offsets,
@@ -186,7 +190,7 @@ impl Plan {
         let pipeline = pipelines.get(device, step.dispatch.kernel)?;
         let place = Origin {
             step: self.commands.len(),
-            node: step.node,
+            unit: step.unit,
             scratch: step.scratch,
             uniform: (step.uniform_offset, step.uniform_size),
         };
@@ -226,15 +230,16 @@ impl Plan {
     ) -> Result<wgpu::BindGroup, ExecError> {
         let Origin {
             step,
-            node,
+            unit,
             scratch,
             uniform,
         } = origin;
+        let unit = self.compiled.units.get(unit);
         let lost = |what: &str| ExecError::Backend {
             context: format!("planning {}", self.graph.name),
             message: format!(
                 "a dispatch of '{}' refers to {what} that is not there",
-                self.graph.nodes[node].label
+                unit.map_or("nothing", |unit| &self.graph.nodes[unit.root].label)
             ),
         };
         let size = |size: u64| std::num::NonZeroU64::new(size);
@@ -251,13 +256,14 @@ impl Plan {
             let of_node = |node: usize| self.compiled.spots.get(&node).map(spot);
             let (buffer, base) = match bound.arg {
                 Arg::Operand(operand) => {
-                    let id = self.graph.nodes[node]
-                        .inputs
-                        .get(operand)
+                    let (id, _) = unit
+                        .and_then(|unit| unit.operands.get(operand))
                         .ok_or_else(|| lost("an operand"))?;
-                    of_node(self.graph.storage_of(*id).0).ok_or_else(|| lost("an operand"))?
+                    of_node(id.0).ok_or_else(|| lost("an operand"))?
                 }
-                Arg::Output => of_node(node).ok_or_else(|| lost("a result"))?,
+                Arg::Output => unit
+                    .and_then(|unit| of_node(unit.last))
+                    .ok_or_else(|| lost("a result"))?,
                 Arg::Scratch(place) => self
                     .compiled
                     .scratch

@@ -16,6 +16,7 @@ mod clip;
 mod common;
 mod folders;
 mod full_size;
+mod fused;
 mod kv_types;
 mod language;
 mod llama;

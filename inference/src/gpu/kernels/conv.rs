@@ -3,10 +3,24 @@
 use diptych_shaders::{ConvTaps, Kernel};
 
 use super::linear::{JOIN_LANES, SPLIT_K, STEP_K, TILE};
-use super::{Arg, ExecError, Lowering, Work, words};
+use super::{Arg, BoundArg, Combine, ExecError, Lowering, Work, words};
 use crate::graph::{Conv2dSpec, WeightId};
 
+/// What a result meets by channel: the binding, the place of the first channel, and the distance between the pictures of a batch.
+type ByChannel = (BoundArg, usize, usize);
+
 impl Lowering<'_, '_> {
+    /// What is added by channel, if anything is.
+    fn by_channel(&self, channels: usize) -> Result<Option<ByChannel>, ExecError> {
+        let Some((Combine::AddByChannel, operand)) = self.context.fusion.epilogue.combine else {
+            return Ok(None);
+        };
+        let elements: usize = self.operand(operand)?.iter().product();
+        let stride = if elements == channels { 0 } else { channels };
+        let all = self.limits().window(Arg::Operand(operand), 0, elements);
+        Ok(Some((all.bound, all.base, stride)))
+    }
+
     /// Cut by shards and further ranges of output channels, and by pixels; where not all input channels fit a binding, several
     /// dispatches each add a range of them.
     pub(super) fn conv2d(
@@ -27,6 +41,13 @@ impl Lowering<'_, '_> {
             return Err(self.unsupported(format!("a weight of shape {:?}", layout.shape)));
         };
         let area = kernel_height * kernel_width;
+        let doubled = self.context.fusion.doubled;
+        // As it is seen.
+        let (seen_height, seen_width) = match doubled {
+            true => (2 * height, 2 * width),
+            false => (height, width),
+        };
+        let by_channel = self.by_channel(all_out)?;
         let [top, _, left, _] = spec.padding;
         // All pictures of a batch at once if everything fits, else one after the other.
         let all_x = limits.fits(0, batch * channels * plane);
@@ -74,6 +95,14 @@ impl Lowering<'_, '_> {
                         let (bias_bound, bias_base) =
                             self.vector(used, rows.start + begin, count, &weights)?;
                         let y = limits.window(Arg::Output, y_first(begin), y_len(begin, end));
+                        let (other, channel) = match &by_channel {
+                            Some((bound, base, stride)) => {
+                                let first = base + turn * stride + rows.start + begin;
+                                (bound.clone(), words([first, *stride])?)
+                            }
+                            None => (self.other(&y.bound, &bias_bound), [0, 0]),
+                        };
+                        let epilogue = self.epilogue(last, channel.into());
                         for &(from, to) in &pixel_bands {
                             let tiles_out = count.div_ceil(TILE);
                             let tiles_pixels = (to - from).div_ceil(TILE);
@@ -85,8 +114,8 @@ impl Lowering<'_, '_> {
                                 c0,
                                 area,
                                 kernel_width,
-                                height,
-                                width,
+                                seen_height,
+                                seen_width,
                                 out_width,
                                 pixels,
                                 spec.stride[0],
@@ -116,13 +145,17 @@ impl Lowering<'_, '_> {
                                 x.bound.clone(),
                                 bias_bound.clone(),
                                 y.bound.clone(),
+                                other.clone(),
                             ];
+                            let mut list = words(numbers)?.to_vec();
+                            list.extend(epilogue);
                             self.push(
                                 Kernel::Conv2d {
                                     weight: layout.format,
                                     taps: ConvTaps::of(kernel_height, kernel_width),
+                                    doubled,
                                 },
-                                &words(numbers)?,
+                                &list,
                                 bindings,
                                 work,
                             )?;
@@ -151,6 +184,11 @@ impl Lowering<'_, '_> {
             return Err(self.unsupported(format!("a weight of shape {:?}", layout.shape)));
         };
         let limits = *self.limits();
+        let doubled = self.context.fusion.doubled;
+        let (seen_height, seen_width) = match doubled {
+            true => (2 * height, 2 * width),
+            false => (height, width),
+        };
         let area = kernel_height * kernel_width;
         let summed = channels * area;
         let (plane, pixels) = (height * width, out_height * out_width);
@@ -174,8 +212,8 @@ impl Lowering<'_, '_> {
             0,
             area,
             kernel_width,
-            height,
-            width,
+            seen_height,
+            seen_width,
             out_width,
             pixels,
             spec.stride[0],
@@ -205,6 +243,7 @@ impl Lowering<'_, '_> {
         let kernel = Kernel::Conv2dSplit {
             weight: layout.format,
             taps: ConvTaps::of(kernel_height, kernel_width),
+            doubled,
         };
         let bindings = vec![weights, x.bound, bias_bound.clone(), parts.clone()];
         self.push(kernel, &words(numbers)?, bindings, work)?;
@@ -214,7 +253,13 @@ impl Lowering<'_, '_> {
             groups: elements.div_ceil(JOIN_LANES) as u64,
             flops: (splits * elements) as u64,
         };
-        let bindings = vec![parts, bias_bound, y.bound];
-        self.push(Kernel::ConvJoin, &words(numbers)?, bindings, work)
+        let (other, channel) = match self.by_channel(out)? {
+            Some((bound, base, stride)) => (bound, words([base, stride])?),
+            None => (self.other(&y.bound, &bias_bound), [0, 0]),
+        };
+        let mut list = words(numbers)?.to_vec();
+        list.extend(self.epilogue(true, channel.into()));
+        let bindings = vec![parts, bias_bound, y.bound, other];
+        self.push(Kernel::ConvJoin, &list, bindings, work)
     }
 }

@@ -14,7 +14,7 @@ fn groups(elements: usize) -> u64 {
     elements.div_ceil(LANES) as u64
 }
 
-fn function(activation: Activation) -> u32 {
+pub(super) fn function(activation: Activation) -> u32 {
     let function = match activation {
         Activation::Silu => Function::Silu,
         Activation::Gelu => Function::Gelu,
@@ -137,11 +137,14 @@ impl Lowering<'_, '_> {
                 words([elements, a.base, b.base, y.base, multiply, d1, d2, d3])?.to_vec();
             list.extend(words(b_layout.strides)?);
             list.extend(words(a_layout.strides)?);
+            list.extend(self.epilogue(true, (0, 0)));
             let work = Work {
                 groups: groups(elements),
                 flops: elements as u64,
             };
-            self.push(Kernel::Binary, &list, vec![a.bound, b.bound, y.bound], work)?;
+            let other = self.other(&y.bound, &a.bound);
+            let bindings = vec![a.bound, b.bound, y.bound, other];
+            self.push(Kernel::Binary, &list, bindings, work)?;
         }
         Ok(())
     }
@@ -157,23 +160,19 @@ impl Lowering<'_, '_> {
     }
 
     pub(super) fn unary(&mut self, kind: UnaryKind) -> Result<(), ExecError> {
-        let (code, a, b) = match kind {
-            UnaryKind::Activation(activation) => (function(activation), 0.0, 0.0),
-            UnaryKind::Tanh => (Function::Tanh as u32, 0.0, 0.0),
-            UnaryKind::Affine { factor, offset } => (Function::Affine as u32, factor, offset),
-            UnaryKind::Clamp { low, high } => (Function::Clamp as u32, low, high),
-            UnaryKind::LeakyRelu { slope } => (Function::LeakyRelu as u32, slope, 0.0),
-        };
+        let (code, a, b) = super::fusion::coded(kind);
         for (first, len) in self.same_places() {
             let x = self.limits().window(Arg::Operand(0), first, len);
             let y = self.limits().window(Arg::Output, first, len);
             let [len_word, x_base, y_base] = words([len, x.base, y.base])?;
-            let list = [len_word, x_base, y_base, code, a.to_bits(), b.to_bits()];
+            let mut list = vec![len_word, x_base, y_base, code, a.to_bits(), b.to_bits()];
+            list.extend(self.epilogue(true, (0, 0)));
             let work = Work {
                 groups: groups(len),
                 flops: 8 * len as u64,
             };
-            self.push(Kernel::Unary, &list, vec![x.bound, y.bound], work)?;
+            let other = self.other(&y.bound, &x.bound);
+            self.push(Kernel::Unary, &list, vec![x.bound, y.bound, other], work)?;
         }
         Ok(())
     }

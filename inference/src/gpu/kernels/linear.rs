@@ -1,14 +1,15 @@
 //! Products with weight matrices.
 
-use diptych_shaders::{Kernel, MatVecRows, WeightFormat};
+use diptych_shaders::{Function, GemmForm, Kernel, MatVecRows, WeightFormat};
 
+use super::elementwise::function;
 use super::{Arg, BoundArg, ExecError, Lowering, Work, words};
 use crate::graph::WeightId;
 
 /// Rows of a result that the matrix-vector kernels compute at most at once.
 const MATVEC_ROWS: usize = 8;
 /// Rows up to which they are used: twice, they are still faster than a tile of which three quarters are empty.
-const FEW_ROWS: usize = 2 * MATVEC_ROWS;
+pub const FEW_ROWS: usize = 2 * MATVEC_ROWS;
 /// Summed elements that are worth a part of their own, where K is split.
 pub(super) const SPLIT_K: usize = 256;
 /// Summed elements of a step of the tiled product.
@@ -17,6 +18,8 @@ pub(super) const STEP_K: usize = 32;
 pub(super) const JOIN_LANES: usize = 256;
 /// Edge of the tiles of the matrix product.
 pub(super) const TILE: usize = 64;
+/// Rows of a plane where there are no planes: beyond all rows.
+const NO_PLANE: usize = u32::MAX as usize;
 
 impl Lowering<'_, '_> {
     /// The binding of a whole shard.
@@ -76,7 +79,20 @@ impl Lowering<'_, '_> {
         let limits = *self.limits();
         let (k, n) = (layout.cols, layout.rows);
         let rows = self.operand(0)?.iter().product::<usize>() / k.max(1);
+        if self.context.fusion.gate.is_some() {
+            return self.gated_linear(weight, bias);
+        }
+        let (columns_in, columns_out) = (
+            self.context.fusion.columns_in,
+            self.context.fusion.columns_out,
+        );
         let few = rows <= FEW_ROWS;
+        let whole_y = limits.fits(0, rows * n) && layout.shards.len() == 1;
+        if columns_in.is_some() && (few || !limits.fits(0, rows * k))
+            || columns_out.is_some() && (few || !whole_y)
+        {
+            return Err(self.unsupported(format!("{rows} rows in columns")));
+        }
         let tile = if few {
             rows.clamp(1, MATVEC_ROWS)
         } else {
@@ -91,8 +107,9 @@ impl Lowering<'_, '_> {
             let shard_rows = shard_start + part.start..shard_start + part.end;
             let count = part.len();
             // The result's window for rows begin..end: from the first one's first column of this shard to the last one's last.
-            let result = |begin: usize, end: usize| {
-                (begin * n + shard_rows.start, (end - begin - 1) * n + count)
+            let result = |begin: usize, end: usize| match columns_out {
+                None => (begin * n + shard_rows.start, (end - begin - 1) * n + count),
+                Some(_) => (0, rows * n),
             };
             let bands = self.bands(rows, if few { 1 } else { TILE }, |begin, end| {
                 let (first, len) = result(begin, end);
@@ -109,11 +126,28 @@ impl Lowering<'_, '_> {
                 let whole = layout.shards.get(shard).map_or(0, ExactSizeIterator::len);
                 let (from, scales) = layout.start_of(part.start, whole);
                 weights.range.start = from;
-                let x = limits.window(Arg::Operand(0), begin * k, band * k);
+                let x = match columns_in {
+                    None => limits.window(Arg::Operand(0), begin * k, band * k),
+                    Some(_) => limits.window(Arg::Operand(0), 0, rows * k),
+                };
                 let (bias_bound, bias_base) =
                     self.vector(bias, shard_rows.start, count, &weights)?;
                 let y = limits.window(Arg::Output, first, len);
-                let y_base = y.base;
+                // Where the first row and column of the dispatch lie, and from there the others.
+                let (y_base, y_stride, y_plane, y_outer, y_step) = match columns_out {
+                    None => (y.base, n, NO_PLANE, 0, 1),
+                    Some(plane) => (
+                        y.base + shard_rows.start * plane,
+                        1,
+                        plane,
+                        n * plane,
+                        plane,
+                    ),
+                };
+                let in_columns = columns_in.is_some() || columns_out.is_some();
+                let row_begin = if in_columns { begin } else { 0 };
+                let other = self.other(&y.bound, &bias_bound);
+                let epilogue = self.epilogue(true, (0, 0));
                 let has_bias = usize::from(bias.is_some());
                 let numbers = [
                     layout.chunks(),
@@ -122,8 +156,8 @@ impl Lowering<'_, '_> {
                     count,
                     band,
                     x.base,
-                    y.base,
-                    n,
+                    y_base,
+                    y_stride,
                     bias_base,
                     has_bias,
                 ];
@@ -141,6 +175,8 @@ impl Lowering<'_, '_> {
                         // The weight again, to be read in larger pieces.
                         bindings.extend(bindings.first().cloned());
                     }
+                    bindings.push(other);
+                    list.extend(epilogue);
                     self.push(kernel, &list, bindings, work)?;
                     continue;
                 }
@@ -148,11 +184,19 @@ impl Lowering<'_, '_> {
                 let tiles = tiles_n * band.div_ceil(TILE);
                 let splits = limits.splits(tiles, k / SPLIT_K);
                 let weight = layout.format;
-                list.extend(words([tiles_n])?);
+                let form = match columns_in {
+                    None => GemmForm::Rows,
+                    Some(_) => GemmForm::Columns,
+                };
+                list.extend(words([tiles_n, row_begin, columns_in.unwrap_or(NO_PLANE)])?);
                 if splits < 2 || !limits.fits(0, splits * band * count) {
                     let groups = tiles as u64;
                     let work = Work { groups, flops };
-                    self.push(Kernel::Gemm { weight }, &list, bindings, work)?;
+                    let gate = Function::Same as usize;
+                    list.extend(words([y_plane, y_outer, y_step, 0, 0, gate])?);
+                    list.extend(epilogue);
+                    let bindings = [bindings, vec![other]].concat();
+                    self.push(Kernel::Gemm { weight, form }, &list, bindings, work)?;
                     continue;
                 }
                 // Whole steps; so the last part may be shorter, and there may be fewer of them.
@@ -169,14 +213,140 @@ impl Lowering<'_, '_> {
                     flops,
                 };
                 let bindings = vec![weights, x, bias_bound.clone(), parts.clone()];
-                self.push(Kernel::GemmSplit { weight }, &list, bindings, work)?;
-                let numbers = [splits, band, count, y_base, n, bias_base, has_bias];
+                self.push(Kernel::GemmSplit { weight, form }, &list, bindings, work)?;
+                let numbers = [
+                    splits,
+                    band,
+                    count,
+                    count,
+                    Function::Same as usize,
+                    y_base,
+                    y_stride,
+                    bias_base,
+                    has_bias,
+                    row_begin,
+                    y_plane,
+                    y_outer,
+                    y_step,
+                ];
+                let mut list = words(numbers)?.to_vec();
+                list.extend(epilogue);
                 let work = Work {
                     groups: elements.div_ceil(JOIN_LANES) as u64,
                     flops: (splits * elements) as u64,
                 };
-                let bindings = vec![parts, bias_bound, y];
-                self.push(Kernel::GemmJoin, &words(numbers)?, bindings, work)?;
+                let bindings = vec![parts, bias_bound, y, other];
+                self.push(Kernel::GemmJoin, &list, bindings, work)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A product whose second half makes the gates of the first (Shazeer 2020): `[.., 2D]` is never written.
+    fn gated_linear(&mut self, weight: WeightId, bias: Option<WeightId>) -> Result<(), ExecError> {
+        let layout = self.weight(weight).clone();
+        let limits = *self.limits();
+        let fusion = *self.context.fusion;
+        let (k, both) = (layout.cols, layout.rows);
+        let n = both / 2;
+        let rows = self.operand(0)?.iter().product::<usize>() / k.max(1);
+        let gate = match fusion.gate {
+            Some(activation) if both == 2 * n && layout.shards.len() == 1 && rows > FEW_ROWS => {
+                function(activation)
+            }
+            _ => return Err(self.unsupported(format!("{rows} rows and a gate"))),
+        };
+        if fusion.columns_in.is_some() || fusion.columns_out.is_some() {
+            return Err(self.unsupported("a gate in columns"));
+        }
+        let weights = self.shard(weight, 0)?;
+        let (bias_bound, bias_base) = self.vector(bias, 0, both, &weights)?;
+        let has_bias = usize::from(bias.is_some());
+        let weight = layout.format;
+        let flops_of = |rows: usize, pairs: usize| 4 * (rows * k) as u64 * pairs as u64;
+        let ranges = self.bands(n, TILE / 2, |from, to| {
+            to - from <= TILE / 2 || flops_of(TILE, to - from) <= limits.max_dispatch_flops
+        })?;
+        for (from, to) in ranges {
+            let count = to - from;
+            let result =
+                |begin: usize, end: usize| (begin * n + from, (end - begin - 1) * n + count);
+            let bands = self.bands(rows, TILE, |begin, end| {
+                let (first, len) = result(begin, end);
+                limits.fits(begin * k, (end - begin) * k)
+                    && limits.fits(first, len)
+                    && (end - begin <= TILE
+                        || flops_of(end - begin, count) <= limits.max_dispatch_flops)
+            })?;
+            for (begin, end) in bands {
+                let band = end - begin;
+                let (first, len) = result(begin, end);
+                let x = limits.window(Arg::Operand(0), begin * k, band * k);
+                let y = limits.window(Arg::Output, first, len);
+                let other = self.other(&y.bound, &bias_bound);
+                let flops = flops_of(band, count);
+                // Split, both halves are computed as one product, which needs all of them.
+                let tiles = both.div_ceil(TILE) * band.div_ceil(TILE);
+                let splits = limits.splits(tiles, k / SPLIT_K);
+                let split = splits > 1 && count == n && limits.fits(0, splits * band * both);
+                let tiles_n = if split {
+                    both.div_ceil(TILE)
+                } else {
+                    count.div_ceil(TILE / 2)
+                };
+                let scales = layout.main_words(both);
+                let mut list = words([
+                    layout.chunks(),
+                    scales,
+                    k,
+                    if split { both } else { count },
+                    band,
+                    x.base,
+                    y.base,
+                    n,
+                    bias_base,
+                    has_bias,
+                    tiles_n,
+                    0,
+                    NO_PLANE,
+                ])?
+                .to_vec();
+                if !split {
+                    list.extend(words([NO_PLANE, 0, 1, n, from])?);
+                    list.push(gate);
+                    list.extend(self.epilogue(true, (0, 0)));
+                    let work = Work {
+                        groups: (tiles_n * band.div_ceil(TILE)) as u64,
+                        flops,
+                    };
+                    let bindings =
+                        vec![weights.clone(), x.bound, bias_bound.clone(), y.bound, other];
+                    let form = GemmForm::Pairs;
+                    self.push(Kernel::Gemm { weight, form }, &list, bindings, work)?;
+                    continue;
+                }
+                let split_k = k.div_ceil(splits).next_multiple_of(STEP_K);
+                let splits = k.div_ceil(split_k);
+                let parts = self.scratch((splits * band * both) as u64 * 4);
+                let parts = limits.window(parts, 0, splits * band * both).bound;
+                list.extend(words([splits, split_k])?);
+                let work = Work {
+                    groups: (tiles * splits) as u64,
+                    flops,
+                };
+                let bindings = vec![weights.clone(), x.bound, bias_bound.clone(), parts.clone()];
+                let form = GemmForm::Rows;
+                self.push(Kernel::GemmSplit { weight, form }, &list, bindings, work)?;
+                let mut list = words([splits, band, both, n])?.to_vec();
+                list.push(gate);
+                list.extend(words([y.base, n, bias_base, has_bias, 0, NO_PLANE, 0, 1])?);
+                list.extend(self.epilogue(true, (0, 0)));
+                let work = Work {
+                    groups: (band * n).div_ceil(JOIN_LANES) as u64,
+                    flops: (splits * band * both) as u64,
+                };
+                let bindings = vec![parts, bias_bound.clone(), y.bound, other];
+                self.push(Kernel::GemmJoin, &list, bindings, work)?;
             }
         }
         Ok(())

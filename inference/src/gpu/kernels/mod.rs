@@ -19,6 +19,7 @@ mod attention;
 mod conv;
 mod elementwise;
 mod experts;
+mod fusion;
 mod linear;
 mod norm;
 mod pack;
@@ -31,6 +32,8 @@ use std::ops::Range;
 
 use diptych_shaders::Kernel;
 
+pub use fusion::{Combine, Epilogue, Fusion, Rotation};
+pub use linear::FEW_ROWS;
 pub use pack::PackedLayout;
 
 use crate::graph::{ExecError, KvShape, Op, WeightId};
@@ -160,6 +163,8 @@ pub struct LowerContext<'a> {
     pub operands: &'a [&'a [usize]],
     /// Shape of the result.
     pub output: &'a [usize],
+    /// What the op takes over from others.
+    pub fusion: &'a Fusion,
     /// Layouts of the weights.
     pub weights: &'a dyn Fn(WeightId) -> &'a PackedLayout,
     /// The graph's states.
@@ -179,6 +184,7 @@ pub fn lower(op: &Op, context: &LowerContext<'_>) -> Result<Lowered, ExecError> 
         op,
         lowered: Lowered::default(),
     };
+    lowering.check_fusion()?;
     match op {
         Op::Input { .. } | Op::Reshape => Ok(()),
         Op::Constant { weight } => lowering.constant(*weight),
@@ -193,7 +199,10 @@ pub fn lower(op: &Op, context: &LowerContext<'_>) -> Result<Lowered, ExecError> 
         Op::Gated { activation } => lowering.gated(*activation),
         Op::SplitGated { activation } => lowering.split_gated(*activation),
         Op::LayerNorm { weight, bias, eps } => lowering.layer_norm(*weight, *bias, *eps),
-        Op::RmsNorm { weight, eps } => lowering.rms_norm(*weight, *eps),
+        Op::RmsNorm { weight, eps } => match context.fusion.rotation {
+            None => lowering.rms_norm(*weight, *eps),
+            Some(rotation) => lowering.rms_rope(*weight, *eps, rotation),
+        },
         Op::GroupNorm {
             weight,
             bias,
@@ -248,6 +257,36 @@ impl Lowering<'_, '_> {
             label: self.context.label.to_owned(),
             detail: format!("{}: {}", self.op.name(), detail.into()),
         }
+    }
+
+    /// Whether the op takes over only what it can.
+    fn check_fusion(&self) -> Result<(), ExecError> {
+        let given = *self.context.fusion;
+        let mut taken = Fusion::default();
+        match self.op {
+            Op::Linear { .. } => {
+                taken = Fusion {
+                    doubled: false,
+                    rotation: None,
+                    ..given
+                };
+            }
+            Op::Conv2d { .. } => {
+                taken.epilogue = given.epilogue;
+                taken.doubled = given.doubled;
+            }
+            Op::Unary(_) | Op::Binary(_) => taken.epilogue = given.epilogue,
+            Op::RmsNorm { .. } => taken.rotation = given.rotation,
+            _ => {}
+        }
+        let by_channel = matches!(
+            given.epilogue.combine,
+            Some((Combine::AddByChannel, _)) if !matches!(self.op, Op::Conv2d { .. })
+        );
+        if taken != given || by_channel {
+            return Err(self.unsupported(format!("taking over {given:?}")));
+        }
+        Ok(())
     }
 
     /// Shape of an operand.

@@ -2,14 +2,16 @@
 
 use diptych_shaders::Kernel;
 
-use super::{Arg, ExecError, Lowering, Work, words};
-use crate::graph::WeightId;
+use super::{Arg, ExecError, Lowering, Rotation, Work, words};
+use crate::graph::{RopeStyle, WeightId};
 
 /// Elements of a group that one workgroup takes the statistics of: long enough to be worth a workgroup, short enough that large
 /// groups keep a whole device busy.
 const PART: usize = 4096;
 /// Invocations of a workgroup of the kernel that applies a group norm.
 const APPLY_LANES: usize = 256;
+/// Elements of a group up to which one workgroup does all of it: then it is still done before three dispatches would have begun.
+const SMALL_GROUP: usize = 16 << 10;
 
 impl Lowering<'_, '_> {
     /// Rows and width of the first operand, and bands of rows.
@@ -85,7 +87,55 @@ impl Lowering<'_, '_> {
         Ok(())
     }
 
-    /// Statistics of parts of the groups, the parts joined, then the norm itself.
+    /// An RMS norm of heads, and their rotary embedding.
+    pub(super) fn rms_rope(
+        &mut self,
+        weight: WeightId,
+        eps: f32,
+        rotation: Rotation,
+    ) -> Result<(), ExecError> {
+        let Rotation {
+            heads,
+            inv_freq,
+            style,
+            magnitude,
+            positions,
+        } = rotation;
+        let [rows, width] = self.axes(0)?;
+        let limits = *self.limits();
+        let frequencies = self.weight(inv_freq).cols;
+        if heads == 0 || !rows.is_multiple_of(heads) || frequencies == 0 {
+            return Err(self.unsupported(format!("{rows} rows in {heads} heads")));
+        }
+        let bands = self.bands(rows / heads, 1, |begin, end| {
+            limits.fits(begin * heads * width, (end - begin) * heads * width)
+        })?;
+        let stand_in = self.shard(weight, 0)?;
+        let (gain, gain_base) = self.vector(Some(weight), 0, width, &stand_in)?;
+        let (freq, freq_base) = self.vector(Some(inv_freq), 0, frequencies, &stand_in)?;
+        for (begin, end) in bands {
+            let len = (end - begin) * heads * width;
+            let x = limits.window(Arg::Operand(0), begin * heads * width, len);
+            let y = limits.window(Arg::Output, begin * heads * width, len);
+            let places = limits.window(Arg::Operand(positions), begin, end - begin);
+            let mut list =
+                words([(end - begin) * heads, width, x.base, y.base, gain_base])?.to_vec();
+            list.push(eps.to_bits());
+            let interleaved = usize::from(style == RopeStyle::Interleaved);
+            let numbers = [heads, places.base, freq_base, frequencies, interleaved];
+            list.extend(words(numbers)?);
+            list.push(magnitude.to_bits());
+            let work = Work {
+                groups: ((end - begin) * heads) as u64,
+                flops: 30 * len as u64,
+            };
+            let bindings = vec![x.bound, gain.clone(), places.bound, freq.clone(), y.bound];
+            self.push(Kernel::RmsRope, &list, bindings, work)?;
+        }
+        Ok(())
+    }
+
+    /// Statistics of parts of the groups, the parts joined, then the norm itself; of small groups all at once.
     pub(super) fn group_norm(
         &mut self,
         [weight, bias]: [WeightId; 2],
@@ -104,6 +154,34 @@ impl Lowering<'_, '_> {
         let limits = *self.limits();
         let group_len = channels / groups * channel_len;
         let all_groups = batch * groups;
+        let elements = batch * channels * channel_len;
+        if group_len <= SMALL_GROUP && limits.fits(0, elements) {
+            let stand_in = self.shard(weight, 0)?;
+            let (gain, gain_base) = self.vector(Some(weight), 0, channels, &stand_in)?;
+            let (offset, offset_base) = self.vector(Some(bias), 0, channels, &stand_in)?;
+            let x = limits.window(Arg::Operand(0), 0, elements);
+            let y = limits.window(Arg::Output, 0, elements);
+            let silu = usize::from(silu);
+            let numbers = [
+                all_groups,
+                group_len,
+                x.base,
+                y.base,
+                channels,
+                channel_len,
+                gain_base,
+                offset_base,
+                silu,
+            ];
+            let mut list = words(numbers)?.to_vec();
+            list.push(eps.to_bits());
+            let work = Work {
+                groups: all_groups as u64,
+                flops: 12 * elements as u64,
+            };
+            let bindings = vec![x.bound, gain, offset, y.bound];
+            return self.push(Kernel::GroupNorm, &list, bindings, work);
+        }
         let part_len = PART.min(group_len);
         let parts_per_group = group_len.div_ceil(part_len);
         let parts = all_groups * parts_per_group;
@@ -157,7 +235,6 @@ impl Lowering<'_, '_> {
             work,
         )?;
 
-        let elements = batch * channels * channel_len;
         let stand_in = self.shard(weight, 0)?;
         let (gain, gain_base) = self.vector(Some(weight), 0, channels, &stand_in)?;
         let (offset, offset_base) = self.vector(Some(bias), 0, channels, &stand_in)?;

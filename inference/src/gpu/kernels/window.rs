@@ -25,7 +25,7 @@ impl KernelLimits {
     }
 
     /// Whether that window fits one binding.
-    pub(super) fn fits(&self, first: usize, len: usize) -> bool {
+    pub(in crate::gpu) fn fits(&self, first: usize, len: usize) -> bool {
         let bound = self.window(Arg::Output, first, len).bound;
         bound.range.end - bound.range.start <= self.max_storage_binding
     }

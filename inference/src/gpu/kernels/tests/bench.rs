@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use diptych_shaders::{Binding, Kernel};
 
-use super::super::{Arg, KernelLimits, LowerContext, PackedLayout, lower};
+use super::super::{Arg, Fusion, KernelLimits, LowerContext, PackedLayout, lower};
 use crate::formats::TensorData;
 use crate::graph::{HostData, HostTensor, KvShape, Op, WeightId};
 
@@ -19,7 +19,9 @@ pub(super) struct Case {
     pub op: Op,
     pub operands: Vec<HostTensor>,
     pub weights: Vec<TensorData>,
+    /// Shape of the op's own result.
     pub output: Vec<usize>,
+    pub fusion: Fusion,
     pub states: Vec<KvShape>,
     /// Keys and values of the layers of the one state, if there is one.
     pub caches: Vec<[Vec<f32>; 2]>,
@@ -37,6 +39,7 @@ impl Case {
             operands,
             weights,
             output: output.to_vec(),
+            fusion: Fusion::default(),
             states: Vec::new(),
             caches: Vec::new(),
         }
@@ -218,6 +221,7 @@ impl Bench {
             label: "test",
             operands: &shapes,
             output: &case.output,
+            fusion: &case.fusion,
             weights: &|id: WeightId| &layouts[id.0],
             states: &case.states,
             limits,
@@ -264,7 +268,8 @@ impl Bench {
         for (index, &bytes) in lowered.scratch.iter().enumerate() {
             buffers.insert(Arg::Scratch(index), (self.guarded(&[], bytes), bytes));
         }
-        let output_bytes = case.output.iter().product::<usize>() as u64 * 4;
+        let halves = if case.fusion.gate.is_some() { 2 } else { 1 };
+        let output_bytes = (case.output.iter().product::<usize>() / halves) as u64 * 4;
         buffers.insert(Arg::Output, (self.guarded(&[], output_bytes), output_bytes));
 
         // With and without the checks that naga adds: results must not need them.

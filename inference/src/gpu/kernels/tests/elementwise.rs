@@ -27,7 +27,7 @@ fn erf(x: f64) -> f64 {
     value.copysign(x)
 }
 
-fn activate(activation: Activation, x: f64) -> f64 {
+pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Gelu => 0.5 * x * (1.0 + erf(x / 2f64.sqrt())),
@@ -116,7 +116,7 @@ fn unary_functions() {
     }
 }
 
-fn unary(kind: UnaryKind, x: f64) -> f64 {
+pub(super) fn unary(kind: UnaryKind, x: f64) -> f64 {
     match kind {
         UnaryKind::Activation(activation) => activate(activation, x),
         UnaryKind::Tanh => x.tanh(),

@@ -189,7 +189,7 @@ struct Convolution {
 }
 
 fn conv_case(random: &mut Random, c: &Convolution) -> [Outcome; 2] {
-    let ([b, ch, h, w], [kh, kw]) = (c.input, c.kernel);
+    let ([b, ch, _, _], [kh, kw]) = (c.input, c.kernel);
     let x = random.tensor(&c.input);
     let weight = random.weight("w", &[c.out, ch, kh, kw], c.dtype);
     let bias = c
@@ -199,19 +199,48 @@ fn conv_case(random: &mut Random, c: &Convolution) -> [Outcome; 2] {
     let bs = bias
         .as_ref()
         .map_or(vec![0.0; c.out], |bias| wide(&bias.to_f32().unwrap()));
-    let [top, bottom, left, right] = c.spec.padding;
-    let [sy, sx] = c.spec.stride;
+    let (expected, [oh, ow]) = convolve(&xs, c.input, &ws, &bs, c.kernel, c.spec);
+    let op = Op::Conv2d {
+        weight: WeightId(0),
+        bias: bias.as_ref().map(|_| WeightId(1)),
+        spec: c.spec,
+    };
+    let weights = std::iter::once(weight).chain(bias).collect();
+    let case = Case::new(op, vec![x], weights, &[b, c.out, oh, ow]);
+    check(
+        &format!(
+            "conv2d {:?} to {} by {:?} {}",
+            c.input, c.out, c.kernel, c.dtype
+        ),
+        &case,
+        &expected,
+        4e-6,
+    )
+}
+
+/// A convolution of `[B, C, H, W]`, and the height and width of its result.
+pub(super) fn convolve(
+    xs: &[f64],
+    [b, ch, h, w]: [usize; 4],
+    ws: &[f64],
+    bs: &[f64],
+    [kh, kw]: [usize; 2],
+    spec: Conv2dSpec,
+) -> (Vec<f64>, [usize; 2]) {
+    let out = bs.len();
+    let [top, bottom, left, right] = spec.padding;
+    let [sy, sx] = spec.stride;
     let (oh, ow) = (
         (h + top + bottom - kh) / sy + 1,
         (w + left + right - kw) / sx + 1,
     );
-    let mut expected = vec![0.0; b * c.out * oh * ow];
+    let mut expected = vec![0.0; b * out * oh * ow];
     for (at, value) in expected.iter_mut().enumerate() {
         let (ox, oy, o, n) = (
             at % ow,
             at / ow % oh,
-            at / ow / oh % c.out,
-            at / ow / oh / c.out,
+            at / ow / oh % out,
+            at / ow / oh / out,
         );
         let mut sum = bs[o];
         for i in 0..ch {
@@ -230,22 +259,7 @@ fn conv_case(random: &mut Random, c: &Convolution) -> [Outcome; 2] {
         }
         *value = sum;
     }
-    let op = Op::Conv2d {
-        weight: WeightId(0),
-        bias: bias.as_ref().map(|_| WeightId(1)),
-        spec: c.spec,
-    };
-    let weights = std::iter::once(weight).chain(bias).collect();
-    let case = Case::new(op, vec![x], weights, &[b, c.out, oh, ow]);
-    check(
-        &format!(
-            "conv2d {:?} to {} by {:?} {}",
-            c.input, c.out, c.kernel, c.dtype
-        ),
-        &case,
-        &expected,
-        4e-6,
-    )
+    (expected, [oh, ow])
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! What an op takes over from its neighbours, so that values between them need not exist.
+
+use diptych_shaders::Function;
+
+use super::elementwise::function;
+use super::{Arg, BoundArg, Lowering};
+use crate::graph::{Activation, RopeStyle, UnaryKind, WeightId};
+
+/// How a result meets another value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// Added, element by element.
+    Add,
+    /// Multiplied, element by element.
+    Multiply,
+    /// Added by channel: the other value is `[B, C, 1, 1]`, or `[1, C, 1, 1]`.
+    AddByChannel,
+}
+
+/// What happens to each element before it is written: a function, another value, a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Epilogue {
+    /// Applied first.
+    pub before: Option<UnaryKind>,
+    /// What comes next, and the operand that it is done with.
+    pub combine: Option<(Combine, usize)>,
+    /// Applied last.
+    pub after: Option<UnaryKind>,
+}
+
+/// A rotary embedding behind an RMS norm of heads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rotation {
+    /// Heads of a row.
+    pub heads: usize,
+    /// Inverse frequencies.
+    pub inv_freq: WeightId,
+    /// Pairing.
+    pub style: RopeStyle,
+    /// Factor on sine and cosine.
+    pub magnitude: f32,
+    /// The operand that holds the positions.
+    pub positions: usize,
+}
+
+/// What an op takes over. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fusion {
+    /// Of products, convolutions and element-wise ops.
+    pub epilogue: Epilogue,
+    /// Of a product `[.., 2D]`: the first half times this function of the second one.
+    pub gate: Option<Activation>,
+    /// Of a product: its operand lies as `[B, K, plane]` rather than `[B, plane, K]`, with so many elements in a plane.
+    pub columns_in: Option<usize>,
+    /// Of a product: its result, and what it meets in the epilogue, lie as `[B, N, plane]`.
+    pub columns_out: Option<usize>,
+    /// Of a convolution: its operand is first made twice as large in both directions.
+    pub doubled: bool,
+    /// Of an RMS norm.
+    pub rotation: Option<Rotation>,
+}
+
+/// Words that [`Lowering::epilogue`] gives.
+pub(super) const EPILOGUE_WORDS: usize = 9;
+
+/// Code and parameters of an element-wise function.
+pub(super) fn coded(kind: UnaryKind) -> (u32, f32, f32) {
+    match kind {
+        UnaryKind::Activation(activation) => (function(activation), 0.0, 0.0),
+        UnaryKind::Tanh => (Function::Tanh as u32, 0.0, 0.0),
+        UnaryKind::Affine { factor, offset } => (Function::Affine as u32, factor, offset),
+        UnaryKind::Clamp { low, high } => (Function::Clamp as u32, low, high),
+        UnaryKind::LeakyRelu { slope } => (Function::LeakyRelu as u32, slope, 0.0),
+    }
+}
+
+impl Lowering<'_, '_> {
+    /// The words of `wgsl/shared/epilogue_params.wgsl`; of no epilogue, if this is not the dispatch that ends the op. The last two are for values that
+    /// are met by channel: the place of the first channel, and the distance from one picture of the batch to the next.
+    pub(super) fn epilogue(&self, ends: bool, channel: (u32, u32)) -> [u32; EPILOGUE_WORDS] {
+        let given = self.context.fusion.epilogue;
+        let Epilogue {
+            before,
+            combine,
+            after,
+        } = if ends { given } else { Epilogue::default() };
+        let words = |kind: Option<UnaryKind>| {
+            let (code, a, b) = kind.map_or((Function::Same as u32, 0.0, 0.0), coded);
+            [code, a.to_bits(), b.to_bits()]
+        };
+        let [before, after] = [before, after].map(words);
+        let combine = match combine {
+            None => 0,
+            Some((Combine::Add, _)) => 1,
+            Some((Combine::Multiply, _)) => 2,
+            Some((Combine::AddByChannel, _)) => 3,
+        };
+        [
+            before[0], before[1], before[2], combine, after[0], after[1], after[2], channel.0,
+            channel.1,
+        ]
+    }
+
+    /// What the result meets, which lies as the result does: bound like the result's window. Where there is nothing, `stand_in`, which is bound anyway,
+    /// takes the binding's place.
+    pub(super) fn other(&self, result: &BoundArg, stand_in: &BoundArg) -> BoundArg {
+        match self.context.fusion.epilogue.combine {
+            Some((Combine::Add | Combine::Multiply, operand)) => BoundArg {
+                arg: Arg::Operand(operand),
+                range: result.range.clone(),
+            },
+            _ => stand_in.clone(),
+        }
+    }
+}
