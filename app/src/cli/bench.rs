@@ -189,6 +189,12 @@ fn print_model(model: &ModelReport, row: Row<'_>) -> Result<()> {
             seconds(model.prepare_seconds)
         ),
     )?;
+    if let Some(upload) = model.upload {
+        let beside = model.plain_read.map_or(String::new(), |plain| {
+            format!("; the file alone is read at {}", rate(plain, "B"))
+        });
+        row("weights", &format!("sent at {}{beside}", rate(upload, "B")))?;
+    }
     let memory = &model.memory;
     let off = 100.0 * (memory.forecast as f64 / memory.peak.max(1) as f64 - 1.0);
     let resident = memory.resident.map_or(String::new(), |bytes| {

@@ -203,7 +203,11 @@ fn measure_model(
             what: info.describe(),
         });
     }
-    session.finish()
+    let mut report = session.finish()?;
+    if report.upload.is_some() && path.is_file() {
+        report.plain_read = processor::reading(path);
+    }
+    Ok(report)
 }
 
 #[cfg(test)]

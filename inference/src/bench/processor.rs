@@ -222,3 +222,21 @@ fn chains<const LANES: usize, const FUSED: bool>(rounds: usize, factor: f32) -> 
     }
     sums.iter().flatten().sum()
 }
+
+/// Bytes a second at which a file is read in large pieces, up to a gigabyte of it; nothing if it cannot be read.
+pub(super) fn reading(path: &std::path::Path) -> Option<f64> {
+    use std::io::Read as _;
+    const PIECE: usize = 4 << 20;
+    const MOST: u64 = 1 << 30;
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut piece = vec![0; PIECE];
+    let started = std::time::Instant::now();
+    let mut bytes = 0;
+    while bytes < MOST {
+        match file.read(&mut piece).ok()? {
+            0 => break,
+            read => bytes += read as u64,
+        }
+    }
+    Some(bytes as f64 / started.elapsed().as_secs_f64().max(1e-9)).filter(|_| bytes > 0)
+}

@@ -69,6 +69,12 @@ pub struct ModelReport {
     pub open_seconds: f64,
     /// Seconds until its first plan was ready: weights on the device, pipelines compiled.
     pub prepare_seconds: f64,
+    /// Bytes a second at which weights came to the device, read, packed and sent; of a GPU.
+    #[serde(default)]
+    pub upload: Option<f64>,
+    /// Bytes a second at which the same file is read by doing nothing else, afterwards: from memory, where the system keeps it there.
+    #[serde(default)]
+    pub plain_read: Option<f64>,
     /// Memory.
     pub memory: MemoryReport,
     /// What it was made to do.

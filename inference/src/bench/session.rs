@@ -65,6 +65,8 @@ impl<'a> Session<'a> {
                 file_bytes: info.file_bytes(),
                 open_seconds: 0.0,
                 prepare_seconds: 0.0,
+                upload: None,
+                plain_read: None,
                 memory: MemoryReport::default(),
                 workloads: Vec::new(),
             },
@@ -233,6 +235,10 @@ impl<'a> Session<'a> {
     pub fn finish(mut self) -> Result<ModelReport, BenchError> {
         let executor = self.executor.as_mut();
         self.report.memory.peak = executor.memory().peak;
+        self.report.upload = executor
+            .host_time()
+            .filter(|host| host.uploaded > 0)
+            .map(|host| host.uploaded as f64 / host.upload_seconds.max(1e-9));
         self.report.memory.resident = resident("VmHWM")
             .zip(self.resident_before)
             .map(|(peak, before)| peak.saturating_sub(before));

@@ -1,9 +1,8 @@
 //! The executor: plans, weights and caches of one device, and the run of a plan.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use super::device::{AdapterChoice, GpuDevice, LimitPolicy};
 use super::kernels::KernelLimits;
@@ -11,24 +10,16 @@ use super::kv::KvBuffers;
 use super::layout::{Compiled, compile};
 use super::memory::Memory;
 use super::pipelines::Pipelines;
-use super::plan::{Command, Group, Plan};
+use super::plan::Plan;
 use super::profile;
 use super::stream::Ring;
+use super::submit::Submitter;
 use super::tiers::Tiers;
 use super::upload::WeightStore;
 use crate::graph::{
-    ExecError, Executor, Graph, HostData, HostTensor, HostTime, Interrupt, KvShape, MemoryForecast,
-    MemoryUse, PlanId, Profile, ProfileClock, Run, StateId, TierReport, check_run,
+    ExecError, Executor, Graph, HostData, HostTensor, HostTime, KvShape, MemoryForecast, MemoryUse,
+    PlanId, Profile, ProfileClock, Run, StateId, TierReport, check_run,
 };
-
-/// Milliseconds of work that a submit should take: short enough for a smooth window, far below any watchdog.
-const SUBMIT_MS: f64 = 10.0;
-/// Submits that may be under way: one runs while the next is encoded.
-const IN_FLIGHT: usize = 2;
-/// Dispatches in a submit at most.
-const SUBMIT_DISPATCHES: usize = 128;
-/// Cost per millisecond that is assumed before anything was measured: a slow integrated GPU.
-const FIRST_RATE: f64 = 5e7;
 
 /// The executor on wgpu.
 pub struct GpuExecutor {
@@ -45,9 +36,7 @@ pub struct GpuExecutor {
     /// Through which weights of models that do not fit pass.
     pub(super) ring: Weak<Ring>,
     next_id: u64,
-    /// Cost (see [`super::plan::Command::cost`]) that the device does in a millisecond, as last measured.
-    rate: f64,
-    host_time: HostTime,
+    pub(super) submitter: Submitter,
 }
 
 impl GpuExecutor {
@@ -92,8 +81,7 @@ impl GpuExecutor {
             states: BTreeMap::new(),
             ring: Weak::new(),
             next_id: 1,
-            rate: FIRST_RATE,
-            host_time: HostTime::default(),
+            submitter: Submitter::default(),
         }
     }
 
@@ -194,20 +182,22 @@ impl Executor for GpuExecutor {
 
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
         let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
-        let groups = plan.state_groups(run.states);
-        let (device, rate, host_time) = (&self.device, &mut self.rate, &mut self.host_time);
-        let mut go = |commands| {
-            let meters = (&mut *rate, &mut *host_time);
-            execute(device, commands, groups, run.interrupt, meters)
+        let mut pace = std::mem::take(&mut plan.pace);
+        let measured = pace.begin();
+        let (device, submitter) = (&self.device, &mut self.submitter);
+        let mut go = |steps: std::ops::Range<usize>| {
+            let groups = plan.state_groups(run.states);
+            let first = steps.start;
+            let commands = plan.commands.get(steps).unwrap_or_default();
+            let meters = (&mut pace, measured);
+            submitter.execute(device, (commands, first), groups, run.interrupt, meters)
         };
-        match plan.stream() {
-            None => {
-                go(&plan.commands)?;
-            }
-            Some(stream) => stream.run(device, &plan.graph, |steps| {
-                go(plan.commands.get(steps).unwrap_or_default())
-            })?,
-        }
+        let done = match plan.stream() {
+            None => go(0..plan.commands.len()).map(|_| ()),
+            Some(stream) => stream.run(device, &plan.graph, go),
+        };
+        plan.pace = pace;
+        done?;
         read_outputs(&self.device, plan)
     }
 
@@ -219,7 +209,7 @@ impl Executor for GpuExecutor {
         if !profile::has_timestamps(&self.device) {
             return Ok((self.run(plan, run)?, None));
         }
-        let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
+        let plan = &*begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
         let groups = plan.state_groups(run.states);
         let device = &self.device;
         let mut ops = Vec::new();
@@ -240,7 +230,7 @@ impl Executor for GpuExecutor {
     }
 
     fn host_time(&self) -> Option<HostTime> {
-        Some(self.host_time)
+        Some(self.submitter.host_time)
     }
 
     fn drop_plan(&mut self, plan: PlanId) {
@@ -290,7 +280,7 @@ fn begin<'a>(
     states: &BTreeMap<StateId, KvBuffers>,
     plan: PlanId,
     run: &Run<'_>,
-) -> Result<&'a Plan, ExecError> {
+) -> Result<&'a mut Plan, ExecError> {
     device.check("before a run")?;
     let states: Vec<&KvBuffers> = run
         .states
@@ -352,73 +342,6 @@ fn write_inputs(device: &GpuDevice, plan: &Plan, run: &Run<'_>) -> Result<(), Ex
         device.queue.write_buffer(buffer, offset, bytes);
     }
     device.check("writing inputs")
-}
-
-/// Encodes and submits all dispatches in pieces of about [`SUBMIT_MS`], asking between them whether to stop.
-/// Gives the last submit, which may still be under way.
-fn execute(
-    device: &GpuDevice,
-    mut commands: &[Command],
-    state_groups: &[wgpu::BindGroup],
-    interrupt: &mut dyn Interrupt,
-    (rate, host_time): (&mut f64, &mut HostTime),
-) -> Result<Option<wgpu::SubmissionIndex>, ExecError> {
-    let mut in_flight: VecDeque<(wgpu::SubmissionIndex, u64)> = VecDeque::new();
-    let mut last_done = Instant::now();
-    while !commands.is_empty() {
-        if interrupt.poll() {
-            device.wait("stopping")?;
-            return Err(ExecError::Interrupted);
-        }
-        let most = (*rate * SUBMIT_MS) as u64;
-        let (mut count, mut cost) = (0, 0);
-        for command in commands.iter().take(SUBMIT_DISPATCHES) {
-            if count > 0 && cost + command.cost > most {
-                break;
-            }
-            cost += command.cost;
-            count += 1;
-        }
-        let (now, later) = commands.split_at(count);
-        commands = later;
-        let encoding = Instant::now();
-        let mut encoder = device
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for command in now {
-                let group = match &command.group {
-                    Group::Fixed(group) => Some(group),
-                    Group::States(index) => state_groups.get(*index),
-                };
-                pass.set_pipeline(&command.pipeline);
-                pass.set_bind_group(0, group, &[]);
-                let [x, y, z] = command.grid;
-                pass.dispatch_workgroups(x, y, z);
-            }
-        }
-        let encoded = encoder.finish();
-        let mut spent = encoding.elapsed();
-        in_flight.push_back((device.queue.submit([encoded]), cost));
-        if device.report.hardware {
-            // A software device computes before it returns, which is not the host's time.
-            spent = encoding.elapsed();
-        }
-        host_time.dispatches += now.len() as u64;
-        host_time.seconds += spent.as_secs_f64();
-        if in_flight.len() >= IN_FLIGHT
-            && let Some((index, cost)) = in_flight.pop_front()
-        {
-            device.wait_for(index, "running")?;
-            let millis = last_done.elapsed().as_secs_f64() * 1e3;
-            last_done = Instant::now();
-            if millis > 0.01 {
-                *rate = (*rate * 0.7 + cost as f64 / millis * 0.3).clamp(1e6, 1e12);
-            }
-        }
-    }
-    Ok(in_flight.pop_back().map(|(index, _)| index))
 }
 
 fn read_outputs(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTensor>, ExecError> {

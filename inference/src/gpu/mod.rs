@@ -21,6 +21,7 @@
 //! | `disk` | what is kept between runs of the program |
 //! | `tiers` | kernels that use more than every device offers, and their proof |
 //! | `self_test` | whether this device computes what it should |
+//! | `submit`, `pace` | dispatches on their way to the device, in pieces of about ten milliseconds |
 //! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
 
 mod arena;
@@ -33,12 +34,14 @@ mod kv;
 mod layout;
 mod memory;
 mod outline;
+mod pace;
 mod pipelines;
 mod plan;
 mod prepare;
 mod profile;
 mod self_test;
 mod stream;
+mod submit;
 mod tiers;
 mod upload;
 

@@ -11,6 +11,7 @@ use super::kernels::{Arg, BoundArg};
 use super::kv::KvBuffers;
 use super::layout::{Bound, Compiled, Step};
 use super::memory::{Memory, Purpose, Tracked};
+use super::pace::Pace;
 use super::pipelines::{Pipeline, Pipelines};
 use super::stream::Stream;
 use super::upload::WeightBuffers;
@@ -68,6 +69,8 @@ pub struct Plan {
     pub commands: Vec<Command>,
     /// Bounds on inputs that address memory.
     pub bounds: Vec<Bound>,
+    /// How long its dispatches take.
+    pub pace: Pace,
     compiled: Places,
     arenas: Vec<Tracked>,
     uniforms: Tracked,
@@ -152,6 +155,7 @@ impl Plan {
             graph,
             commands: Vec::with_capacity(steps.len()),
             bounds,
+            pace: Pace::default(),
             compiled: Places {
                 units,
                 spots,

@@ -60,10 +60,13 @@ impl GpuExecutor {
                 Some(Stream::new(&graph, &compiled, schedule, ring))
             }
         };
+        let uploading = std::time::Instant::now();
         let mut uploaded = self
             .weights
             .upload(&self.device, &self.memory, &weights, &mut NeverInterrupt)?
             .into_iter();
+        self.submitter.host_time.uploaded += new_weights;
+        self.submitter.host_time.upload_seconds += uploading.elapsed().as_secs_f64();
         let placed = resident
             .iter()
             .map(|&resident| if resident { uploaded.next() } else { None })

@@ -48,4 +48,8 @@ pub struct HostTime {
     pub dispatches: u64,
     /// Seconds spent on it.
     pub seconds: f64,
+    /// Bytes of weights brought to the device for plans.
+    pub uploaded: u64,
+    /// Seconds spent on reading, packing and sending them.
+    pub upload_seconds: f64,
 }
