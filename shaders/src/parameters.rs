@@ -57,8 +57,7 @@ impl WeightFormat {
     /// The formats without blocks, which convolutions take.
     pub const PLAIN: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
 
-    /// Whether few rows are multiplied by a kernel that reads sixteen neighbours at once: the formats that are most used, whose blocks
-    /// are whole pieces of 16 bytes.
+    /// Whether few rows are multiplied by a kernel that reads sixteen neighbours at once: all formats with blocks.
     pub fn is_wide(self) -> bool {
         self.wide_text().is_some()
     }
@@ -71,8 +70,20 @@ impl WeightFormat {
             Self::Q4K => Some(include_str!("../wgsl/weight16/q4_k.wgsl")),
             Self::Q5K => Some(include_str!("../wgsl/weight16/q5_k.wgsl")),
             Self::Q6K => Some(include_str!("../wgsl/weight16/q6_k.wgsl")),
-            _ => None,
+            Self::Q4_1 => Some(include_str!("../wgsl/weight16/q4_1.wgsl")),
+            Self::Q5_0 => Some(include_str!("../wgsl/weight16/q5_0.wgsl")),
+            Self::Q5_1 => Some(include_str!("../wgsl/weight16/q5_1.wgsl")),
+            Self::Q2K => Some(include_str!("../wgsl/weight16/q2_k.wgsl")),
+            Self::Q3K => Some(include_str!("../wgsl/weight16/q3_k.wgsl")),
+            Self::Iq4Nl => Some(include_str!("../wgsl/weight16/iq4_nl.wgsl")),
+            Self::Iq4Xs => Some(include_str!("../wgsl/weight16/iq4_xs.wgsl")),
+            Self::F32 | Self::F16 | Self::Bf16 => None,
         }
+    }
+
+    /// Whether values have a minimum, or an offset that comes to the same, besides their scale.
+    pub(crate) fn has_minima(self) -> bool {
+        !matches!(self, Self::Q8_0 | Self::Iq4Nl | Self::Iq4Xs)
     }
 
     pub(crate) fn text(self) -> &'static str {

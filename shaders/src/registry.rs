@@ -178,6 +178,24 @@ const INCLUDES: &[(&str, &str)] = &[
         "product_place",
         include_str!("../wgsl/shared/product_place.wgsl"),
     ),
+    ("sixteen", include_str!("../wgsl/shared/sixteen.wgsl")),
+    ("nonlinear4", include_str!("../wgsl/shared/nonlinear4.wgsl")),
+    (
+        "matvec_params",
+        include_str!("../wgsl/shared/matvec_params.wgsl"),
+    ),
+    (
+        "expert_params",
+        include_str!("../wgsl/shared/expert_params.wgsl"),
+    ),
+    (
+        "expert_rows",
+        include_str!("../wgsl/shared/expert_rows.wgsl"),
+    ),
+    (
+        "expert_sums",
+        include_str!("../wgsl/shared/expert_sums.wgsl"),
+    ),
     ("load4", include_str!("../wgsl/shared/load4.wgsl")),
     ("tile", include_str!("../wgsl/shared/tile.wgsl")),
     (
@@ -358,7 +376,9 @@ impl Kernel {
     fn reader(self) -> Option<&'static str> {
         let weight = self.weight()?;
         match self {
-            Self::MatVec { .. } | Self::MatVecSubgroups { .. } if weight.is_wide() => {
+            Self::MatVec { .. } | Self::MatVecSubgroups { .. } | Self::ExpertMatVec { .. }
+                if weight.is_wide() =>
+            {
                 weight.wide_text()
             }
             _ => Some(weight.text()),
@@ -371,7 +391,7 @@ impl Kernel {
                 ("ROWS", rows.count()),
                 ("MANY", u32::from(rows.count() > 1)),
                 ("QUADS", rows.weight_rows() / 4),
-                ("MINIMA", u32::from(weight != WeightFormat::Q8_0)),
+                ("MINIMA", u32::from(weight.has_minima())),
                 ("SUBGROUPS", u32::from(self.needs_subgroups())),
             ],
             Self::Gemm { form, .. } => form.parameters(),
@@ -613,6 +633,13 @@ impl Kernel {
             ),
             Self::Rope => row!("rope", "rope", 256, 12, [Read, Read, Read, ReadWrite]),
             Self::RouteExperts => row!("route_experts", "route_experts", 64, 8, [Read, ReadWrite]),
+            Self::ExpertMatVec { weight } if weight.is_wide() => row!(
+                "expert_matvec_wide",
+                "expert_matvec_wide",
+                64,
+                16,
+                [Read, Read, Read, ReadWrite, Read]
+            ),
             Self::ExpertMatVec { .. } => row!(
                 "expert_matvec",
                 "expert_matvec",

@@ -1,20 +1,5 @@
 // y = x * weight^T + bias for ROWS rows of x or fewer: 64 lanes share the sums over K of four weight rows.
-struct Params {
-    grid_x: u32,
-    grid_y: u32,
-    weight_stride: u32, // chunks of four elements a weight row
-    weight_scales: u32, // first word of the section of scales
-    k: u32,
-    n: u32, // weight rows bound
-    rows: u32, // rows of x, at most ROWS
-    x_base: u32,
-    y_base: u32,
-    y_stride: u32,
-    bias_base: u32,
-    has_bias: u32,
-    //#include epilogue_params
-}
-@group(0) @binding(0) var<uniform> p: Params;
+//#include matvec_params
 //#weight
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;

@@ -1,22 +1,7 @@
 // y = x * weight^T + bias for ROWS rows of x or fewer, and weights in blocks: 64 lanes share the sums over K of 4 * QUADS weight rows,
 // sixteen neighbours of a row at a time, so that a block's scale is decoded once for them and weights come in pieces of up to
 // 16 bytes. Rows are whole multiples of sixteen, and those of x begin at multiples of four elements.
-struct Params {
-    grid_x: u32,
-    grid_y: u32,
-    weight_stride: u32, // chunks of four elements a weight row
-    weight_scales: u32, // first word of the section of scales
-    k: u32,
-    n: u32, // weight rows bound
-    rows: u32, // rows of x, at most ROWS
-    x_base: u32,
-    y_base: u32,
-    y_stride: u32,
-    bias_base: u32,
-    has_bias: u32,
-    //#include epilogue_params
-}
-@group(0) @binding(0) var<uniform> p: Params;
+//#include matvec_params
 @group(0) @binding(1) var<storage, read> words: array<u32>; // the weight
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -24,33 +9,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read> quads: array<vec4<u32>>; // the weight, too
 @group(0) @binding(6) var<storage, read> other: array<f32>;
 
-// Sixteen values: a value of `a` to `d` times the scale, less the minimum.
-struct Sixteen {
-    a: vec4<f32>,
-    b: vec4<f32>,
-    c: vec4<f32>,
-    d: vec4<f32>,
-    scale: f32,
-    minimum: f32,
-}
-
-fn bytes(q: vec4<u32>, scale: f32, minimum: f32) -> Sixteen {
-    return Sixteen(vec4<f32>(unpack4xU8(q.x)), vec4<f32>(unpack4xU8(q.y)), vec4<f32>(unpack4xU8(q.z)), vec4<f32>(unpack4xU8(q.w)), scale, minimum);
-}
-
-// The f16 scale of a block, from the section of scales.
-fn scale_of(block: u32) -> f32 {
-    let pair = unpack2x16float(words[p.weight_scales + (block >> 1u)]);
-    return select(pair.x, pair.y, (block & 1u) == 1u);
-}
-//#weight
+//#include sixteen
 //#include grid
 //#include activation
 //#include epilogue
-
-fn product(w: Sixteen, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> f32 {
-    return w.scale * (dot(w.a, a) + dot(w.b, b) + dot(w.c, c) + dot(w.d, d));
-}
 
 //#if SUBGROUPS
 // Subgroups have at least four lanes, so that there are at most sixteen.

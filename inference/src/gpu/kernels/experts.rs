@@ -107,7 +107,12 @@ impl Lowering<'_, '_> {
                         groups: (band * blocks) as u64,
                         flops: 2 * (band * k) as u64 * n as u64,
                     };
-                    let bindings = vec![self.shard(id, shard)?, x.bound, routes.bound, y.bound];
+                    let weights = self.shard(id, shard)?;
+                    let mut bindings = vec![weights.clone(), x.bound, routes.bound, y.bound];
+                    if layout.format.is_wide() {
+                        // The weight again, to be read in larger pieces.
+                        bindings.push(weights);
+                    }
                     let kernel = Kernel::ExpertMatVec {
                         weight: layout.format,
                     };
