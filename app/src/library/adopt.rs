@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use diptych_inference::engine::Request;
 use rusqlite::params;
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use super::error::Result;
 use super::pictures::PictureQuery;
 use super::records::{
     ChatPreset, Conversation, ConversationId, GridRecord, MessageId, MessageState, PictureRecord,
-    SessionId, TaskRecord, TaskState, now,
+    SessionId, Target, TaskRecord, TaskState, now,
 };
 use super::{Library, sessions};
 
@@ -157,8 +158,39 @@ impl Library {
         let mut tasks: Vec<TaskRecord> = self.tasks()?.into_iter().map(|(task, _)| task).collect();
         tasks.retain(|task| task.session == session);
         tasks.sort_by(|a, b| a.position.total_cmp(&b.position));
+        for task in &mut tasks {
+            self.take_up_answer(task)?;
+        }
         let drafts = self.drafts()?;
         self.restored(session, drafts, tasks, interrupted)
+    }
+
+    /// An answer goes on from the tokens that were kept, by the random numbers that come next, as the message itself would be gone on with.
+    fn take_up_answer(&self, task: &mut TaskRecord) -> Result<()> {
+        let (Target::Answer { message, .. }, Request::Chat(request)) =
+            (&task.target, &mut task.request)
+        else {
+            return Ok(());
+        };
+        let Some(message) = self.message(*message)? else {
+            return Ok(());
+        };
+        let Some(info) = message.info else {
+            return Ok(());
+        };
+        let same = info.seed == request.seed
+            && info
+                .model
+                .is_some_and(|model| model.name == request.model.name);
+        let known = request.written.as_ref().map_or(0, |old| old.tokens.len());
+        if let Some(written) = info.written.filter(|_| same)
+            && written.tokens.len() > known
+            && written.bytes >= info.given
+            && message.text.is_char_boundary(written.bytes as usize)
+        {
+            request.written = Some(written);
+        }
+        Ok(())
     }
 
     fn restored(

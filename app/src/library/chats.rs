@@ -124,6 +124,19 @@ impl Library {
         Ok(rows.into_iter().flatten().collect())
     }
 
+    /// One message.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub(super) fn message(&self, id: MessageId) -> Result<Option<Message>> {
+        let rows = self.rows(
+            "SELECT id, record, text FROM messages WHERE id = ?1",
+            [id.0],
+            message_of,
+        )?;
+        Ok(rows.into_iter().flatten().next())
+    }
+
     /// Messages that are being written by sessions of whom `dead` says so.
     pub(super) fn messages_left(&self, dead: impl Fn(i64) -> bool) -> Result<Vec<Message>> {
         let rows = self.rows(

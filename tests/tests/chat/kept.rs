@@ -170,3 +170,76 @@ fn a_stray_file_becomes_no_folder_of_models() -> Result<()> {
     })?;
     Ok(())
 }
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_a_crash_left_goes_on_from_the_tokens_that_were_kept() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut bench = open()?;
+    endless(&mut bench, 400);
+    say(&mut bench, QUESTION);
+    begun(&mut bench)?;
+    apply(&mut bench, QueueCommand::PauseAll);
+    // What has been shown is kept, and nothing more comes.
+    let kept = |bench: &Bench| {
+        let last = branch(bench).last()?.clone();
+        let library = Library::open_read_only(bench.data()).ok()?;
+        let messages = library.messages(last.conversation).ok()?;
+        let kept = messages.into_iter().find(|kept| kept.id == last.id)?;
+        let tokens = kept.info.as_ref()?.written.as_ref()?.tokens.len();
+        (kept.text == last.text).then_some(tokens)
+    };
+    let mut seen = None;
+    bench.wait("the message to be kept", |bench| {
+        let now = kept(bench);
+        let same = now.is_some() && now == seen;
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        seen = now;
+        same
+    })?;
+    let before = seen.context("nothing was kept")?;
+    // As a crash at this moment would leave it.
+    let data = folder.path().join("data");
+    copy(bench.data(), &data)?;
+    apply(&mut bench, QueueCommand::ResumeAll);
+    let whole = answered(&mut bench, MessageState::Done)?;
+    bench.close();
+
+    let mut bench = open_with(Setup {
+        data: Some(data),
+        ..Setup::default()
+    })?;
+    let tofu = egui::MissingGlyphPolicy::Tofu;
+    bench.harness.ctx.set_missing_glyph_policy(tofu);
+    let left = request(&bench)?.written.context("it would begin anew")?;
+    ensure!(
+        left.tokens.len() == before,
+        "{} of {before}",
+        left.tokens.len()
+    );
+    apply(&mut bench, QueueCommand::ResumeAll);
+    let resumed = answered(&mut bench, MessageState::Done)?;
+    ensure!(
+        resumed.text == whole.text,
+        "{} | {}",
+        resumed.text,
+        whole.text
+    );
+    let tokens = |message: &Message| message.info.as_ref().map(|info| info.tokens);
+    ensure!(tokens(&resumed) == tokens(&whole) && tokens(&whole) == Some(400));
+    Ok(())
+}
