@@ -102,6 +102,8 @@ pub enum Kernel {
     },
     /// What the experts of a row made, added up.
     CombineExperts,
+    /// The likeliest tokens of rows of logits, and sums over all.
+    Candidates,
     /// As [`Kernel::Gemm`], with K in several parts, each of which leaves sums of its own.
     GemmSplit {
         /// Storage of the weight.
@@ -286,6 +288,7 @@ impl Kernel {
             Self::Rope,
             Self::RouteExperts,
             Self::CombineExperts,
+            Self::Candidates,
             Self::GemmJoin,
             Self::ConvJoin,
             Self::PagedAttentionJoin,
@@ -653,6 +656,13 @@ impl Kernel {
                 256,
                 8,
                 [Read, Read, ReadWrite]
+            ),
+            Self::Candidates => row!(
+                "candidates",
+                "candidates",
+                64,
+                9,
+                [Read, Read, Read, ReadWrite]
             ),
         }
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "chat_engine/chosen.rs"]
+mod chosen;
 #[path = "chat_engine/resumed.rs"]
 mod resumed;
 

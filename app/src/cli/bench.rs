@@ -221,6 +221,7 @@ fn print_model(model: &ModelReport, row: Row<'_>) -> Result<()> {
         "Plan",
         "Dispatches",
         "Host each",
+        "Read",
     ]);
     for work in &model.workloads {
         table.row(workload_cells(work));
@@ -275,6 +276,7 @@ fn workload_cells(work: &Workload) -> Vec<String> {
             .map_or("-".to_owned(), |count| count.to_string()),
         work.host_us_per_dispatch
             .map_or("-".to_owned(), |each| format!("{each:.2} us")),
+        work.bytes_read.map_or("-".to_owned(), out::bytes),
     ]
 }
 

@@ -135,6 +135,8 @@ pub struct Workload {
     pub ops: usize,
     /// Dispatches of a run, on a GPU.
     pub dispatches: Option<u64>,
+    /// Bytes of results that a run reads back from a GPU.
+    pub bytes_read: Option<u64>,
     /// Microseconds of the host's time for each dispatch, on a GPU.
     pub host_us_per_dispatch: Option<f64>,
     /// Where the time goes.

@@ -193,6 +193,7 @@ impl<'a> Session<'a> {
             (
                 dispatches / times.len().max(1) as u64,
                 1e6 * (after.seconds - before.seconds) / dispatches.max(1) as f64,
+                (after.bytes_read - before.bytes_read) / times.len().max(1) as u64,
             )
         });
         let run = Run {
@@ -220,8 +221,9 @@ impl<'a> Session<'a> {
             // Told at the end: a second plan takes memory of its own.
             plan_seconds: None,
             ops: planned.graph.nodes.len(),
-            dispatches: host.map(|(dispatches, _)| dispatches),
-            host_us_per_dispatch: host.map(|(_, each)| each),
+            dispatches: host.map(|(dispatches, ..)| dispatches),
+            host_us_per_dispatch: host.map(|(_, each, _)| each),
+            bytes_read: host.map(|(.., bytes)| bytes),
             profile: profile.map(|profile| summarise(&planned.graph, &profile, naming.context)),
             name: naming.name,
         });

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::BenchError;
 use super::session::{Naming, Session};
 use crate::formats::detect::ModelInfo;
-use crate::graph::{HostTensor, KV_PAGE, KvShape};
+use crate::graph::candidates::{CandidateRow, EXTRAS};
+use crate::graph::{HostTensor, KV_PAGE, KvShape, NO_SLOT};
 use crate::models::Llama;
 use crate::models::llama::LlamaShape;
 use crate::pipelines::ChatModel;
@@ -57,16 +58,16 @@ pub(super) fn measure(
     let kept: Vec<usize> = std::iter::once(1).chain(prompts.iter().copied()).collect();
     let graphs = kept
         .iter()
-        .map(|&rows| llama.graph(&shape(rows)))
+        .map(|&rows| model.choosing_graph(&shape(rows)))
         .collect::<Result<Vec<_>, _>>()?;
     session.forecast(&graphs.iter().collect::<Vec<_>>());
     drop(graphs);
 
-    let one = session.plan(&|| Ok(llama.graph(&shape(1))?))?;
+    let one = session.plan(&|| Ok(model.choosing_graph(&shape(1))?))?;
     let cache: KvShape = llama.kv_shape(pages);
     let state = session.executor.as_mut().create_kv(cache)?;
     for &rows in &prompts {
-        let planned = session.plan(&|| Ok(llama.graph(&shape(rows))?))?;
+        let planned = session.plan(&|| Ok(model.choosing_graph(&shape(rows))?))?;
         let naming = Naming {
             name: format!("prefill {rows}"),
             unit: "tokens",
@@ -102,7 +103,8 @@ pub(super) fn measure(
     };
     session.measure(&one, &[state], naming, limits, &mut |run, results| {
         // The likeliest token, as greedy decoding has it.
-        let next = results.first().map_or(0, likeliest);
+        let told = results.first().map_or(&[][..], HostTensor::as_f32);
+        let next = likeliest(told, model.tokenizer().vocab_len());
         inputs(&[next], before + run.min(written), pages).into()
     })?;
     session.executor.as_mut().drop_state(state);
@@ -115,17 +117,16 @@ fn token(llama: &Llama, place: usize) -> u32 {
     u32::try_from(spread).unwrap_or(0)
 }
 
-fn likeliest(logits: &HostTensor) -> u32 {
-    let best = logits
-        .as_f32()
-        .iter()
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(index, _)| u32::try_from(index).unwrap_or(0))
+/// The likeliest of `tokens` tokens, by what the device tells of them.
+fn likeliest(told: &[f32], tokens: usize) -> u32 {
+    let row = CandidateRow::read(told, tokens);
+    let known = row.map(|row| row.tokens).unwrap_or_default();
+    let best = known.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    best.map_or(0, |(id, _)| *id)
 }
 
 /// Inputs of rows of one sequence whose positions lie one after the other in the cache.
-fn inputs(tokens: &[u32], start: usize, pages: usize) -> [(&'static str, HostTensor); 6] {
+fn inputs(tokens: &[u32], start: usize, pages: usize) -> [(&'static str, HostTensor); 8] {
     let rows = tokens.len();
     let places: Vec<u32> = (start..start + rows).map(|place| place as u32).collect();
     [
@@ -141,5 +142,11 @@ fn inputs(tokens: &[u32], start: usize, pages: usize) -> [(&'static str, HostTen
             "output_rows",
             HostTensor::u32([1], vec![(rows as u32).saturating_sub(1)]),
         ),
+        // As where nothing is penalised, at temperature 1.
+        (
+            "extras",
+            HostTensor::u32([1, EXTRAS], vec![NO_SLOT; EXTRAS]),
+        ),
+        ("inverse_temperatures", HostTensor::f32([1], vec![1.0])),
     ]
 }

@@ -11,7 +11,7 @@ use super::run::run;
 use super::weights::{PlanWeights, WeightCache};
 use crate::graph::{
     ExecError, Executor, Graph, HostTensor, KvShape, MemoryForecast, MemoryUse, OpTime, PlanId,
-    Profile, ProfileClock, Run, StateId, check_run,
+    Profile, ProfileClock, Run, StateId, check_run, kept_row,
 };
 
 /// How weights are multiplied.
@@ -24,6 +24,8 @@ pub enum CpuMode {
     /// f16 and bf16 weights stay as they are in their file. Activations are f32.
     #[default]
     Fast,
+    /// As [`CpuMode::Fast`], but the smallest quantised weights are packed, too, so that models of a few thousand weights take that path: for tests.
+    Packed,
 }
 
 /// A graph made ready.
@@ -34,6 +36,8 @@ pub(super) struct Plan {
     pub(super) weights: PlanWeights,
     /// Most bytes of streamed weights at once.
     pub(super) at_once: u64,
+    /// What the latest run left to be read; empty before the first.
+    pub(super) kept: Vec<HostTensor>,
 }
 
 /// Runs graphs on the processor; see [`crate::cpu`].
@@ -123,6 +127,9 @@ impl CpuExecutor {
         times: Option<&mut Vec<OpTime>>,
     ) -> Result<Vec<HostTensor>, ExecError> {
         let id = plan;
+        if let Some(plan) = self.plans.get_mut(&id) {
+            plan.kept.clear();
+        }
         let plan = self.plans.get(&id).ok_or(ExecError::Unknown {
             what: "plan",
             id: id.0,
@@ -135,13 +142,17 @@ impl CpuExecutor {
         self.activations = activations;
         self.peak = self.peak.max(held + activations);
         let mut states = bind(&mut self.states, &plan.graph, given.states)?;
-        run(
+        let (results, kept) = run(
             plan,
             given.inputs,
             &mut states,
             &mut Poll(given.interrupt),
             times,
-        )
+        )?;
+        if let Some(plan) = self.plans.get_mut(&id) {
+            plan.kept = kept;
+        }
+        Ok(results)
     }
 
     /// Makes a plan. Where not all weights fit and that is allowed, some are loaded for each op that uses them: read where they
@@ -192,6 +203,7 @@ impl CpuExecutor {
                 lifetimes,
                 weights,
                 at_once,
+                kept: Vec::new(),
             },
         );
         Ok(id)
@@ -239,6 +251,22 @@ impl Executor for CpuExecutor {
         let results = self.run_timed(plan, given, Some(&mut ops))?;
         let clock = ProfileClock::Host;
         Ok((results, Some(Profile { clock, ops })))
+    }
+
+    fn read_kept(&mut self, plan: PlanId, index: usize, row: usize) -> Result<Vec<f32>, ExecError> {
+        let plan = self.plans.get(&plan).ok_or(ExecError::Unknown {
+            what: "plan",
+            id: plan.0,
+        })?;
+        let (_, width) = kept_row(&plan.graph, index, row)?;
+        let value = plan.kept.get(index).map_or(&[][..], HostTensor::as_f32);
+        match value.get(row * width..(row + 1) * width) {
+            Some(row) => Ok(row.to_vec()),
+            None => Err(ExecError::Unknown {
+                what: "result of a run",
+                id: index as u64,
+            }),
+        }
     }
 
     fn drop_plan(&mut self, plan: PlanId) {

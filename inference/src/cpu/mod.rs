@@ -14,6 +14,7 @@
 
 mod attention;
 mod budget;
+mod candidates;
 mod conv;
 mod decode;
 mod elementwise;

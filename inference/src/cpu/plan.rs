@@ -76,7 +76,7 @@ impl Lifetimes {
         }
         // Results leave by value; what is not the run's own, or leaves twice, is copied.
         let mut given = std::collections::HashSet::new();
-        for &(_, id) in &graph.outputs {
+        for &(_, id) in graph.outputs.iter().chain(&graph.kept) {
             let root = graph.storage_of(id);
             if !is_own(graph.node(root)) || !given.insert(root) {
                 live += value_bytes(graph.node(id));

@@ -1,5 +1,6 @@
 //! One run of a plan: node after node, values given back at their last use.
 
+use super::candidates;
 use super::executor::Plan;
 use super::kv::{KvState, Tables};
 use super::parallel::Poll;
@@ -110,7 +111,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Runs all nodes; the results are in the order of the graph's outputs. What is given was checked. `times` is told how long
+/// Runs all nodes; the results are in the order of the graph's outputs, and behind them are those that it keeps. What is given was checked. `times` is told how long
 /// each op took.
 pub(super) fn run(
     plan: &Plan,
@@ -118,7 +119,7 @@ pub(super) fn run(
     states: &mut [&mut KvState],
     poll: &mut Poll<'_>,
     mut times: Option<&mut Vec<OpTime>>,
-) -> Result<Vec<HostTensor>, ExecError> {
+) -> Result<(Vec<HostTensor>, Vec<HostTensor>), ExecError> {
     let graph = &*plan.graph;
     let mut values = Values {
         plan,
@@ -172,7 +173,9 @@ pub(super) fn run(
         }
     }
     values.pool = Pool::new(0, 0);
-    results(values)
+    let mut all = results(values)?;
+    let kept = all.split_off(graph.outputs.len());
+    Ok((all, kept))
 }
 
 /// In which form the CPU has the weight that an op multiplies by; the op's name where there is none.
@@ -193,12 +196,11 @@ fn form(plan: &Plan, node: &Node) -> String {
 
 fn results(mut values: Values<'_>) -> Result<Vec<HostTensor>, ExecError> {
     let graph = &*values.plan.graph;
-    let mut results = Vec::with_capacity(graph.outputs.len());
-    for (place, &(_, id)) in graph.outputs.iter().enumerate() {
+    let mut results = Vec::with_capacity(graph.outputs.len() + graph.kept.len());
+    let all = || graph.outputs.iter().chain(&graph.kept);
+    for (place, &(_, id)) in all().enumerate() {
         let root = graph.storage_of(id);
-        let again = graph
-            .outputs
-            .iter()
+        let again = all()
             .skip(place + 1)
             .any(|&(_, other)| graph.storage_of(other) == root);
         let shape = graph.node(id).shape.clone();
@@ -377,6 +379,11 @@ fn compute(
         Op::CombineExperts => {
             let used = dim(shape_of(1), 1) / 2;
             experts::combine(out, floats(0)?, floats(1)?, used, last_dim(&node.shape));
+        }
+        Op::Candidates { tokens } => {
+            let width = dim(shape_of(0), 1);
+            let (extras, temperatures) = (integers(1)?, floats(2)?);
+            candidates::candidates(out, floats(0)?, width, *tokens, extras, temperatures);
         }
         // Nothing to compute, or computed in place.
         Op::Input { .. }

@@ -150,33 +150,38 @@ const SMALL: u64 = 64 << 10;
 /// The form of a weight in an op.
 pub(super) fn kept(graph: &Graph, op: &Op, weight: WeightId, mode: CpuMode) -> Kept {
     let dtype = graph.weight(weight).dtype();
+    let (is_oracle, packed_from) = match mode {
+        CpuMode::Oracle => (true, PACKED_FROM),
+        CpuMode::Fast => (false, PACKED_FROM),
+        CpuMode::Packed => (false, 0),
+    };
     match *op {
         Op::Embedding { .. } | Op::ExpertLinear { .. } => Kept::File,
-        Op::Linear { weight: matrix, .. } if matrix == weight => match (mode, dtype) {
-            (CpuMode::Oracle, _) => Kept::Matrix,
-            (CpuMode::Fast, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
-            (CpuMode::Fast, _)
-                if graph.weight(weight).elements() >= PACKED_FROM
+        Op::Linear { weight: matrix, .. } if matrix == weight => match (is_oracle, dtype) {
+            (true, _) => Kept::Matrix,
+            (false, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
+            (false, _)
+                if graph.weight(weight).elements() >= packed_from
                     && packed::bytes(graph.weight(weight)).is_some() =>
             {
                 Kept::Packed
             }
-            (CpuMode::Fast, _)
+            (false, _)
                 if ggml_dtype(dtype).is_some()
-                    && graph.weight(weight).elements() >= PACKED_FROM =>
+                    && graph.weight(weight).elements() >= packed_from =>
             {
                 Kept::Quantised
             }
             // Those that candle does not know, or multiplies slowly: as floats they would not fit many a memory.
-            (CpuMode::Fast, _)
-                if dtype != StorageDtype::F32 && graph.weight(weight).elements() >= PACKED_FROM =>
+            (false, _)
+                if dtype != StorageDtype::F32 && graph.weight(weight).elements() >= packed_from =>
             {
                 Kept::File
             }
-            (CpuMode::Fast, _) => Kept::Floats,
+            (false, _) => Kept::Floats,
         },
-        Op::Conv2d { weight: kernel, .. } if kernel == weight => match (mode, dtype) {
-            (CpuMode::Fast, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
+        Op::Conv2d { weight: kernel, .. } if kernel == weight => match (is_oracle, dtype) {
+            (false, StorageDtype::F16 | StorageDtype::Bf16) => Kept::File,
             _ => Kept::Floats,
         },
         _ => Kept::Floats,

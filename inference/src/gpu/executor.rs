@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use super::device::{AdapterChoice, GpuDevice, LimitPolicy};
+use super::kept::read_kept;
 use super::kernels::KernelLimits;
 use super::kv::KvBuffers;
 use super::layout::{Compiled, compile};
@@ -198,7 +199,23 @@ impl Executor for GpuExecutor {
         };
         plan.pace = pace;
         done?;
-        read_outputs(&self.device, plan)
+        let results = read_outputs(&self.device, plan)?;
+        plan.done.set(true);
+        self.submitter.host_time.bytes_read += results
+            .iter()
+            .map(|result| 4 * result.len() as u64)
+            .sum::<u64>();
+        Ok(results)
+    }
+
+    fn read_kept(&mut self, plan: PlanId, index: usize, row: usize) -> Result<Vec<f32>, ExecError> {
+        let plan = self.plans.get(&plan).ok_or(ExecError::Unknown {
+            what: "plan",
+            id: plan.0,
+        })?;
+        let values = read_kept(&self.device, plan, index, row)?;
+        self.submitter.host_time.bytes_read += 4 * values.len() as u64;
+        Ok(values)
     }
 
     fn run_profiled(
@@ -297,6 +314,7 @@ fn begin<'a>(
         id: plan.0,
     })?;
     check_inputs(plan, run, &states)?;
+    plan.done.set(false);
     plan.bind_states(device, run.states, &states)?;
     write_inputs(device, plan, run)?;
     Ok(plan)

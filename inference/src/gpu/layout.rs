@@ -193,6 +193,11 @@ pub fn compile(
         readback.push(readback_bytes);
         readback_bytes += (graph.node(*output).elements() as u64 * 4).next_multiple_of(16);
     }
+    // What stays on the device is read by rows, when at all.
+    for (_, kept) in &graph.kept {
+        let row = graph.node(*kept).shape.last().copied().unwrap_or(1);
+        readback_bytes = readback_bytes.max((row as u64 * 4).next_multiple_of(16));
+    }
     Ok(Compiled {
         units,
         steps,

@@ -29,6 +29,7 @@ mod device;
 mod disk;
 mod executor;
 mod fuse;
+mod kept;
 pub mod kernels;
 mod kv;
 mod layout;

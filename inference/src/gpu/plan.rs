@@ -1,5 +1,6 @@
 //! A plan: a graph on a device, with every buffer, bind group and dispatch made beforehand.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -67,6 +68,8 @@ pub struct Plan {
     pub graph: Arc<Graph>,
     /// Dispatches in order.
     pub commands: Vec<Command>,
+    /// Whether the latest run came to its end, so that what the graph keeps can be read.
+    pub done: Cell<bool>,
     /// Bounds on inputs that address memory.
     pub bounds: Vec<Bound>,
     /// How long its dispatches take.
@@ -154,6 +157,7 @@ impl Plan {
         let mut plan = Self {
             graph,
             commands: Vec::with_capacity(steps.len()),
+            done: Cell::new(false),
             bounds,
             pace: Pace::default(),
             compiled: Places {

@@ -33,6 +33,11 @@ impl Tensor {
         self.shape.last().copied().unwrap_or(1)
     }
 
+    /// Element type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
     /// The value's id in the finished graph.
     pub fn id(&self) -> ValueId {
         self.id
@@ -45,6 +50,7 @@ struct Inner {
     weights: Vec<TensorData>,
     weight_ids: HashMap<TensorKey, WeightId>,
     outputs: Vec<(String, ValueId)>,
+    kept: Vec<(String, ValueId)>,
     states: Vec<KvShape>,
     path: Vec<String>,
 }
@@ -569,12 +575,17 @@ impl GraphBuilder {
             .push((name.to_owned(), x.id));
     }
 
+    pub(super) fn push_kept(&self, name: &str, x: &Tensor) {
+        let kept = (name.to_owned(), x.id);
+        self.inner.borrow_mut().kept.push(kept);
+    }
+
     /// The finished graph, without nodes that no output needs. Inputs always stay, so that what a run must be given
     /// does not depend on which outputs were asked for.
     pub fn finish(self) -> Graph {
         let inner = self.inner.into_inner();
         let mut needed = vec![false; inner.nodes.len()];
-        for (_, output) in &inner.outputs {
+        for (_, output) in inner.outputs.iter().chain(&inner.kept) {
             needed[output.0] = true;
         }
         for index in (0..inner.nodes.len()).rev() {
@@ -597,11 +608,11 @@ impl GraphBuilder {
                 nodes.push(node);
             }
         }
-        let outputs = inner
-            .outputs
-            .into_iter()
-            .map(|(name, id)| (name, moved[id.0]))
-            .collect();
+        let renamed = |results: Vec<(String, ValueId)>| {
+            let results = results.into_iter();
+            results.map(|(name, id)| (name, moved[id.0])).collect()
+        };
+        let (outputs, kept) = (renamed(inner.outputs), renamed(inner.kept));
         // Weights of nodes that fell away must not be uploaded.
         let mut weights = Vec::new();
         let mut renumbered: HashMap<WeightId, WeightId> = HashMap::new();
@@ -618,6 +629,7 @@ impl GraphBuilder {
             nodes,
             weights,
             outputs,
+            kept,
             states: inner.states,
         }
     }

@@ -200,6 +200,12 @@ pub trait Executor: Send {
     /// Runs a plan; the results are in the order of [`Graph::outputs`].
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError>;
 
+    /// One row of a result that the plan's latest run left on the device; `index` into [`Graph::kept`]. A row is what lies along the last axis.
+    ///
+    /// # Errors
+    /// If there is no such result or row, or the plan has not been run to its end.
+    fn read_kept(&mut self, plan: PlanId, index: usize, row: usize) -> Result<Vec<f32>, ExecError>;
+
     /// Forgets a plan; weights which no other plan uses are given back.
     fn drop_plan(&mut self, plan: PlanId);
 
@@ -237,6 +243,28 @@ pub trait Executor: Send {
     fn tiers(&self) -> Vec<TierReport> {
         Vec::new()
     }
+}
+
+/// The value that stays, and the length of its rows.
+///
+/// # Errors
+/// If the graph keeps no such result, or it has no such row.
+pub fn kept_row(
+    graph: &Graph,
+    index: usize,
+    row: usize,
+) -> Result<(super::ValueId, usize), ExecError> {
+    let unknown = |what: &'static str, id: usize| ExecError::Unknown {
+        what,
+        id: id as u64,
+    };
+    let &(_, id) = graph.kept.get(index).ok_or(unknown("result", index))?;
+    let node = graph.node(id);
+    let width = node.shape.last().copied().unwrap_or(1);
+    if width == 0 || row >= node.elements() / width {
+        return Err(unknown("row", row));
+    }
+    Ok((id, width))
 }
 
 /// Checks the inputs and states of a run against a graph: present, shape, type and number of elements.

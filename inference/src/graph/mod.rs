@@ -10,7 +10,9 @@
 
 mod builder;
 mod builder_attention;
+mod builder_candidates;
 mod builder_experts;
+pub mod candidates;
 mod error;
 mod exec;
 mod kv;
@@ -21,7 +23,7 @@ pub use builder::{GraphBuilder, ScopeGuard, Tensor};
 pub use error::{ExecError, GraphError};
 pub use exec::{
     Executor, HostData, HostTensor, Interrupt, MemoryForecast, MemoryUse, NeverInterrupt, PlanId,
-    Run, StateId, TierReport, TierState, check_run,
+    Run, StateId, TierReport, TierState, check_run, kept_row,
 };
 pub use kv::{KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT};
 pub use op::{Activation, BinaryKind, Conv2dSpec, Op, PagedAttentionSpec, RopeStyle, UnaryKind};
@@ -80,6 +82,8 @@ pub struct Graph {
     pub weights: Vec<TensorData>,
     /// Named results, in the order in which [`Executor::run`] returns them.
     pub outputs: Vec<(String, ValueId)>,
+    /// Named results that stay on the device, to be read by [`Executor::read_kept`] until the plan's next run.
+    pub kept: Vec<(String, ValueId)>,
     /// Shapes of the KV caches that the graph refers to by index; a run binds one state to each.
     pub states: Vec<KvShape>,
 }
@@ -109,7 +113,7 @@ impl Graph {
             })
     }
 
-    /// For each value the index of the last node that reads it; outputs live to the end (`nodes.len()`).
+    /// For each value the index of the last node that reads it; outputs, and what is kept, live to the end (`nodes.len()`).
     ///
     /// Views ([`Op::Reshape`]) extend the life of what they look at only through the caller: executors that alias
     /// views resolve them first, see [`Graph::storage_of`].
@@ -129,7 +133,7 @@ impl Graph {
                 }
             }
         }
-        for (_, output) in &self.outputs {
+        for (_, output) in self.outputs.iter().chain(&self.kept) {
             let mut base = *output;
             last[base.0] = self.nodes.len();
             while let (Op::Reshape, Some(&next)) =

@@ -259,6 +259,12 @@ pub enum Op {
     },
     /// `y [rows * used, N], routes [rows, 2 * used] -> [rows, N]`: what the experts of a row made, added up by their weights.
     CombineExperts,
+    /// `logits [rows, width], extras u32 [rows, EXTRAS], inverse_temperatures [rows] -> [rows, ROW_WORDS]`: the best of the first `tokens` logits of each
+    /// row, sums over all of them, and those of `extras` (0 for [`super::NO_SLOT`] and others that are no token), as [`super::candidates`] describes it.
+    Candidates {
+        /// Logits of a row that belong to tokens; those behind are padding.
+        tokens: usize,
+    },
 }
 
 impl Op {
@@ -290,6 +296,7 @@ impl Op {
             Self::RouteExperts { .. } => "route_experts",
             Self::ExpertLinear { .. } => "expert_linear",
             Self::CombineExperts => "combine_experts",
+            Self::Candidates { .. } => "candidates",
         }
     }
 
@@ -329,7 +336,8 @@ impl Op {
             | Self::Attention { .. }
             | Self::PagedAttention(_)
             | Self::RouteExperts { .. }
-            | Self::CombineExperts => Vec::new(),
+            | Self::CombineExperts
+            | Self::Candidates { .. } => Vec::new(),
             Self::ExpertLinear { weights, .. } => weights.iter_mut().collect(),
         }
     }

@@ -52,4 +52,6 @@ pub struct HostTime {
     pub uploaded: u64,
     /// Seconds spent on reading, packing and sending them.
     pub upload_seconds: f64,
+    /// Bytes of results read back from the device.
+    pub bytes_read: u64,
 }

@@ -7,7 +7,7 @@ use super::error::JobError;
 use super::kv::PrefixCache;
 use crate::formats::detect::ModelInfo;
 use crate::formats::gguf::read_gguf;
-use crate::graph::{KV_PAGE, KvShape, KvType, StateId};
+use crate::graph::{Graph, KV_PAGE, KvShape, KvType, StateId};
 use crate::models::Llama;
 use crate::models::llama::{LONGEST_CONTEXT, LlamaShape};
 use crate::text::TextError;
@@ -169,6 +169,15 @@ impl ChatModel {
             pages_per_sequence: self.pages_per_sequence(),
             pages: self.kv_shape().pages,
         }
+    }
+
+    /// The graph of a plan that answers are written with: it tells what choosing a token of the vocabulary needs.
+    ///
+    /// # Errors
+    /// As [`Llama::choosing_graph`].
+    pub fn choosing_graph(&self, shape: &LlamaShape) -> Result<Graph, JobError> {
+        let tokens = self.tokenizer.vocab_len().min(self.llama.vocab_size());
+        Ok(self.llama.choosing_graph(shape, tokens)?)
     }
 
     /// Sizes of a plan for one token of each of `streams` answers.

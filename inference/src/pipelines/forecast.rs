@@ -217,7 +217,7 @@ pub fn answer(
             Ok(Work {
                 changes: 0,
                 key: PlanKey::Language(rows),
-                graph: model.llama().graph(&model.shape(rows))?,
+                graph: model.choosing_graph(&model.shape(rows))?,
             })
         })
         .collect::<Result<Vec<_>, JobError>>()?;

@@ -1,6 +1,7 @@
 //! Every op against plain loops in f64, on odd shapes with fresh seeds; memory, interrupts and misuse.
 
 mod attention;
+mod candidates;
 mod elementwise;
 pub(super) mod linear;
 mod memory;

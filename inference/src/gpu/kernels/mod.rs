@@ -16,6 +16,7 @@
 //! banded, that is, computed by several dispatches that each see a window of the value.
 
 mod attention;
+mod candidates;
 mod conv;
 mod elementwise;
 mod experts;
@@ -228,6 +229,7 @@ pub fn lower(op: &Op, context: &LowerContext<'_>) -> Result<Lowered, ExecError> 
         Op::RouteExperts { used, normalised } => lowering.route_experts(*used, *normalised),
         Op::ExpertLinear { weights, experts } => lowering.expert_linear(weights, *experts),
         Op::CombineExperts => lowering.combine_experts(),
+        Op::Candidates { tokens } => lowering.candidates(*tokens),
     }?;
     Ok(lowering.lowered)
 }

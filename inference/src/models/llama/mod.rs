@@ -30,6 +30,7 @@ use crate::formats::gguf::Gguf;
 use crate::formats::json::{MAX_CONFIG, read_json_as};
 use crate::formats::safetensors::read_any;
 use crate::formats::{TensorData, WeightMap};
+use crate::graph::candidates::EXTRAS;
 use crate::graph::{Graph, GraphBuilder, KV_PAGE, KvShape, KvType, Tensor, UnaryKind};
 
 use super::error::{ModelError, Result};
@@ -182,6 +183,20 @@ impl Llama {
     /// # Errors
     /// Sizes that are nothing; weights that do not fit.
     pub fn graph(&self, shape: &LlamaShape) -> Result<Graph> {
+        self.build(shape, None)
+    }
+
+    /// As [`Self::graph`], for choosing among the first `tokens` of the vocabulary: further inputs `extras` u32 `[outputs, EXTRAS]` and
+    /// `inverse_temperatures` f32 `[outputs]`; output `candidates` as [`Op::Candidates`](crate::graph::Op::Candidates) tells them, while the `logits`
+    /// themselves stay on the device, the first of what the graph keeps.
+    ///
+    /// # Errors
+    /// As [`Self::graph`]; more tokens than there are, or none.
+    pub fn choosing_graph(&self, shape: &LlamaShape, tokens: usize) -> Result<Graph> {
+        self.build(shape, Some(tokens))
+    }
+
+    fn build(&self, shape: &LlamaShape, choosing: Option<usize>) -> Result<Graph> {
         let c = &self.config;
         let LlamaShape { rows, outputs, .. } = *shape;
         if [rows, shape.sequences, shape.pages_per_sequence, shape.pages].contains(&0) {
@@ -240,7 +255,16 @@ impl Llama {
                 logits = scaled(&g, logits, cap.recip())?;
                 logits = scaled(&g, g.unary(&logits, UnaryKind::Tanh)?, cap)?;
             }
-            g.output("logits", &logits);
+            match choosing {
+                None => g.output("logits", &logits),
+                Some(tokens) => {
+                    let extras = g.input_u32("extras", &[outputs, EXTRAS])?;
+                    let temperatures = g.input("inverse_temperatures", &[outputs])?;
+                    let told = g.candidates(&logits, &extras, &temperatures, tokens)?;
+                    g.output("candidates", &told);
+                    g.keep("logits", &logits);
+                }
+            }
         }
         Ok(g.finish())
     }

@@ -1,6 +1,7 @@
 //! Questions about a chat request that are answered without writing: its tokens, and the distribution of the first one.
 
 use super::ChatJob;
+use super::choice::{Told, row_of, whole_row};
 use super::prompt::Prompt;
 use crate::engine::{ChatRequest, Ledger, ModelRef};
 use crate::pipelines::{Context, JobError, ModelStore};
@@ -70,14 +71,16 @@ impl DistributionJob {
         let job = &mut self.0;
         let model = job.model(context)?;
         job.begin(context, &model)?;
-        let Some(logits) = job.logits(context, &model)? else {
+        let Some((plan, words)) = job.logits(context, &model)? else {
             return Ok(None);
         };
-        let allowed = job
-            .grammar
-            .as_mut()
-            .map(|grammar| grammar.mask())
-            .transpose()?;
+        let told = Told {
+            kept: (plan, 0),
+            words: row_of(&words, 0),
+        };
+        // The window shows what settings would do to all of them.
+        let logits = whole_row(context, &model, &told)?;
+        let allowed = job.allowed();
         let tokenizer = model.tokenizer();
         let distribution = Distribution::new(
             logits,

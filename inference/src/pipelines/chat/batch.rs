@@ -2,6 +2,7 @@
 //!
 //! The jobs stay apart for the client. They share the pages of a common beginning, since a computed prompt is left in the cache for others at once.
 
+use super::choice::{self, Told, row_of};
 use super::{ChatJob, Part, stream_inputs};
 use crate::engine::{JobId, Outbox};
 use crate::graph::{ExecError, HostTensor, Interrupt};
@@ -60,7 +61,7 @@ pub fn decode_together(
         return Ok(Vec::new());
     };
     let plan = store.plan(&name, 0, PlanKey::Streams(streams), || {
-        Ok(model.llama().graph(&model.shape_of_streams(streams))?)
+        model.choosing_graph(&model.shape_of_streams(streams))
     });
     let plan = match plan {
         Ok(plan) => plan,
@@ -73,16 +74,22 @@ pub fn decode_together(
     let chat = store.chat_state(&name)?;
     let state = chat.state;
     let mut parts = Vec::with_capacity(rows);
-    for (index, (_, job)) in jobs.iter_mut().enumerate() {
-        let Some((of, sequence)) = &mut job.sequence else {
+    let mut failed = Vec::new();
+    for (index, (id, job)) in jobs.iter_mut().enumerate() {
+        let Some((of, start)) = job.sequence.as_ref().map(|(of, s)| (*of, s.len())) else {
             continue;
         };
-        let start = sequence.len();
-        if *of != state || start + 1 != job.tokens.len() {
+        if of != state || start + 1 != job.tokens.len() {
             continue;
         }
         let token = job.tokens[start];
-        if let Ok(slots) = chat.cache.extend(sequence, &[token]) {
+        if let Err(error) = job.ask(true) {
+            failed.push((*id, Err(error)));
+            continue;
+        }
+        if let Some((_, sequence)) = &mut job.sequence
+            && let Ok(slots) = chat.cache.extend(sequence, &[token])
+        {
             parts.push(Part {
                 index,
                 position: start,
@@ -92,16 +99,18 @@ pub fn decode_together(
         }
     }
     if parts.is_empty() {
-        return Ok(Vec::new());
+        return Ok(failed);
     }
     let tables = parts.iter().filter_map(|part| {
         let (_, sequence) = jobs[part.index].1.sequence.as_ref()?;
         Some(sequence.pages())
     });
     let pages = model.pages_per_sequence();
-    let inputs = stream_inputs(&parts, tables, streams, pages);
+    let mut inputs = stream_inputs(&parts, tables, streams, pages);
+    let questions = parts.iter().map(|part| &jobs[part.index].1.question);
+    inputs.extend(choice::inputs(questions, streams));
     let result = store.run(plan, &inputs, &[state], interrupt);
-    let logits = match result {
+    let words = match result {
         Ok(results) => results.into_iter().next().map(HostTensor::into_f32),
         Err(error) => {
             // What was not computed is not in the cache.
@@ -121,15 +130,13 @@ pub fn decode_together(
                 return Err(error);
             }
             let message = error.to_string();
-            return Ok(parts
-                .iter()
-                .map(|part| (jobs[part.index].0, Err(JobError::Request(message.clone()))))
-                .collect());
+            let fail = |part: &Part| (jobs[part.index].0, Err(JobError::Request(message.clone())));
+            failed.extend(parts.iter().map(fail));
+            return Ok(failed);
         }
     };
-    let logits = logits.unwrap_or_default();
-    let width = logits.len() / streams;
-    let mut advanced = Vec::with_capacity(parts.len());
+    let words = words.unwrap_or_default();
+    let mut advanced = failed;
     for (row, part) in parts.iter().enumerate() {
         let (job, answer) = &mut jobs[part.index];
         let mut context = Context {
@@ -138,8 +145,12 @@ pub fn decode_together(
             outbox,
             interrupt,
         };
-        let logits = &logits[row * width..][..width.min(model.tokenizer().vocab_len())];
-        advanced.push((*job, answer.choose(&mut context, &model, logits)));
+        let told = Told {
+            kept: (plan, row),
+            words: row_of(&words, row),
+        };
+        let progress = answer.choose(&mut context, &model, &told);
+        advanced.push((*job, progress));
     }
     Ok(advanced)
 }

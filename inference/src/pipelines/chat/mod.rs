@@ -2,6 +2,7 @@
 
 mod ask;
 mod batch;
+mod choice;
 mod prompt;
 
 pub use ask::{DistributionJob, count_tokens, measure};
@@ -17,11 +18,12 @@ use super::kv::Sequence;
 use super::store::PlanKey;
 use super::{Context, ModelStore, Pipeline, Progress};
 use crate::engine::{Alternative, ChatRequest, Event, FinishReason, Outcome, Overflow, TokenEvent};
-use crate::graph::{HostTensor, NO_SLOT, StateId};
+use crate::graph::{HostTensor, NO_SLOT, PlanId, StateId};
 use crate::text::grammar::GrammarState;
 use crate::text::sampling::{Sampled, TokenSampler};
 use crate::text::stop::StopMatcher;
 use crate::text::tokenizer::StreamDecoder;
+use choice::{Question, Read, Told, row_of};
 use prompt::Prompt;
 
 /// Rows that plans are made for: one token, short and long pieces of a prompt. A piece is filled up to the next.
@@ -39,6 +41,8 @@ pub struct ChatJob {
     sequence: Option<(StateId, Sequence)>,
     sampler: Option<TokenSampler>,
     grammar: Option<GrammarState>,
+    question: Question,
+    read: Read,
     /// Tokens left out of the prompt.
     dropped: usize,
     /// Tokens given up while writing.
@@ -64,6 +68,8 @@ impl ChatJob {
             sequence: None,
             sampler: None,
             grammar: None,
+            question: Question::default(),
+            read: Read::default(),
             dropped: 0,
             shifted: 0,
             decoder: StreamDecoder::new(),
@@ -193,19 +199,20 @@ impl ChatJob {
         }
     }
 
-    /// Computes a piece; gives the logits after the last token once all are computed. Rows of the table beyond the vocabulary are padding of the file,
-    /// not tokens, and are left out.
+    /// Computes a piece; gives what the device tells of the logits after the last token once all are computed, and the plan that keeps them.
     fn logits(
         &mut self,
         context: &mut Context<'_>,
         model: &ChatModel,
-    ) -> Result<Option<Vec<f32>>, JobError> {
-        let mut logits = self.compute(context, model)?;
+    ) -> Result<Option<(PlanId, Vec<f32>)>, JobError> {
+        let Some((plan, words)) = self.compute(context, model)? else {
+            return Ok(None);
+        };
         let computed = self
             .sequence
             .as_ref()
             .map_or(0, |(_, sequence)| sequence.len());
-        if logits.is_empty() || computed < self.tokens.len() {
+        if computed < self.tokens.len() {
             return Ok(None);
         }
         if let Some((state, sequence)) = &self.sequence
@@ -215,8 +222,7 @@ impl ChatJob {
         {
             chat.cache.share(sequence);
         }
-        logits.truncate(model.tokenizer().vocab_len());
-        Ok(Some(logits))
+        Ok(Some((plan, words)))
     }
 
     /// Makes sure that there is a sequence in the model's present cache; copies a shared page if need be.
@@ -246,12 +252,13 @@ impl ChatJob {
         Ok((state, sequence))
     }
 
-    /// Computes the next piece of `tokens` that is not in the cache; gives the logits after its last token.
+    /// Computes the next piece of `tokens` that is not in the cache; gives the plan and what it tells of the logits after the piece's last token. Nothing
+    /// where the cache went away for the plan's sake: it is to be tried again.
     fn compute(
         &mut self,
         context: &mut Context<'_>,
         model: &ChatModel,
-    ) -> Result<Vec<f32>, JobError> {
+    ) -> Result<Option<(PlanId, Vec<f32>)>, JobError> {
         let name = self.request.model.name.clone();
         let (state, mut sequence) = self.sequence(context)?;
         let start = sequence.len();
@@ -259,12 +266,16 @@ impl ChatJob {
         let count = (self.tokens.len() - start).min(most);
         let rows = ROWS.into_iter().find(|&rows| rows >= count).unwrap_or(most);
         let plan = context.store.plan(&name, 0, PlanKey::Language(rows), || {
-            Ok(model.llama().graph(&model.shape(rows))?)
+            model.choosing_graph(&model.shape(rows))
         });
         // Making the plan may have cost the cache its place.
         let chat = context.store.chat_state(&name)?;
         if chat.state != state {
-            return Ok(Vec::new());
+            return Ok(None);
+        }
+        if let Err(error) = self.ask(start + count == self.tokens.len()) {
+            self.sequence = Some((state, sequence));
+            return Err(error);
         }
         let piece = &self.tokens[start..start + count];
         let slots = match (plan.is_ok(), chat.cache.extend(&mut sequence, piece)) {
@@ -274,18 +285,13 @@ impl ChatJob {
                 self.sequence = Some((state, sequence));
                 plan?;
                 result.map_err(|_| cache_full(&name))?;
-                return Ok(Vec::new());
+                return Ok(None);
             }
         };
         let plan = plan?;
-        let inputs = inputs(
-            piece,
-            start,
-            &slots,
-            rows,
-            &sequence,
-            model.pages_per_sequence(),
-        );
+        let pages = model.pages_per_sequence();
+        let mut inputs = inputs(piece, start, &slots, rows, &sequence, pages);
+        inputs.extend(choice::inputs(std::iter::once(&self.question), 1));
         let result = context
             .store
             .run(plan, &inputs, &[state], context.interrupt);
@@ -297,11 +303,8 @@ impl ChatJob {
             chat.cache.truncate(&mut sequence, start);
         }
         self.sequence = Some((state, sequence));
-        Ok(result?
-            .into_iter()
-            .next()
-            .map(HostTensor::into_f32)
-            .unwrap_or_default())
+        let told = result?.into_iter().next().map(HostTensor::into_f32);
+        Ok(told.map(|words| (plan, words)))
     }
 
     fn token_event(&mut self, model: &ChatModel, sampled: &Sampled) -> (TokenEvent, bool) {
@@ -363,6 +366,7 @@ impl ChatJob {
                 });
             }
         }
+        self.tell_what_was_read();
         let now = Instant::now();
         let seconds =
             |from: Option<Instant>, to: Instant| from.map_or(0.0, |from| (to - from).as_secs_f32());
@@ -402,10 +406,14 @@ impl Pipeline for ChatJob {
                 FinishReason::ContextFull,
             )));
         }
-        let Some(logits) = self.logits(context, &model)? else {
+        let Some((plan, words)) = self.logits(context, &model)? else {
             return Ok(Progress::Working);
         };
-        self.choose(context, &model, &logits)
+        let told = Told {
+            kept: (plan, 0),
+            words: row_of(&words, 0),
+        };
+        self.choose(context, &model, &told)
     }
 
     fn partial(&mut self, context: &mut Context<'_>) -> Option<Outcome> {
@@ -432,13 +440,11 @@ impl ChatJob {
         &mut self,
         context: &mut Context<'_>,
         model: &ChatModel,
-        logits: &[f32],
+        told: &Told<'_>,
     ) -> Result<Progress, JobError> {
-        let Some(sampler) = &mut self.sampler else {
+        let Some(sampled) = self.sample(context, model, told)? else {
             return Ok(Progress::Working);
         };
-        let allowed = self.grammar.as_mut().map(GrammarState::mask).transpose()?;
-        let sampled = sampler.sample_allowed(logits, &self.tokens, allowed.as_ref())?;
         self.first_token.get_or_insert_with(Instant::now);
         if model.tokenizer().is_end(sampled.id) {
             return Ok(Progress::Finished(self.finish(
@@ -480,7 +486,7 @@ fn inputs(
     rows: usize,
     sequence: &Sequence,
     pages_per_sequence: usize,
-) -> [(&'static str, HostTensor); 6] {
+) -> Vec<(&'static str, HostTensor)> {
     let padded = |values: Vec<u32>, fill: u32| {
         let mut values = values;
         values.resize(rows, fill);
@@ -491,7 +497,7 @@ fn inputs(
         .collect();
     let mut table = sequence.pages().to_vec();
     table.resize(pages_per_sequence, 0);
-    [
+    vec![
         ("ids", padded(piece.to_vec(), 0)),
         ("positions", padded(positions, NO_SLOT)),
         ("write_slots", padded(slots.to_vec(), NO_SLOT)),
@@ -524,7 +530,7 @@ fn stream_inputs<'a>(
     tables: impl Iterator<Item = &'a [u32]>,
     streams: usize,
     pages_per_sequence: usize,
-) -> [(&'static str, HostTensor); 6] {
+) -> Vec<(&'static str, HostTensor)> {
     let padded = |mut values: Vec<u32>, fill: u32| {
         values.resize(streams, fill);
         HostTensor::u32([streams], values)
@@ -537,7 +543,7 @@ fn stream_inputs<'a>(
         all.resize((row + 1) * pages_per_sequence, 0);
     }
     all.resize(streams * pages_per_sequence, 0);
-    [
+    vec![
         ("ids", padded(column(|part| part.token), 0)),
         (
             "positions",

@@ -15,6 +15,8 @@ pub(super) enum Left {
     Draw(Pool),
     /// There is no choice: greedy, or temperature 0.
     Best(Candidate),
+    /// What is known of the row does not settle it.
+    Unsettled,
 }
 
 /// The steps, by settings.
@@ -24,6 +26,8 @@ pub(super) struct Chain<'a> {
     pub breaks: &'a dyn Fn(u32) -> bool,
     /// What a grammar allows.
     pub allowed: Option<&'a TokenMask>,
+    /// Whether all that it allows is among the candidates.
+    pub all_allowed_known: bool,
 }
 
 impl Chain<'_> {
@@ -42,45 +46,61 @@ impl Chain<'_> {
         let params = self.params;
         if let Some(allowed) = self.allowed {
             pool.candidates.retain(|c| allowed.allows(c.id));
+            if self.all_allowed_known {
+                pool.rest = None;
+            }
+            if let Some(rest) = &mut pool.rest {
+                rest.masked();
+                if pool.candidates.is_empty() {
+                    return Ok(Left::Unsettled);
+                }
+            }
             seen(Filter::Grammar, &pool);
             if pool.candidates.is_empty() {
                 return Err(TextError::NothingAllowed);
             }
         }
         if params.greedy {
-            return Ok(Left::Best(pool.best()));
+            return Ok(best(&pool));
         }
         self.bias(&mut pool);
         seen(Filter::Bias, &pool);
         if pool.candidates.is_empty() {
-            return Err(TextError::LogitsNotFinite);
+            return match pool.rest {
+                None => Err(TextError::LogitsNotFinite),
+                Some(_) => Ok(Left::Unsettled),
+            };
         }
         let still = params.is_still();
         for &stage in &params.order {
+            let mut settled = true;
             match stage {
                 SamplingStage::Penalties => self.penalise(&mut pool, recent),
                 SamplingStage::Dry => self.discourage_repetitions(&mut pool, recent),
                 SamplingStage::TopNSigma if params.top_n_sigma > 0.0 => {
-                    pool.keep_sigmas(f64::from(params.top_n_sigma));
+                    settled = pool.keep_sigmas(f64::from(params.top_n_sigma));
                 }
-                SamplingStage::TopK if params.top_k > 0 && params.top_k < pool.candidates.len() => {
-                    pool.keep_best(params.top_k);
+                SamplingStage::TopK
+                    if params.top_k > 0
+                        && (params.top_k < pool.candidates.len() || pool.rest.is_some()) =>
+                {
+                    settled = pool.keep_best(params.top_k);
                 }
                 SamplingStage::Typical if params.typical_p < 1.0 => {
-                    pool.keep_typical(f64::from(params.typical_p));
+                    settled = pool.keep_typical(f64::from(params.typical_p));
                 }
                 SamplingStage::TopP if params.top_p < 1.0 => {
-                    pool.keep_top_p(f64::from(params.top_p));
+                    settled = pool.keep_top_p(f64::from(params.top_p));
                 }
                 SamplingStage::MinP if params.min_p > 0.0 => {
-                    pool.keep_min_p(f64::from(params.min_p));
+                    settled = pool.keep_min_p(f64::from(params.min_p));
                 }
                 SamplingStage::Xtc if !still && params.may_exclude() => {
                     if exclude(params.xtc_probability) {
-                        pool.exclude_top_choices(f64::from(params.xtc_threshold));
+                        settled = pool.exclude_top_choices(f64::from(params.xtc_threshold));
                     }
                 }
-                SamplingStage::Temperature if still => return Ok(Left::Best(pool.best())),
+                SamplingStage::Temperature if still => return Ok(best(&pool)),
                 SamplingStage::Temperature => pool.temperature = f64::from(params.temperature),
                 // Switched off.
                 SamplingStage::TopNSigma
@@ -89,6 +109,9 @@ impl Chain<'_> {
                 | SamplingStage::TopP
                 | SamplingStage::MinP
                 | SamplingStage::Xtc => continue,
+            }
+            if !settled {
+                return Ok(Left::Unsettled);
             }
             seen(Filter::Stage(stage), &pool);
         }
@@ -114,14 +137,14 @@ impl Chain<'_> {
 
     fn penalise(&self, pool: &mut Pool, recent: &[u32]) {
         let params = self.params;
+        if !params.penalises() {
+            return;
+        }
         let (penalty, frequency, presence) = (
             params.repetition_penalty,
             params.frequency_penalty,
             params.presence_penalty,
         );
-        if penalty == 1.0 && frequency == 0.0 && presence == 0.0 {
-            return;
-        }
         let window = &recent[recent.len() - recent.len().min(params.repetition_window)..];
         let mut seen: HashMap<u32, u32> = HashMap::new();
         for id in window {
@@ -145,10 +168,7 @@ impl Chain<'_> {
         if params.dry_multiplier == 0.0 {
             return;
         }
-        let window = match params.dry_window {
-            0 => recent,
-            window => &recent[recent.len() - recent.len().min(window)..],
-        };
+        let window = params.dry_tokens(recent);
         let found = dry::repetitions(window, params.dry_allowed_length, self.breaks);
         for candidate in &mut pool.candidates {
             if let Some(length) = found.get(&candidate.id) {
@@ -157,5 +177,15 @@ impl Chain<'_> {
                 candidate.logit = bounded(candidate.logit - penalty);
             }
         }
+    }
+}
+
+/// The best, if it is known to be that.
+fn best(pool: &Pool) -> Left {
+    let best = pool.best();
+    if pool.is_certain(&best) {
+        Left::Best(best)
+    } else {
+        Left::Unsettled
     }
 }

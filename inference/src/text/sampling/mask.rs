@@ -35,6 +35,16 @@ impl TokenMask {
             .is_some_and(|word| word >> (id % 32) & 1 == 1)
     }
 
+    /// The tokens in the set, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        let words = self.words.iter().zip(0u32..);
+        words.flat_map(|(word, at)| {
+            (0..32)
+                .filter(move |bit| word >> bit & 1 == 1)
+                .map(move |bit| at * 32 + bit)
+        })
+    }
+
     /// Tokens in the set.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -54,6 +64,7 @@ mod tests {
             assert_eq!(mask.allows(id), ids.contains(&id), "{id}");
         }
         assert_eq!(mask.count(), ids.len());
+        assert_eq!(mask.ids().collect::<Vec<_>>(), ids);
         assert!(!TokenMask::default().allows(0));
     }
 }

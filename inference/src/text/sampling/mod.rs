@@ -6,6 +6,9 @@
 
 mod chain;
 mod dry;
+mod known;
+#[cfg(test)]
+mod known_tests;
 mod mask;
 mod params;
 mod pool;
@@ -22,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::TextError;
 use super::rng::TokenRng;
 use chain::{Chain, Left};
-use pool::{Candidate, Pool, Softmax, best_first};
+use pool::{Candidate, Pool, Softmax};
 
 pub use mask::TokenMask;
 pub use params::{BANNED, SamplingParams, SamplingStage};
@@ -117,11 +120,11 @@ impl TokenSampler {
 
     /// Chooses a token. `recent` are the tokens of the context so far (prompt included), the newest last.
     ///
-    /// Logits that are NaN count as minus infinity. One random number is used per call, and one for XTC where it is on; none when greedy or at
+    /// One random number is used per call, and one for XTC where it is on; none when greedy or at
     /// temperature 0.
     ///
     /// # Errors
-    /// [`TextError::NoLogits`], or [`TextError::LogitsNotFinite`] if no token that is not banned has a logit above minus infinity.
+    /// [`TextError::NoLogits`], or [`TextError::LogitsNotFinite`] if a logit is NaN, or no token that is not banned has one above minus infinity.
     pub fn sample(&mut self, logits: &[f32], recent: &[u32]) -> Result<Sampled, TextError> {
         self.sample_allowed(logits, recent, None)
     }
@@ -136,13 +139,13 @@ impl TokenSampler {
         recent: &[u32],
         allowed: Option<&TokenMask>,
     ) -> Result<Sampled, TextError> {
-        let pool = Pool {
-            candidates: candidates(logits)?,
-            temperature: 1.0,
-        };
+        let pool = Pool::whole(candidates(logits)?);
         let model = pool.softmax();
-        let alternatives = self.alternatives(&pool, &model);
-        let id = self.choose(pool, recent, allowed)?;
+        let alternatives = self.alternatives(&pool, &model).unwrap_or_default();
+        // Of a whole row nothing is unknown.
+        let id = self
+            .choose(pool, recent, (allowed, true))?
+            .ok_or(TextError::LogitsNotFinite)?;
         let probability = logits
             .get(id as usize)
             .map_or(0.0, |&logit| model.probability(clean(logit)));
@@ -153,30 +156,35 @@ impl TokenSampler {
         })
     }
 
-    fn alternatives(&self, pool: &Pool, model: &Softmax) -> Vec<TokenProbability> {
+    /// The model's best tokens; `None` where it is not known which they are.
+    fn alternatives(&self, pool: &Pool, model: &Softmax) -> Option<Vec<TokenProbability>> {
         let count = self.params.alternatives.min(pool.candidates.len());
         if count == 0 {
-            return Vec::new();
+            return Some(Vec::new());
         }
         let mut sorted = pool.clone();
-        sorted.keep_best(count);
-        sorted
+        if !sorted.keep_best(count) {
+            return None;
+        }
+        let told = sorted
             .candidates
             .into_iter()
             .map(|c| TokenProbability {
                 id: c.id,
                 probability: model.probability(c.logit) as f32,
             })
-            .collect()
+            .collect();
+        Some(told)
     }
 
-    /// Draws from what the steps leave.
+    /// Draws from what the steps leave; `None` where that depends on what is not known of the row. With what a grammar allows comes whether all of it is
+    /// among the candidates.
     fn choose(
         &mut self,
         pool: Pool,
         recent: &[u32],
-        allowed: Option<&TokenMask>,
-    ) -> Result<u32, TextError> {
+        (allowed, all_allowed_known): (Option<&TokenMask>, bool),
+    ) -> Result<Option<u32>, TextError> {
         let Self {
             params,
             rng,
@@ -186,24 +194,15 @@ impl TokenSampler {
             params,
             breaks: &|id| breakers.contains(&id),
             allowed,
+            all_allowed_known,
         };
         let mut exclude = |probability: f32| rng.unit_f64() < f64::from(probability);
         let mut pool = match chain.run(pool, recent, &mut exclude, &mut |_, _| {})? {
             Left::Draw(pool) => pool,
-            Left::Best(best) => return Ok(best.id),
+            Left::Best(best) => return Ok(Some(best.id)),
+            Left::Unsettled => return Ok(None),
         };
-        // A fixed order makes the draw independent of how the filters left the list.
-        pool.candidates.sort_unstable_by(best_first);
-        let softmax = pool.softmax();
-        let mut left = rng.unit_f64() * softmax.total();
-        for candidate in &pool.candidates {
-            left -= softmax.weight(candidate.logit);
-            if left < 0.0 {
-                return Ok(candidate.id);
-            }
-        }
-        // Rounding may leave a crumb after the last weight; the best token has weight 1 and is never wrong.
-        Ok(pool.best().id)
+        Ok(pool.draw(rng.unit_f64()))
     }
 }
 
@@ -226,15 +225,18 @@ fn bounded(logit: f32) -> f32 {
     logit.clamp(f32::MIN, f32::MAX)
 }
 
-/// Tokens with a number above minus infinity.
+/// Tokens with a number above minus infinity. One that is NaN means that none can be trusted.
 fn candidates(logits: &[f32]) -> Result<Vec<Candidate>, TextError> {
     if logits.is_empty() {
         return Err(TextError::NoLogits);
     }
+    if logits.iter().any(|logit| logit.is_nan()) {
+        return Err(TextError::LogitsNotFinite);
+    }
     let candidates: Vec<Candidate> = logits
         .iter()
         .enumerate()
-        .filter(|(_, logit)| !logit.is_nan() && **logit > f32::NEG_INFINITY)
+        .filter(|(_, logit)| **logit > f32::NEG_INFINITY)
         .map(|(id, &logit)| Candidate {
             // -0 and 0 are equal: ties go to the lowest id.
             logit: clean(logit) + 0.0,

@@ -168,6 +168,21 @@ impl SamplingParams {
             && self.xtc_threshold <= 0.5
     }
 
+    /// Whether repetition, frequency or presence change any logit.
+    pub(super) fn penalises(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.frequency_penalty != 0.0
+            || self.presence_penalty != 0.0
+    }
+
+    /// Of the tokens so far those that DRY looks at.
+    pub(super) fn dry_tokens<'a>(&self, recent: &'a [u32]) -> &'a [u32] {
+        match self.dry_window {
+            0 => recent,
+            window => &recent[recent.len() - recent.len().min(window)..],
+        }
+    }
+
     /// # Errors
     /// [`TextError::SamplingRange`] for settings that mean nothing, [`TextError::SamplingOrder`] for a step that is there twice.
     pub fn check(&self) -> Result<(), TextError> {

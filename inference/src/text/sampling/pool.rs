@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::known::Rest;
+
 /// A token that may be chosen. The order is best first, the lower id of equals first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
@@ -19,9 +21,21 @@ pub(super) struct Pool {
     pub candidates: Vec<Candidate>,
     /// Above 0.
     pub temperature: f64,
+    /// What is known of tokens that are not among the candidates, where there are such.
+    pub rest: Option<Rest>,
 }
 
+/// The steps tell whether they could be taken: where all tokens are known they always can.
 impl Pool {
+    /// All tokens, at temperature 1.
+    pub fn whole(candidates: Vec<Candidate>) -> Self {
+        Self {
+            candidates,
+            temperature: 1.0,
+            rest: None,
+        }
+    }
+
     /// The best candidate; token 0 of an empty list, which no caller has.
     pub fn best(&self) -> Candidate {
         self.candidates
@@ -36,16 +50,23 @@ impl Pool {
     }
 
     /// Keeps the `count` best, sorted.
-    pub fn keep_best(&mut self, count: usize) {
+    pub fn keep_best(&mut self, count: usize) -> bool {
+        if let Some(rest) = self.rest.clone() {
+            return self.known_best(&rest, count);
+        }
         if count < self.candidates.len() {
             self.candidates.select_nth_unstable_by(count, best_first);
             self.candidates.truncate(count);
         }
         self.candidates.sort_unstable_by(best_first);
+        true
     }
 
     /// Keeps the fewest best candidates whose probabilities sum to at least `p`, at least one. Sorts only as far as needed.
-    pub fn keep_top_p(&mut self, p: f64) {
+    pub fn keep_top_p(&mut self, p: f64) -> bool {
+        if let Some(rest) = self.rest.clone() {
+            return self.known_top_p(&rest, p);
+        }
         let softmax = self.softmax();
         let candidates = &mut self.candidates;
         let mut sorted = 256;
@@ -61,24 +82,31 @@ impl Pool {
                 sum += softmax.probability(candidate.logit);
                 if sum >= p {
                     candidates.truncate(n + 1);
-                    return;
+                    return true;
                 }
             }
             if whole {
-                return; // rounding: all of them sum to a hair below p
+                return true; // rounding: all of them sum to a hair below p
             }
             sorted *= 4;
         }
     }
 
     /// Keeps those at least `share` times as probable as the best.
-    pub fn keep_min_p(&mut self, share: f64) {
+    pub fn keep_min_p(&mut self, share: f64) -> bool {
+        if let Some(rest) = self.rest.clone() {
+            return self.known_min_p(&rest, share);
+        }
         let least = f64::from(self.best().logit) + share.ln() * self.temperature;
         self.candidates.retain(|c| f64::from(c.logit) >= least);
+        true
     }
 
     /// Keeps those at most `n` standard deviations of all logits below the best (Tang et al. 2024).
-    pub fn keep_sigmas(&mut self, n: f64) {
+    pub fn keep_sigmas(&mut self, n: f64) -> bool {
+        if let Some(rest) = self.rest.clone() {
+            return self.known_sigmas(&rest, n);
+        }
         let count = self.candidates.len() as f64;
         let logits = || self.candidates.iter().map(|c| f64::from(c.logit));
         let mean = logits().sum::<f64>() / count;
@@ -88,10 +116,14 @@ impl Pool {
         if least.is_finite() {
             self.candidates.retain(|c| f64::from(c.logit) >= least);
         }
+        true
     }
 
     /// Keeps those whose information is closest to the entropy, until their probabilities sum to more than `p` (Meister et al. 2022).
-    pub fn keep_typical(&mut self, p: f64) {
+    pub fn keep_typical(&mut self, p: f64) -> bool {
+        if let Some(rest) = self.rest.clone() {
+            return self.known_typical(&rest, p);
+        }
         let softmax = self.softmax();
         let mut judged: Vec<(f64, f64, Candidate)> = self
             .candidates
@@ -120,10 +152,14 @@ impl Pool {
             }
         }
         self.candidates = judged[..kept].iter().map(|(.., c)| *c).collect();
+        true
     }
 
     /// Excludes all whose probability is at least `threshold`, but for the least probable of them.
-    pub fn exclude_top_choices(&mut self, threshold: f64) {
+    pub fn exclude_top_choices(&mut self, threshold: f64) -> bool {
+        if let Some(rest) = self.rest.clone() {
+            return self.known_top_choices(&rest, threshold);
+        }
         let softmax = self.softmax();
         self.candidates.sort_unstable_by(best_first);
         let top = self
@@ -134,6 +170,26 @@ impl Pool {
         if top > 1 {
             self.candidates.drain(..top - 1);
         }
+        true
+    }
+
+    /// Draws by a number from 0 to 1; `None` where it depends on what is not known.
+    pub fn draw(&mut self, unit: f64) -> Option<u32> {
+        if let Some(rest) = self.rest.clone() {
+            return self.known_draw(&rest, unit);
+        }
+        // A fixed order makes the draw independent of how the filters left the list.
+        self.candidates.sort_unstable_by(best_first);
+        let softmax = self.softmax();
+        let mut left = unit * softmax.total();
+        for candidate in &self.candidates {
+            left -= softmax.weight(candidate.logit);
+            if left < 0.0 {
+                return Some(candidate.id);
+            }
+        }
+        // Rounding may leave a crumb after the last weight; the best token has weight 1 and is never wrong.
+        Some(self.best().id)
     }
 }
 
@@ -145,6 +201,15 @@ pub(super) struct Softmax {
 }
 
 impl Softmax {
+    /// At temperature 1, by its largest logit and the sum of the weights relative to that.
+    pub fn of(top: f64, sum: f64) -> Self {
+        Self {
+            top,
+            sum,
+            temperature: 1.0,
+        }
+    }
+
     pub fn new(candidates: &[Candidate], temperature: f64) -> Self {
         let top = candidates
             .iter()

@@ -53,10 +53,7 @@ impl Distribution {
         piece: impl Fn(u32) -> String,
         text: impl Fn(u32) -> &'a [u8],
     ) -> Result<Self, TextError> {
-        let mut pool = Pool {
-            candidates: candidates(&logits)?,
-            temperature: 1.0,
-        };
+        let mut pool = Pool::whole(candidates(&logits)?);
         let softmax = pool.softmax();
         pool.keep_best(LIKELIEST);
         let top = pool.best();
@@ -100,10 +97,7 @@ pub fn preview(
     params: &SamplingParams,
 ) -> Result<Vec<Bar>, TextError> {
     params.check()?;
-    let whole = Pool {
-        candidates: candidates(&distribution.logits)?,
-        temperature: 1.0,
-    };
+    let whole = Pool::whole(candidates(&distribution.logits)?);
     let model = whole.softmax();
     let mut bars: Vec<Bar> = distribution
         .candidates
@@ -123,6 +117,7 @@ pub fn preview(
         params,
         breaks: &breaks,
         allowed: distribution.allowed.as_deref(),
+        all_allowed_known: true,
     };
     let mut chance = None;
     let without = branch(&chain, distribution, whole.clone(), &mut |probability| {
@@ -175,13 +170,9 @@ fn branch(
     })?;
     let (pool, forced) = match left {
         Left::Draw(pool) => (pool, None),
-        Left::Best(best) => (
-            Pool {
-                candidates: vec![best],
-                temperature: 1.0,
-            },
-            Some(best.id),
-        ),
+        Left::Best(best) => (Pool::whole(vec![best]), Some(best.id)),
+        // Of a whole row nothing is unknown.
+        Left::Unsettled => return Err(TextError::LogitsNotFinite),
     };
     if let Some(best) = forced {
         for id in ids().filter(|id| *id != best) {

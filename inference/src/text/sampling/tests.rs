@@ -96,14 +96,9 @@ fn filters_leave_what_they_promise() {
 
 #[test]
 fn top_p_looks_beyond_the_first_sorted_block() {
-    let mut pool = Pool {
-        candidates: (0..5000)
-            .rev()
-            .map(|id| Candidate { logit: 0.0, id })
-            .collect(),
-        temperature: 1.0,
-    };
-    pool.keep_top_p(0.5);
+    let all = (0..5000).rev().map(|id| Candidate { logit: 0.0, id });
+    let mut pool = Pool::whole(all.collect());
+    assert!(pool.keep_top_p(0.5));
     let many = pool.candidates;
     // 5000 equal probabilities of 0.0002; rounding decides about the last one.
     assert!((2500..=2501).contains(&many.len()), "{}", many.len());
@@ -134,7 +129,8 @@ fn greedy_takes_the_lowest_of_equals_and_ignores_the_rest() {
         ..SamplingParams::default()
     };
     let mut sampler = TokenSampler::new(params, 1).unwrap();
-    let out = sampler.sample(&[0.0, 3.0, 3.0, f32::NAN], &[1, 1]).unwrap();
+    let logits = [0.0, 3.0, 3.0, f32::NEG_INFINITY];
+    let out = sampler.sample(&logits, &[1, 1]).unwrap();
     assert_eq!(out.id, 1);
     assert_eq!(
         out.alternatives.iter().map(|a| a.id).collect::<Vec<_>>(),
@@ -177,11 +173,17 @@ fn probabilities_are_the_models_own() {
 fn bad_logits_and_settings_are_named() {
     let mut sampler = TokenSampler::new(open(), 0).unwrap();
     assert_eq!(sampler.sample(&[], &[]), Err(TextError::NoLogits));
-    assert_eq!(
-        sampler.sample(&[f32::NAN, f32::NEG_INFINITY], &[]),
-        Err(TextError::LogitsNotFinite)
-    );
-    assert_eq!(sampler.sample(&[f32::NAN, f32::MIN], &[]).unwrap().id, 1);
+    // One that is no number means that none can be trusted.
+    for faulty in [
+        [f32::NAN, f32::NEG_INFINITY],
+        [f32::NAN, 1.0],
+        [f32::NEG_INFINITY; 2],
+    ] {
+        let result = sampler.sample(&faulty, &[]);
+        assert_eq!(result, Err(TextError::LogitsNotFinite));
+    }
+    let least = [f32::NEG_INFINITY, f32::MIN];
+    assert_eq!(sampler.sample(&least, &[]).unwrap().id, 1);
     for bad in [
         SamplingParams {
             temperature: f32::NAN,
@@ -382,7 +384,7 @@ fn biases_come_first_and_may_ban() {
         &softmax(&[2.5, inf, inf, inf, 1.5]),
     );
     let mut sampler = TokenSampler::new(params, 0).unwrap();
-    let banned = sampler.sample(&[f32::NAN, 3.0], &[]);
+    let banned = sampler.sample(&[f32::NEG_INFINITY, 3.0], &[]);
     assert_eq!(banned, Err(TextError::LogitsNotFinite));
 }
 

@@ -7,6 +7,7 @@
 
 mod attention;
 mod bench;
+mod candidates;
 mod elementwise;
 mod experts;
 mod fused;

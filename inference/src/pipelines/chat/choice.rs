@@ -1,0 +1,148 @@
+//! Choosing the next token from what the device tells of a row of logits, or, where that does not settle it, from the whole row.
+
+use super::ChatJob;
+use crate::graph::candidates::{CandidateRow, EXTRAS, ROW_WORDS};
+use crate::graph::{HostTensor, NO_SLOT, PlanId};
+use crate::pipelines::chat_model::ChatModel;
+use crate::pipelines::{Context, JobError};
+use crate::text::grammar::GrammarState;
+use crate::text::sampling::{Sampled, TokenMask};
+
+/// What the next choice is asked with, made before the run whose logits it is taken from.
+#[derive(Default)]
+pub(super) struct Question {
+    /// Tokens whose logits are wanted; `None`: the whole row.
+    asked: Option<Vec<u32>>,
+    /// What the grammar allows.
+    allowed: Option<TokenMask>,
+    inverse_temperature: f32,
+}
+
+/// What a run told of a row.
+pub(super) struct Told<'a> {
+    /// The plan that keeps the whole row, and which row it is.
+    pub kept: (PlanId, usize),
+    /// What it returned of the row.
+    pub words: &'a [f32],
+}
+
+/// How choices were made, for the log.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Read {
+    pub choices: u32,
+    /// Choices for which the whole row was read.
+    pub whole: u32,
+    pub bytes: u64,
+}
+
+impl ChatJob {
+    /// Works out what the choice of the token after all present ones needs. Nothing where no choice is made in this run.
+    pub(super) fn ask(&mut self, last: bool) -> Result<(), JobError> {
+        self.question = Question {
+            asked: Some(Vec::new()),
+            allowed: None,
+            inverse_temperature: 1.0,
+        };
+        let Some(sampler) = self.sampler.as_ref().filter(|_| last) else {
+            return Ok(());
+        };
+        let allowed = self.grammar.as_mut().map(GrammarState::mask).transpose()?;
+        self.question = Question {
+            asked: sampler.wants(&self.tokens, allowed.as_ref()),
+            inverse_temperature: sampler.inverse_temperature(),
+            allowed,
+        };
+        Ok(())
+    }
+
+    /// What the grammar allows next, worked out by [`Self::ask`].
+    pub(super) fn allowed(&mut self) -> Option<TokenMask> {
+        self.question.allowed.take()
+    }
+
+    /// The choice, and whether the whole row was needed.
+    pub(super) fn sample(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ChatModel,
+        told: &Told<'_>,
+    ) -> Result<Option<Sampled>, JobError> {
+        let tokens = model.tokenizer().vocab_len();
+        let Some(sampler) = &mut self.sampler else {
+            return Ok(None);
+        };
+        let Question { asked, allowed, .. } = &self.question;
+        self.read.choices += 1;
+        self.read.bytes += 4 * told.words.len() as u64;
+        if let (Some(asked), Some(row)) = (asked, CandidateRow::read(told.words, tokens))
+            && let Some(sampled) =
+                sampler.sample_known(&row, asked, &self.tokens, allowed.as_ref())?
+        {
+            return Ok(Some(sampled));
+        }
+        let logits = whole_row(context, model, told)?;
+        self.read.whole += 1;
+        self.read.bytes += 4 * logits.len() as u64;
+        let sampled = sampler.sample_allowed(&logits, &self.tokens, allowed.as_ref())?;
+        Ok(Some(sampled))
+    }
+
+    /// Says in the log what was read from the device.
+    pub(super) fn tell_what_was_read(&self) {
+        let Read {
+            choices,
+            whole,
+            bytes,
+        } = self.read;
+        if choices > 0 {
+            tracing::debug!(
+                choices,
+                whole_rows = whole,
+                bytes_a_token = bytes / u64::from(choices),
+                "read from the device to choose tokens"
+            );
+        }
+    }
+}
+
+/// The logits of the tokens: rows of the table beyond the vocabulary are padding of the file, and left out.
+pub(super) fn whole_row(
+    context: &mut Context<'_>,
+    model: &ChatModel,
+    told: &Told<'_>,
+) -> Result<Vec<f32>, JobError> {
+    let (plan, row) = told.kept;
+    let mut logits = context.store.executor_mut().read_kept(plan, 0, row)?;
+    logits.truncate(model.tokenizer().vocab_len());
+    Ok(logits)
+}
+
+/// The inputs by which the device is asked, of `rows` rows; rows beyond the questions are padding.
+pub(super) fn inputs<'a>(
+    questions: impl Iterator<Item = &'a Question>,
+    rows: usize,
+) -> [(&'static str, HostTensor); 2] {
+    let mut extras = Vec::with_capacity(rows * EXTRAS);
+    let mut temperatures = Vec::with_capacity(rows);
+    for (row, question) in questions.take(rows).enumerate() {
+        extras.extend(question.asked.iter().flatten().take(EXTRAS));
+        extras.resize((row + 1) * EXTRAS, NO_SLOT);
+        temperatures.push(question.inverse_temperature);
+    }
+    extras.resize(rows * EXTRAS, NO_SLOT);
+    temperatures.resize(rows, 1.0);
+    [
+        ("extras", HostTensor::u32([rows, EXTRAS], extras)),
+        (
+            "inverse_temperatures",
+            HostTensor::f32([rows], temperatures),
+        ),
+    ]
+}
+
+/// What the device told of a row.
+pub(super) fn row_of(words: &[f32], row: usize) -> &[f32] {
+    words
+        .get(row * ROW_WORDS..(row + 1) * ROW_WORDS)
+        .unwrap_or_default()
+}
