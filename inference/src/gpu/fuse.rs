@@ -90,7 +90,7 @@ impl Uses {
     fn of(graph: &Graph, merge: bool) -> Self {
         let count = graph.nodes.len();
         let mut exported = vec![false; count];
-        for (_, id) in &graph.outputs {
+        for (_, id) in graph.outputs.iter().chain(&graph.kept) {
             exported[graph.storage_of(*id).0] = true;
         }
         let mut uses = Self {
