@@ -363,8 +363,8 @@ fn the_ledger_tells_what_the_answer_then_costs() {
     };
     let fox = tokens("a red fox");
     assert!((3..=9).contains(&fox), "{fox}");
-    // Counted as it counts within a message: special tokens that are spelled out are one each.
-    assert_eq!(tokens("<|im_end|>"), 1);
+    // Counted as it counts within a message: special tokens that are spelled out are text.
+    assert!(tokens("<|im_end|>") > 1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::models::Llama;
 use crate::models::llama::{LONGEST_CONTEXT, LlamaShape};
 use crate::text::TextError;
 use crate::text::grammar::Guide;
-use crate::text::template::{ChatMessage, RenderOptions, Rendered, render};
+use crate::text::template::{CHATML, ChatMessage, RenderOptions, Rendered, render};
 use crate::text::tokenizer::{EncodeOptions, FolderTokenizer, GgufVocab, Tokenizer};
 
 /// A second context's worth of pages, for other conversations and branches, is added up to this size.
@@ -33,6 +33,28 @@ pub struct ChatState {
     pub state: StateId,
     /// What lies where in it.
     pub cache: PrefixCache,
+}
+
+/// Messages in which what is to be taken literally is marked.
+struct Literal {
+    messages: Vec<ChatMessage>,
+    /// What marks it; `None` where there is nothing to mark.
+    mark: Option<char>,
+}
+
+/// A text without its marks, and where they were.
+fn without_marks(text: String, mark: Option<char>) -> (String, Vec<usize>) {
+    let Some(mark) = mark else {
+        return (text, Vec::new());
+    };
+    let mut places = Vec::new();
+    let mut plain = String::with_capacity(text.len());
+    for part in text.split(mark) {
+        plain.push_str(part);
+        places.push(plain.len());
+    }
+    places.pop();
+    (plain, places)
 }
 
 impl ChatState {
@@ -218,24 +240,103 @@ impl ChatModel {
             }
             _ => (messages, ""),
         };
-        let Rendered { mut text, warning } = render(self.template.as_deref(), messages, &options)?;
-        text.push_str(begun);
+        // What a person has written is text, whatever it spells: it must not end a message or begin another.
+        let begun = ChatMessage::new("assistant", begun);
+        let all: Vec<ChatMessage> = messages.iter().chain([&begun]).cloned().collect();
+        let Literal { messages, mark } = self.literal(all)?;
+        let (begun, messages) = messages.split_last().unwrap_or((&begun, &messages));
+        let Rendered { text, warning } = render(self.template.as_deref(), messages, &options)?;
+        let (text, literal) = without_marks(text + &begun.content, mark);
         // Templates that write the beginning themselves must not get a second one; those of Hugging Face folders write all of it.
         let own_template = self.tokenizer.is_json() && self.template.is_some();
         let add_special = self.tokenizer.add_bos_default()
             && !own_template
             && (bos.is_empty() || !text.starts_with(&bos));
-        let ids = self.tokenizer.encode(
-            &text,
-            EncodeOptions {
-                add_special,
-                parse_special: true,
-            },
-        )?;
+        let options = EncodeOptions {
+            add_special,
+            parse_special: true,
+        };
+        let ids = self.tokenizer.encode_around(&text, options, &literal)?;
         Ok((self.check_ids(ids)?, warning))
     }
 
-    /// The tokens of a text to be continued.
+    /// The tokens of a text as a part of a person's message.
+    ///
+    /// # Errors
+    /// From the tokenizer.
+    pub fn encode_part(&self, text: &str) -> Result<Vec<u32>, JobError> {
+        let message = vec![ChatMessage::new("user", text)];
+        let Literal { messages, mark } = self.literal(message)?;
+        let text = messages
+            .into_iter()
+            .next()
+            .map_or_else(String::new, |message| message.content);
+        let (text, literal) = without_marks(text, mark);
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        Ok(self.tokenizer.encode_around(&text, options, &literal)?)
+    }
+
+    /// Marks in messages what spells a special token and is not to be read as one: control tokens, ends of an answer, and, but for answers, in which models
+    /// themselves part their thoughts so, what the template writes.
+    fn literal(&self, messages: Vec<ChatMessage>) -> Result<Literal, JobError> {
+        let template = self.template.as_deref().unwrap_or(CHATML);
+        let of_template = |id: u32| {
+            let text = self.tokenizer.piece_text(id).unwrap_or_default();
+            template.contains(text) || CHATML.contains(text)
+        };
+        let mut places = Vec::with_capacity(messages.len());
+        for message in &messages {
+            let mut spelled = self.tokenizer.spelled(&message.content)?;
+            spelled.retain(|(_, id)| {
+                self.tokenizer.is_special(*id)
+                    || self.tokenizer.is_end(*id)
+                    || message.role != "assistant" && of_template(*id)
+            });
+            places.push(spelled);
+        }
+        let mut marked = Literal {
+            messages,
+            mark: None,
+        };
+        if places.iter().all(Vec::is_empty) {
+            return Ok(marked);
+        }
+        // A code point that is no character, and that nobody has written here.
+        let is_free = |mark: &char| {
+            !template.contains(*mark) && !marked.messages.iter().any(|m| m.content.contains(*mark))
+        };
+        let Some(mark) = ('\u{fdd0}'..='\u{fdef}').find(is_free) else {
+            return Err(JobError::Request(
+                "the text spells control tokens of the model, and holds code points that are no characters; leave one of them out".into(),
+            ));
+        };
+        marked.mark = Some(mark);
+        for (message, places) in marked.messages.iter_mut().zip(places) {
+            // After the first character of each, from the last on, so that places before stay what they are.
+            let text = &message.content;
+            let after_first = |start: usize| {
+                let first = text.get(start..).and_then(|rest| rest.chars().next());
+                start + first.map_or(0, char::len_utf8)
+            };
+            let mut marks: Vec<usize> = places
+                .iter()
+                .map(|(range, _)| after_first(range.start))
+                .collect();
+            marks.sort_unstable();
+            marks.dedup();
+            let mut content = text.clone();
+            for place in marks.into_iter().rev() {
+                content.insert(place, mark);
+            }
+            message.content = content;
+        }
+        Ok(marked)
+    }
+
+    /// The tokens of a text to be continued, in which special tokens are written as they are spelled.
     ///
     /// # Errors
     /// From the tokenizer.

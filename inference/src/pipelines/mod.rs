@@ -7,6 +7,8 @@ mod batch;
 mod canny;
 mod chat;
 mod chat_model;
+#[cfg(test)]
+mod chat_model_tests;
 mod error;
 mod forecast;
 mod image;

@@ -6,7 +6,6 @@ use super::prompt::Prompt;
 use crate::engine::{ChatRequest, Ledger, ModelRef};
 use crate::pipelines::{Context, JobError, ModelStore};
 use crate::text::sampling::Distribution;
-use crate::text::tokenizer::EncodeOptions;
 
 /// What a request's prompt would cost. The model's file is opened if it is not; nothing is computed.
 ///
@@ -31,8 +30,7 @@ pub fn measure(store: &mut ModelStore, request: &ChatRequest) -> Result<Ledger, 
     })
 }
 
-/// Tokens of a text as a part of a message, in which special tokens that are spelled out are read as such
-/// ([`EncodeOptions::parse_special`]); of a model that draws, those of a prompt, and how many of them it reads at once.
+/// Tokens of a text as a part of a message; of a model that draws, those of a prompt, and how many of them it reads at once.
 ///
 /// # Errors
 /// If the model cannot be used, or the text is too long.
@@ -45,12 +43,7 @@ pub fn count_tokens(
         return Ok((tokens, Some(at_once)));
     }
     let model = store.chat_model(model, &mut |_| {})?;
-    let options = EncodeOptions {
-        add_special: false,
-        parse_special: true,
-    };
-    let ids = model.tokenizer().encode(text, options)?;
-    Ok((ids.len() as u32, None))
+    Ok((model.encode_part(text)?.len() as u32, None))
 }
 
 /// What a model thinks of the first token of an answer: a job that computes a prompt and writes nothing.

@@ -405,7 +405,7 @@ impl ClipTokenizer {
 
     fn encode_padded(&self, finder: &SpecialFinder, text: &str) -> Result<Vec<u32>, TextError> {
         let mut ids = Vec::new();
-        for fragment in finder.split(text, true)? {
+        for fragment in finder.split_around(text, true, &[])? {
             match fragment {
                 Fragment::Token(id) => ids.push(id),
                 Fragment::Text(range) => ids.extend(

@@ -26,6 +26,8 @@ pub use json::FolderTokenizer;
 pub use stream::StreamDecoder;
 pub use vocab::{GgufVocab, TokenKind};
 
+use std::ops::Range;
+
 use special::{Fragment, SpecialFinder};
 use vocab::Vocab;
 
@@ -39,8 +41,8 @@ pub const MAX_TEXT: usize = 256 << 20;
 pub struct EncodeOptions {
     /// Add the tokens that the model expects around a text (beginning, end), as far as its file asks for them.
     pub add_special: bool,
-    /// Read special tokens that are spelled out in the text (`<|im_start|>`) as such. On for what a chat template made, in which what a person
-    /// typed cannot be told from what the template wrote: as in llama.cpp, a person who spells out a special token writes one.
+    /// Read special tokens that are spelled out in the text (`<|im_start|>`) as such. On for what a chat template made; what in it a person has written is
+    /// kept apart by [`Tokenizer::encode_around`].
     pub parse_special: bool,
 }
 
@@ -160,6 +162,19 @@ impl Tokenizer {
     /// # Errors
     /// Texts beyond [`MAX_TEXT`], and special tokens that overlap beyond reason.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TextError> {
+        self.encode_around(text, options, &[])
+    }
+
+    /// As [`Self::encode`]; what spells a special token is text where one of the places `literal` (bytes, sorted) lies within it.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_around(
+        &self,
+        text: &str,
+        options: EncodeOptions,
+        literal: &[usize],
+    ) -> Result<Vec<u32>, TextError> {
         if text.len() > MAX_TEXT {
             return Err(TextError::TextTooLong {
                 len: text.len(),
@@ -171,7 +186,8 @@ impl Tokenizer {
             ids.extend(&self.prefix);
         }
         if let Model::Json(json) = &self.model {
-            json.encode(&self.vocab, text, options.parse_special, &mut ids)?;
+            let read = (options.parse_special, literal);
+            json.encode(&self.vocab, text, read, &mut ids)?;
             if options.add_special {
                 ids.extend(&self.suffix);
             }
@@ -179,7 +195,10 @@ impl Tokenizer {
         }
         // A special token, and the beginning of the text, are followed by the first word of something.
         let mut first = true;
-        for fragment in self.finder.split(text, options.parse_special)? {
+        let fragments = self
+            .finder
+            .split_around(text, options.parse_special, literal)?;
+        for fragment in fragments {
             match fragment {
                 Fragment::Token(id) => {
                     ids.push(id);
@@ -204,6 +223,14 @@ impl Tokenizer {
             ids.extend(&self.suffix);
         }
         Ok(ids)
+    }
+
+    /// Everything in a text that spells a special token, by its place, in the order of the beginnings; with the token's id.
+    ///
+    /// # Errors
+    /// Special tokens that overlap beyond reason.
+    pub fn spelled(&self, text: &str) -> Result<Vec<(Range<usize>, u32)>, TextError> {
+        self.finder.spelled(text)
     }
 
     /// The bytes that a token stands for: its text for special tokens, nothing for holes and for ids outside the vocabulary.

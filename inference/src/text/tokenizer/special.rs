@@ -73,16 +73,24 @@ impl SpecialFinder {
         }
     }
 
-    /// Cuts `text`. With `parse_special` off only user-defined tokens are found.
-    pub(crate) fn split(
+    #[cfg(test)]
+    fn split(&self, text: &str, parse_special: bool) -> Result<Vec<Fragment>, TextError> {
+        self.split_around(text, parse_special, &[])
+    }
+
+    /// Cuts `text`. With `parse_special` off only user-defined tokens are found; one that has a place of `literal` (sorted) within it is text.
+    pub(crate) fn split_around(
         &self,
         text: &str,
         parse_special: bool,
+        literal: &[usize],
     ) -> Result<Vec<Fragment>, TextError> {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let hits = self.hits(text.as_bytes(), parse_special)?;
+        let mut hits = self.all_hits(text.as_bytes(), parse_special)?;
+        hits.retain(|(range, _)| !is_within(literal, range));
+        let hits = self.without_overlaps(hits, text.len());
         if hits.is_empty() {
             return Ok(vec![Fragment::Text(0..text.len())]);
         }
@@ -112,8 +120,16 @@ impl SpecialFinder {
         Ok(fragments)
     }
 
-    /// Occurrences that do not overlap, in the order of the text: longer tokens take their places before shorter ones.
-    fn hits(
+    /// Everything in a text that spells one of the tokens, by its place, in the order of the beginnings; with the token's id.
+    pub(crate) fn spelled(&self, text: &str) -> Result<Vec<(Range<usize>, u32)>, TextError> {
+        let hits = self.all_hits(text.as_bytes(), true)?.into_iter();
+        Ok(hits
+            .map(|(range, token)| (range, self.tokens[token].id))
+            .collect())
+    }
+
+    /// All occurrences, in the order of their beginnings.
+    fn all_hits(
         &self,
         text: &[u8],
         parse_special: bool,
@@ -154,8 +170,17 @@ impl SpecialFinder {
                 depth += 1;
             }
         }
+        Ok(all)
+    }
+
+    /// Those that do not overlap, in the order of the text: longer tokens take their places before shorter ones.
+    fn without_overlaps(
+        &self,
+        mut all: Vec<(Range<usize>, usize)>,
+        len: usize,
+    ) -> Vec<(Range<usize>, usize)> {
         if all.len() < 2 {
-            return Ok(all);
+            return all;
         }
         all.sort_by_key(|(range, token)| {
             (
@@ -164,7 +189,7 @@ impl SpecialFinder {
                 range.start,
             )
         });
-        let mut taken = vec![false; text.len()];
+        let mut taken = vec![false; len];
         all.retain(|(range, _)| {
             // Longer tokens are placed already, so an overlap shows at one of the ends.
             if taken[range.start] || taken[range.end - 1] {
@@ -174,8 +199,14 @@ impl SpecialFinder {
             true
         });
         all.sort_by_key(|(range, _)| range.start);
-        Ok(all)
+        all
     }
+}
+
+/// Whether one of the sorted `places` lies within a range, not at its ends.
+pub(crate) fn is_within(places: &[usize], range: &Range<usize>) -> bool {
+    let next = places.partition_point(|place| *place <= range.start);
+    places.get(next).is_some_and(|place| *place < range.end)
 }
 
 #[cfg(test)]
@@ -212,6 +243,22 @@ mod tests {
         assert_eq!(
             f.split("a<s><u>", true).unwrap(),
             [Text(0..1), Token(0), Token(1)]
+        );
+    }
+
+    #[test]
+    fn what_is_marked_is_text() {
+        let f = finder(&[("<s>", false), ("<u>", true), ("<s><u>", false)], false);
+        use Fragment::{Text, Token};
+        let split = |literal: &[usize]| f.split_around("<s><u><s>", true, literal).unwrap();
+        assert_eq!(split(&[]), [Token(2), Token(0)]);
+        // A place at an end of a token is not within it.
+        assert_eq!(split(&[0, 3]), [Token(0), Token(1), Token(0)]);
+        assert_eq!(split(&[1, 4]), [Text(0..6), Token(0)]);
+        assert_eq!(split(&[7]), [Token(2), Text(6..9)]);
+        assert_eq!(
+            f.spelled("<s><u>").unwrap(),
+            [(0..3, 0), (0..6, 2), (3..6, 1)]
         );
     }
 

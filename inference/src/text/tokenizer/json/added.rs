@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::special::is_within;
 use super::file::AddedToken;
 use crate::text::TextError;
 
@@ -76,8 +77,13 @@ impl Added {
         longest
     }
 
-    /// Cuts `text`. Where special tokens are to be taken literally they are passed over.
-    pub(super) fn split(&self, text: &str, parse_special: bool) -> Result<Vec<Part>, TextError> {
+    /// Cuts `text`. Where special tokens are to be taken literally they are passed over, and so is what has one of the places `literal` within it.
+    pub(super) fn split(
+        &self,
+        text: &str,
+        parse_special: bool,
+        literal: &[usize],
+    ) -> Result<Vec<Part>, TextError> {
         let mut parts = Vec::new();
         if self.tokens.is_empty() {
             if !text.is_empty() {
@@ -98,6 +104,10 @@ impl Added {
                 continue;
             };
             let (mut start, mut end) = (at, at + token.text.len());
+            if is_within(literal, &(start..end)) {
+                at += 1;
+                continue;
+            }
             at = end;
             if token.special && !parse_special || start < taken {
                 continue;

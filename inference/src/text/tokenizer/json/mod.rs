@@ -85,21 +85,32 @@ impl JsonModel {
         &self,
         vocab: &Vocab,
         text: &str,
-        parse_special: bool,
+        (parse_special, literal): (bool, &[usize]),
         out: &mut Vec<u32>,
     ) -> Result<(), TextError> {
         let failed = |cause| TextError::Pattern { cause };
-        for (range, token) in self.plain.split(text, parse_special)? {
+        for (range, token) in self.plain.split(text, parse_special, literal)? {
             if let Some(id) = token {
                 out.push(id);
                 continue;
             }
             let at_start = range.start == 0;
-            let mut part = text[range].to_owned();
+            let mut part = text[range.clone()].to_owned();
+            // Places within it, and where they are when it is normalized: behind as much text as before, normalized.
+            let within = |place: &&usize| **place > range.start && **place < range.end;
+            let within = literal
+                .iter()
+                .filter(within)
+                .map(|place| place - range.start);
+            let mut literal: Vec<usize> = within.collect();
             if let Some(normalizer) = &self.normalizer {
+                for place in &mut literal {
+                    let before = part[..*place].to_owned();
+                    *place = normalizer.apply(before).map_err(failed)?.len();
+                }
                 part = normalizer.apply(part).map_err(failed)?;
             }
-            for (range, token) in self.normalized.split(&part, parse_special)? {
+            for (range, token) in self.normalized.split(&part, parse_special, &literal)? {
                 if let Some(id) = token {
                     out.push(id);
                     continue;
@@ -247,7 +258,7 @@ fn assemble(file: File, names: &Names) -> step::Result<Tokenizer> {
         kind,
         decoder,
     };
-    let finder = special::SpecialFinder::new(std::iter::empty(), false);
+    let finder = special::SpecialFinder::from_vocab(&vocab, false);
     let tokenizer = Tokenizer::assemble(
         vocab,
         finder,
