@@ -14,7 +14,7 @@ pub fn hugging_face(name: &str) -> Llama {
     Llama::new(config, tensors(name, "model.safetensors")).unwrap()
 }
 
-fn gguf(name: &str, kind: &str) -> Llama {
+pub fn gguf(name: &str, kind: &str) -> Llama {
     let path = fixture(name).join(format!("model-{kind}.gguf"));
     Llama::from_gguf(&read_gguf(&path).unwrap()).unwrap()
 }

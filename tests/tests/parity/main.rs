@@ -21,6 +21,7 @@ mod kv_types;
 mod language;
 mod llama;
 mod moe;
+mod packed;
 mod refusals;
 mod scores;
 mod single_files;
