@@ -177,14 +177,19 @@ multiversion! {
                 odd[part] += if is_near || is_nothing { 0.0 } else { 1.0 };
             }
         }
-        for part in 0..PARTS {
-            sums.exp[part] += f64::from(e[part]);
-            sums.at[part] += f64::from(if same { e[part] } else { at[part] });
-            sums.x_exp[part] += f64::from(xe[part]);
-            sums.x[part] += f64::from(sx[part]);
-            sums.x_squared[part] += f64::from(xx[part]);
-            sums.count[part] += f64::from(count[part]);
-            sums.odd[part] += f64::from(odd[part]);
+        let at = if same { &e } else { &at };
+        for (totals, run) in [
+            (&mut sums.exp, &e),
+            (&mut sums.at, at),
+            (&mut sums.x_exp, &xe),
+            (&mut sums.x, &sx),
+            (&mut sums.x_squared, &xx),
+            (&mut sums.count, &count),
+            (&mut sums.odd, &odd),
+        ] {
+            for (total, part) in totals.iter_mut().zip(run) {
+                *total += f64::from(*part);
+            }
         }
     }
 }

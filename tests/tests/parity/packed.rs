@@ -15,8 +15,10 @@ use half::f16;
 use crate::common::{Reference, Subject, config, tensors};
 use crate::llama::{PAGES, all_logits, gguf, rows_of, run};
 
-/// Largest error of a logit, relative to the largest.
-const ROUNDED: f32 = 4e-2;
+/// Largest error of any logit of any row, relative to the largest.
+const ROUNDED: f32 = 0.2;
+/// Largest mean error of the logits, in the same terms.
+const ROUNDED_ON_AVERAGE: f32 = 0.03;
 /// What is certainly more than the error of f32: below it nothing would have been rounded.
 const NOTHING: f32 = 1e-5;
 
@@ -40,6 +42,7 @@ fn judge(what: &str, got: &[f32], wanted: &[f32]) {
         worst <= ROUNDED,
         "{what}: {worst:.2e}, at most {ROUNDED:.0e}"
     );
+    assert!(mean <= ROUNDED_ON_AVERAGE, "{what}: {mean:.2e} on average");
     assert!(worst > NOTHING, "{what}: nothing was rounded");
 }
 
@@ -149,6 +152,6 @@ fn every_architecture_in_blocks_of_8_bits_against_its_dequantised_weights() {
         let tensor = |values: &[f32]| HostTensor::f32(vec![values.len()], values.to_vec());
         // The same rounding, so nearer to the whole than to the reference; a code here and there falls to the other side.
         let same = &got[60 * vocab..70 * vocab];
-        subject.compare("in steps", &tensor(&steps), &tensor(same), ROUNDED / 2.0);
+        subject.compare("in steps", &tensor(&steps), &tensor(same), ROUNDED);
     }
 }

@@ -416,13 +416,13 @@ impl Pool {
             known + moved[0] + across[0].min(across[1]),
             known + moved[1] + across[0].max(across[1]),
         ];
-        let means: Vec<f64> = [
+        // The quotient of two ranges.
+        let means = [
             sums[0] / total[0],
             sums[0] / total[1],
             sums[1] / total[0],
             sums[1] / total[1],
-        ]
-        .to_vec();
+        ];
         let mean = [
             means.iter().copied().fold(f64::INFINITY, f64::min),
             means.iter().copied().fold(f64::NEG_INFINITY, f64::max),
