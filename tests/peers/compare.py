@@ -2,7 +2,7 @@
 """Runs Diptych and its peers in turn on the same file and prints medians as a Markdown table. Fetches and builds nothing.
 
     compare.py text  --diptych D --llama-bench L model.gguf ...
-    compare.py picture --diptych D --sd S --size 512x512 model.safetensors ...
+    compare.py picture --diptych D --sd S --torch PYTHON --size 512x512 model.safetensors ...
 
 Every round runs each program once, one after the other, so that a machine that slows down slows all of them. Needs only
 Python's own library.
@@ -79,6 +79,13 @@ def sd_picture(options, model, device):
     return times
 
 
+def torch_picture(options, model, device):
+    """diffusers on torch by the interpreter that has them; see torch_picture.py. On the processor only."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_picture.py")
+    out, _ = command([options.torch, script, model, "--size", options.size, "--threads", str(options.threads), "--dtype", options.torch_dtype])
+    return json.loads(out.splitlines()[-1])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["text", "picture"])
@@ -86,6 +93,8 @@ def main():
     parser.add_argument("--diptych", required=True, help="our program")
     parser.add_argument("--llama-bench", help="llama.cpp's llama-bench; for --device gpu one with Vulkan")
     parser.add_argument("--sd", help="stable-diffusion.cpp's sd-cli")
+    parser.add_argument("--torch", help="a Python that has torch and diffusers")
+    parser.add_argument("--torch-dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -102,6 +111,8 @@ def main():
         programs.append(("llama.cpp", llama_text))
     if not text and options.sd:
         programs.append(("stable-diffusion.cpp", sd_picture))
+    if not text and options.torch and options.device == "cpu":
+        programs.append(("torch", torch_picture))
     unit = "tokens/s" if text else "seconds"
     names = [name for name, _ in programs]
     print(f"| file | workload | {' | '.join(f'{name}, {unit}' for name in names)} | ratio | load |")
@@ -116,10 +127,9 @@ def main():
                     seen[name].setdefault(work, []).append(value)
         for work in seen["Diptych"]:
             medians = [statistics.median(seen[name].get(work, [float("nan")])) for name in names]
-            ratio = ""
-            if len(medians) > 1:
-                ratio = medians[0] / medians[1] if text else medians[1] / medians[0]
-                ratio = f"{ratio:.2f}"
+            # Above 1 ours is faster; one for each peer.
+            ratios = [medians[0] / other if text else other / medians[0] for other in medians[1:]]
+            ratio = ", ".join(f"{ratio:.2f}" for ratio in ratios)
             cells = " | ".join(f"{median:.2f}" for median in medians)
             print(f"| {os.path.basename(model)} | {work} | {cells} | {ratio} | {statistics.median(loads):.1f} |", flush=True)
 
