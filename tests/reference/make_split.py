@@ -82,6 +82,29 @@ def make_scaled(state):
     return values
 
 
+def make_text_gguf(named, text, ref):
+    """The text encoder as it is found beside GGUF U-Nets: transformers' names, matrices packed, without an architecture of its own."""
+    (OUT / "text").mkdir(exist_ok=True)
+    writer = gguf.GGUFWriter(str(OUT / "text/clip-Q8_0.gguf"), "pig")
+    values = {}
+    for name, tensor in named.items():
+        if name.endswith("position_ids") or name.startswith("text_projection"):
+            continue
+        array = tensor.float().numpy()
+        kept = Q.Q8_0 if array.ndim > 1 and array.shape[-1] % 32 == 0 else Q.F16 if array.ndim > 1 else Q.F32
+        data = gguf.quantize(array, kept)
+        writer.add_tensor(name, data, raw_dtype=kept)
+        values[name] = torch.from_numpy(np.array(gguf.dequantize(data, kept), dtype=np.float32)).reshape(tensor.shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    own = text.state_dict()
+    text.load_state_dict({k: values.get("text_model." + k.removeprefix("text_model."), v) for k, v in own.items()})
+    ids = torch.randint(0, 90, (1, 77), generator=torch.Generator().manual_seed(4))
+    ref["ids"], ref["text_Q8_0"] = ids.to(torch.int32), text(ids).last_hidden_state
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     unet = randomise(network(), 901, gain=1.1)
@@ -97,6 +120,7 @@ def main():
     # ComfyUI's files hold the projection too, which the 1.x models do not use.
     named["text_projection.weight"] = torch.eye(32).half()
     save_file({k: v for k, v in named.items() if not k.endswith("position_ids")}, str(OUT / "clip.safetensors"), metadata=META)
+    make_text_gguf(named, text, ref)
     vae = randomise(AutoencoderKL(**vae_config((4, 4, 8), layers=1, groups=4, sample_size=32)), 903)
     halves = {k: v.half().contiguous() for k, v in vae.state_dict().items()}
     file = {k.removeprefix("first_stage_model."): v.contiguous() for k, v in vae_to_ldm(halves, 3).items()}

@@ -22,6 +22,9 @@ pub enum Identity {
     Unknown,
 }
 
+/// What a text encoder by itself is called.
+pub(in crate::formats) const CLIP_TEXT: &str = "a CLIP text encoder";
+
 /// Tells what the tensors are.
 #[must_use]
 pub fn identify(tensors: &WeightMap) -> Identity {
@@ -123,9 +126,7 @@ pub fn identify(tensors: &WeightMap) -> Identity {
         || begins(OPEN_CLIP)
         || tensors.names().any(is_text_layer)
     {
-        return Part {
-            what: "a CLIP text encoder",
-        };
+        return Part { what: CLIP_TEXT };
     }
     if crate::formats::embedding::is_embedding(tensors) {
         return Part {

@@ -21,6 +21,7 @@ use super::safetensors::{Safetensors, read_any};
 use super::weights::WeightMap;
 
 pub use control::{convert_controlnet, open_controlnet};
+pub(in crate::formats) use identify::CLIP_TEXT;
 pub use identify::{Identity, identify};
 pub use names::{layers_by_level, original_name};
 pub use vae::convert_vae;

@@ -1,4 +1,4 @@
-//! U-Nets and checkpoints in GGUF.
+//! U-Nets, text encoders and checkpoints in GGUF.
 //!
 //! ComfyUI-GGUF (city96) writes U-Nets by the original's names without their prefix, with the architecture `sd1` or `sdxl`. Rows that no
 //! type's blocks divide are joined before they are quantised; the shape that a tensor had is kept in `comfy.gguf.orig_shape.NAME`.
@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::formats::error::FormatError;
 use crate::formats::gguf::{Gguf, GgufMetadata, read_gguf};
+use crate::formats::ldm::{CLIP_TEXT, Identity, identify};
 use crate::formats::safetensors::Safetensors;
 use crate::formats::scaled::halves;
 use crate::formats::weights::{StorageDtype, TensorData, WeightMap, element_count};
@@ -37,6 +38,53 @@ pub(in crate::formats) fn read(path: &Path) -> Result<Safetensors, FormatError> 
         }
     }
     tensors(path, &file)
+}
+
+/// The tensors of a CLIP text encoder, by transformers' names or OpenCLIP's. Programs write them without an architecture (stable-diffusion.cpp), or with
+/// one of their own.
+///
+/// # Errors
+/// All faults of the file; text encoders of other kinds, by name.
+pub(in crate::formats) fn read_text(path: &Path) -> Result<WeightMap, FormatError> {
+    let file = read_gguf(path)?;
+    if !is_clip_text(&file) {
+        let architecture = file.metadata.opt_str("general.architecture")?;
+        return Err(FormatError::UnsupportedModel {
+            path: path.into(),
+            what: format!(
+                "a model of the architecture `{}`",
+                architecture.unwrap_or("(none)")
+            ),
+            remedy:
+                "use a CLIP text encoder (CLIP-L, CLIP-G or CLIP-H) of a Stable Diffusion model"
+                    .into(),
+        });
+    }
+    let mut text = WeightMap::new(path);
+    for (name, tensor) in tensors(path, &file)?.tensors.iter() {
+        // Positions are added as they are, not looked up or multiplied.
+        let added = name.contains("position_embedding") || name.contains("positional_embedding");
+        let tensor = match added && tensor.dtype().block_len() > 1 {
+            true => unpacked(tensor)?,
+            false => tensor.clone(),
+        };
+        text.insert(name, tensor);
+    }
+    Ok(text)
+}
+
+/// Whether a file holds a CLIP text encoder and nothing else; told by its tensors, since architectures say little.
+pub(in crate::formats) fn is_clip_text(file: &Gguf) -> bool {
+    matches!(identify(&file.tensors), Identity::Part { what } if what == CLIP_TEXT)
+}
+
+/// As 16-bit floats, made when they are first used.
+fn unpacked(tensor: &TensorData) -> Result<TensorData, FormatError> {
+    let packed = tensor.clone();
+    TensorData::made_later(tensor, StorageDtype::F16, move || {
+        // Callers make sure of the type.
+        halves(&packed.to_f32().unwrap_or_default())
+    })
 }
 
 /// As [`read`], of a file that was read.
@@ -84,10 +132,5 @@ fn in_shape(
             dtype,
         });
     }
-    let packed = tensor.clone();
-    TensorData::made_later(tensor, StorageDtype::F16, move || {
-        // The type was checked above.
-        halves(&packed.to_f32().unwrap_or_default())
-    })?
-    .with_shape(&shape)
+    unpacked(tensor)?.with_shape(&shape)
 }

@@ -1,4 +1,4 @@
-//! A CLIP text encoder in a file of its own: by transformers' names or OpenCLIP's, under whatever prefix.
+//! A CLIP text encoder in a file of its own, safetensors or GGUF: by transformers' names or OpenCLIP's, under whatever prefix.
 
 use std::path::{Path, PathBuf};
 
@@ -51,6 +51,8 @@ impl TextFile {
         let (tensors, component) = if path.is_dir() {
             let part = diffusers::open_component(path, "the text encoder", None)?;
             (part.weights.clone(), Some(part))
+        } else if super::is_gguf(path)? {
+            (super::gguf::read_text(path)?, None)
         } else {
             (scaled::plain(path, &read_any(path)?.tensors)?, None)
         };

@@ -22,6 +22,17 @@ pub(super) fn gguf(path: &Path) -> Result<ModelInfo, FormatError> {
     {
         return Ok(info);
     }
+    if !CHAT_ARCHITECTURES.contains(&architecture)
+        && crate::formats::split::gguf::is_clip_text(&file)
+    {
+        let kind = ModelKind::TextEncoder;
+        let mut info = start(kind, ModelLayout::Gguf, architecture, &file.tensors);
+        info.set_files(weight_files(&file.tensors, path));
+        info.unusable = Some(
+            "this file is a CLIP text encoder only: name the U-Net that it belongs to, and it beside that (on the command line --model and --clip)".into(),
+        );
+        return Ok(info);
+    }
     let mut info = start(kind, ModelLayout::Gguf, architecture, &file.tensors);
     info.set_files(weight_files(&file.tensors, path));
     info.name = meta.opt_str("general.name")?.map(brief);
