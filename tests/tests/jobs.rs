@@ -45,12 +45,20 @@ fn tensor(file: &str, key: &str) -> (Vec<usize>, Vec<f32>) {
 }
 
 fn jobs() -> Vec<Value> {
-    let lists = ["jobs", "controls", "passes", "loras", "kinds", "handovers"]
-        .into_iter()
-        .flat_map(|list| {
-            let text = std::fs::read_to_string(fixture(&format!("jobs/{list}.json"))).unwrap();
-            serde_json::from_str::<Vec<Value>>(&text).unwrap()
-        });
+    let lists = [
+        "jobs",
+        "controls",
+        "passes",
+        "loras",
+        "kinds",
+        "handovers",
+        "presets",
+    ]
+    .into_iter()
+    .flat_map(|list| {
+        let text = std::fs::read_to_string(fixture(&format!("jobs/{list}.json"))).unwrap();
+        serde_json::from_str::<Vec<Value>>(&text).unwrap()
+    });
     lists.collect()
 }
 
