@@ -76,7 +76,7 @@ impl Client {
     /// If it does not start.
     pub fn start_as(options: EngineOptions) -> anyhow::Result<Self> {
         let handle = Engine::start(EngineOptions {
-            memory_budget: Some(2 << 30),
+            memory_budget: options.memory_budget.or(Some(2 << 30)),
             assets: repository("assets"),
             ..options
         })?;
@@ -90,6 +90,18 @@ impl Client {
             Some(Event::Ready { .. }) => Ok(client),
             other => anyhow::bail!("the engine did not start: {other:?}"),
         }
+    }
+
+    /// Starts an engine on a device that may take so many bytes.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_roomy(device: DeviceChoice, bytes: u64) -> anyhow::Result<Self> {
+        Self::start_as(EngineOptions {
+            device,
+            memory_budget: Some(bytes),
+            ..EngineOptions::default()
+        })
     }
 
     /// Sends a command.

@@ -8,6 +8,8 @@
     clippy::print_stdout
 )]
 
+#[path = "jobs/forecasts.rs"]
+mod forecasts;
 #[path = "jobs/mended.rs"]
 mod mended;
 #[path = "jobs/passes.rs"]

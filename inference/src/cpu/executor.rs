@@ -10,8 +10,8 @@ use super::plan::Lifetimes;
 use super::run::run;
 use super::weights::{PlanWeights, WeightCache};
 use crate::graph::{
-    ExecError, Executor, Graph, HostTensor, KvShape, MemoryForecast, MemoryUse, OpTime, PlanId,
-    Profile, ProfileClock, Run, StateId, check_run, kept_row,
+    ExecError, Executor, Graph, HostTensor, Interrupt, KvShape, MemoryForecast, MemoryUse, OpTime,
+    PlanId, Profile, ProfileClock, Run, StateId, check_run, kept_row,
 };
 
 /// How weights are multiplied.
@@ -157,7 +157,12 @@ impl CpuExecutor {
 
     /// Makes a plan. Where not all weights fit and that is allowed, some are loaded for each op that uses them: read where they
     /// lie in their mapped file, and decoded if that is their form.
-    fn make_plan(&mut self, graph: Arc<Graph>, may_stream: bool) -> Result<PlanId, ExecError> {
+    fn make_plan(
+        &mut self,
+        graph: Arc<Graph>,
+        may_stream: bool,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<PlanId, ExecError> {
         let lifetimes = Lifetimes::new(&graph, self.mode);
         let (new, _) = self.weights.forecast(&graph, self.mode);
         let held = self.weights.bytes() + self.state_bytes();
@@ -185,7 +190,7 @@ impl CpuExecutor {
             }
         }
         let at_once = split.as_ref().map_or(0, |split| split.at_once);
-        let weights = self.weights.acquire(&graph, self.mode, split)?;
+        let weights = self.weights.acquire(&graph, self.mode, split, interrupt)?;
         self.note_peak(0);
         let id = PlanId(self.new_id());
         tracing::debug!(
@@ -230,12 +235,13 @@ impl Executor for CpuExecutor {
         }
     }
 
-    fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
-        self.make_plan(graph, false)
-    }
-
-    fn prepare_streaming(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
-        self.make_plan(graph, true)
+    fn make_ready(
+        &mut self,
+        graph: Arc<Graph>,
+        may_stream: bool,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<PlanId, ExecError> {
+        self.make_plan(graph, may_stream, interrupt)
     }
 
     fn run(&mut self, plan: PlanId, given: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {

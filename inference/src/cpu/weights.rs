@@ -10,7 +10,7 @@ use super::decode::{as_floats, bad, decode_all};
 use super::executor::CpuMode;
 use super::packed::{self, Packed};
 use crate::formats::weights::{StorageDtype, TensorData, TensorKey};
-use crate::graph::{ExecError, Graph, Op, WeightId};
+use crate::graph::{ExecError, Graph, Interrupt, Op, WeightId};
 
 /// The form in which an op wants a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -409,12 +409,14 @@ impl WeightCache {
         (new, shared)
     }
 
-    /// Loads what is not there yet, apart from what `split` leaves to be loaded when it is used. After an error nothing has changed.
+    /// Loads what is not there yet, apart from what `split` leaves to be loaded when it is used. After an error, which an interruption is,
+    /// nothing has changed.
     pub(super) fn acquire(
         &mut self,
         graph: &Graph,
         mode: CpuMode,
         split: Option<Split>,
+        interrupt: &mut dyn Interrupt,
     ) -> Result<PlanWeights, ExecError> {
         let (streamed, streamed_bytes) = match split {
             Some(split) => (split.streamed, split.streamed_bytes),
@@ -430,7 +432,11 @@ impl WeightCache {
             if plan.streamed.contains(&(id, kept)) {
                 continue;
             }
-            match self.hold(graph.weight(id), kept, &key) {
+            let held = match interrupt.poll() {
+                true => Err(ExecError::Interrupted),
+                false => self.hold(graph.weight(id), kept, &key),
+            };
+            match held {
                 Ok(weight) => plan.weights.insert((id, kept), weight),
                 Err(error) => {
                     self.release(&plan);

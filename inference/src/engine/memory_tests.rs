@@ -12,7 +12,7 @@ use crate::engine::{
     ChatPrompt, ChatRequest, DeviceChoice, ImageRequest, ModelRef, Outcome, Picture,
 };
 use crate::gpu::{AdapterChoice, GpuDevice, GpuExecutor, LimitPolicy};
-use crate::graph::MemoryUse;
+use crate::graph::{HostTensor, MemoryUse};
 use crate::pipelines::PlanKey;
 use crate::text::sampling::SamplingParams;
 use crate::text::template::ChatMessage;
@@ -272,7 +272,7 @@ fn unet_size(hand: &Hand) -> (usize, usize) {
     let mut worker = Hand::new(hand.worker.options.device, PLENTY).worker;
     let model = worker
         .store
-        .image_model(&hand.model("sketch"), &mut |_| {})
+        .image_model(&hand.model("sketch"), &mut ())
         .unwrap();
     (64 / model.factor(), model.tokenizer().max_length())
 }
@@ -282,7 +282,7 @@ fn unet_forecast(hand: &Hand) -> crate::graph::MemoryForecast {
     let fresh = Hand::new(hand.worker.options.device, PLENTY);
     let mut worker = fresh.worker;
     let name = hand.model("sketch");
-    let model = worker.store.image_model(&name, &mut |_| {}).unwrap();
+    let model = worker.store.image_model(&name, &mut ()).unwrap();
     let length = model.tokenizer().max_length();
     let side = 64 / model.factor();
     let graph = model.unet().graph(2, side, side, length).unwrap();
@@ -359,7 +359,7 @@ fn the_same_words_are_encoded_once() {
     let first = hand.draw().unwrap();
     let name = hand.model("sketch");
     let store = &mut hand.worker.store;
-    let model = store.image_model(&name, &mut |_| {}).unwrap();
+    let model = store.image_model(&name, &mut ()).unwrap();
     let key = PlanKey::Encode(1, model.tokenizer().max_length(), 0);
     assert!(store.has_plan(&name.name, (0, key)));
     store.reset();
@@ -393,4 +393,77 @@ fn a_device_lost_in_the_middle_changes_nothing_in_the_picture() {
     assert_eq!(hand.seen.iter().filter(lost).count(), 1);
     let built = |event: &&Event| matches!(event, Event::DeviceRebuilt { .. });
     assert_eq!(hand.seen.iter().filter(built).count(), 1);
+}
+
+/// Says so when it has been asked so many times.
+struct After(usize);
+
+impl Interrupt for After {
+    fn poll(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
+}
+
+#[test]
+fn loading_can_be_stopped() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut hand = Hand::new(device, PLENTY);
+        let request = Request::Image(hand.picture("a red fox"));
+        let job = hand.submit(request);
+        hand._commands.send(Command::Cancel(job)).unwrap();
+        hand.worker.advance(job);
+        assert!(hand.end(job).is_none());
+        assert_eq!(hand.memory().peak, 0, "{device:?}: nothing was read");
+        let command = hand.worker.inbox.waiting.pop_front().unwrap();
+        hand.worker.apply(command);
+        hand.look();
+        let cancelled = |event: &Event| matches!(event, Event::Cancelled { .. });
+        assert!(hand.seen.iter().any(cancelled));
+
+        // Between two weights.
+        let name = hand.model("sketch");
+        let (side, length) = unet_size(&hand);
+        let store = &mut hand.worker.store;
+        let model = store.image_model(&name, &mut ()).unwrap();
+        let graph = Arc::new(model.unet().graph(1, side, side, length).unwrap());
+        let executor = store.executor_mut();
+        let stopped = executor.make_ready(Arc::clone(&graph), false, &mut After(20));
+        assert!(
+            matches!(stopped, Err(ExecError::Interrupted)),
+            "{device:?}: {stopped:?}"
+        );
+        assert_eq!(executor.memory().weights, 0, "{device:?}");
+        assert_eq!(executor.memory().activations, 0, "{device:?}");
+        hand.draw().unwrap();
+    }
+}
+
+#[test]
+fn data_that_a_queued_job_refers_to_are_kept() {
+    let mut hand = Hand::new(DeviceChoice::Cpu, PLENTY);
+    // Never touched, so that it costs no memory.
+    let large = || Arc::new(HostTensor::f32([60 << 20], vec![0.0; 60 << 20]));
+    let send = |hand: &mut Hand, hash: &str| {
+        let hash = hash.to_owned();
+        let data = large();
+        hand.worker.apply(Command::Blob { hash, data });
+    };
+    send(&mut hand, "kept");
+    let mut request = hand.picture("a fox");
+    request.init = Some(crate::engine::InitPicture {
+        picture: crate::engine::BlobRef("kept".into()),
+        strength: 0.5,
+        mask: None,
+    });
+    hand.submit(Request::Image(request));
+    for hash in ["first", "second", "third"] {
+        send(&mut hand, hash);
+    }
+    let there = |hash: &str| {
+        let blob = crate::engine::BlobRef(hash.into());
+        hand.worker.store.blob(&blob).is_ok()
+    };
+    assert!(there("kept") && there("second") && there("third"));
+    assert!(!there("first"));
 }

@@ -118,6 +118,11 @@ impl<T> Queue<T> {
             .map(|entry| (entry.job, &mut entry.content))
     }
 
+    /// All contents, to look at.
+    pub fn contents(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|entry| &entry.content)
+    }
+
     /// All contents.
     pub fn contents_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.iter_mut().map(|entry| &mut entry.content)

@@ -20,6 +20,14 @@ pub enum RegistryError {
         /// All names.
         known: String,
     },
+    /// Its files were replaced by something else.
+    #[error("the files of '{name}' were replaced, and what is there now cannot be used: {fault}")]
+    Replaced {
+        /// The name asked for.
+        name: String,
+        /// What is wrong with them.
+        fault: String,
+    },
 }
 
 /// Known models by name.
@@ -95,6 +103,43 @@ impl Registry {
         }
         self.models.insert(name.clone(), (path, info));
         name
+    }
+
+    /// Looks again at a model whose files were replaced.
+    ///
+    /// # Errors
+    /// If what lies there now cannot be used; it is then no longer known.
+    pub fn look_again(&mut self, model: &ModelRef, path: &Path) -> Result<(), RegistryError> {
+        let Some((_, known)) = self.models.get(&model.name) else {
+            return Ok(());
+        };
+        let info = match known.parts() {
+            Some(parts) => check::of_parts(parts),
+            None => match check::scan(path)
+                .into_iter()
+                .find(|(found, _)| found == path)
+            {
+                Some((_, info)) => info,
+                // Gone: opening it says so.
+                None => return Ok(()),
+            },
+        };
+        let fault = match info {
+            Ok(info) => match info.usable() {
+                Ok(()) => {
+                    self.models
+                        .insert(model.name.clone(), (path.to_owned(), info));
+                    return Ok(());
+                }
+                Err(reason) => reason.to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        self.models.remove(&model.name);
+        Err(RegistryError::Replaced {
+            name: model.name.clone(),
+            fault,
+        })
     }
 
     /// Names of all models of a kind, in order.

@@ -309,6 +309,22 @@ fn is_one(value: &u32) -> bool {
 }
 
 impl ImageRequest {
+    /// Whether it refers to data of this hash.
+    #[must_use]
+    pub fn refers_to(&self, hash: &str) -> bool {
+        let init = self.init.as_ref();
+        let mask = init.and_then(|init| init.mask.as_ref());
+        let of_init = init.map(|init| &init.picture);
+        let of_mask = mask.map(|mask| &mask.mask);
+        let of_controls = self.controls.iter().map(|control| &control.picture);
+        let mut blobs = (of_init.into_iter().chain(of_mask))
+            .chain(&self.noise)
+            .chain(of_controls);
+        let earlier = self.branched.as_ref();
+        blobs.any(|blob| blob.0 == hash)
+            || earlier.is_some_and(|branched| branched.from.refers_to(hash))
+    }
+
     /// A request with the settings that most people begin with (20 steps of DPM++ 2M Karras, guidance 7, seed 0): the
     /// rest of a literal, `..ImageRequest::new(model, prompt, 512, 512)`, so that new settings can be added to requests
     /// without touching those who make them.

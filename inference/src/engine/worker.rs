@@ -120,6 +120,7 @@ pub fn run(options: &EngineOptions, commands: Receiver<Command>, mut outbox: Out
     let mut store = ModelStore::new(executor, Registry::default(), options.assets.clone());
     store.set_kv_type(options.kv_type);
     store.set_longest_context(options.longest_context);
+    store.keep_hashes_in(options.cache.clone());
     let inbox = Inbox {
         receiver: commands,
         waiting: VecDeque::new(),
@@ -184,7 +185,11 @@ impl Worker {
             Command::AddParts(parts) => {
                 self.add_models(|registry| vec![registry.add_parts(&parts)]);
             }
-            Command::Blob { hash, data } => self.store.insert_blob(hash, data),
+            Command::Blob { hash, data } => {
+                let queue = &self.queue;
+                let needed = |hash: &str| queue.contents().any(|job| job.pipeline.needs_blob(hash));
+                self.store.insert_blob(hash, data, &needed);
+            }
             Command::Submit {
                 job,
                 request,

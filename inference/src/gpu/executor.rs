@@ -173,12 +173,13 @@ impl Executor for GpuExecutor {
         }
     }
 
-    fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
-        self.make_plan(graph, false)
-    }
-
-    fn prepare_streaming(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
-        self.make_plan(graph, true)
+    fn make_ready(
+        &mut self,
+        graph: Arc<Graph>,
+        may_stream: bool,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<PlanId, ExecError> {
+        self.make_plan(graph, may_stream, interrupt)
     }
 
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {

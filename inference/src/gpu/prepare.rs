@@ -7,7 +7,7 @@ use super::layout::Compiled;
 use super::plan::Plan;
 use super::stream::{Ring, Room, Schedule, Stream, schedule};
 use crate::formats::TensorData;
-use crate::graph::{ExecError, Graph, NeverInterrupt, PlanId};
+use crate::graph::{ExecError, Graph, Interrupt, PlanId};
 
 impl GpuExecutor {
     /// Makes a plan; where not all weights fit, some are streamed if that is allowed.
@@ -18,6 +18,7 @@ impl GpuExecutor {
         &mut self,
         graph: Arc<Graph>,
         may_stream: bool,
+        interrupt: &mut dyn Interrupt,
     ) -> Result<PlanId, ExecError> {
         self.device.check("before planning")?;
         self.weights.tidy();
@@ -63,7 +64,7 @@ impl GpuExecutor {
         let uploading = std::time::Instant::now();
         let mut uploaded = self
             .weights
-            .upload(&self.device, &self.memory, &weights, &mut NeverInterrupt)?
+            .upload(&self.device, &self.memory, &weights, interrupt)?
             .into_iter();
         self.submitter.host_time.uploaded += new_weights;
         self.submitter.host_time.upload_seconds += uploading.elapsed().as_secs_f64();

@@ -190,12 +190,27 @@ pub trait Executor: Send {
     /// Bytes that [`Executor::prepare`] would take for a graph.
     fn forecast(&self, graph: &Graph) -> MemoryForecast;
 
-    /// Makes a graph ready: uploads those of its weights that are not there yet and plans its memory.
-    fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError>;
+    /// Makes a graph ready: uploads those of its weights that are not there yet and plans its memory. `interrupt` is asked between weights; after
+    /// [`ExecError::Interrupted`] nothing has changed.
+    ///
+    /// With `may_stream` also a graph is made ready whose weights do not all fit: as many as fit lie on the device, the others stay on the host and
+    /// are sent piece by piece in every run. The results are the same, bit for bit.
+    fn make_ready(
+        &mut self,
+        graph: Arc<Graph>,
+        may_stream: bool,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<PlanId, ExecError>;
 
-    /// As [`Executor::prepare`], for a graph whose weights do not all fit: as many as fit lie on the device, the others stay on
-    /// the host and are sent piece by piece in every run. The results are the same, bit for bit.
-    fn prepare_streaming(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError>;
+    /// Makes a graph ready whose weights all fit; nothing stops it.
+    fn prepare(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
+        self.make_ready(graph, false, &mut NeverInterrupt)
+    }
+
+    /// Makes a graph ready whether its weights fit or not; nothing stops it.
+    fn prepare_streaming(&mut self, graph: Arc<Graph>) -> Result<PlanId, ExecError> {
+        self.make_ready(graph, true, &mut NeverInterrupt)
+    }
 
     /// Runs a plan; the results are in the order of [`Graph::outputs`].
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError>;

@@ -14,7 +14,7 @@ use super::config::ConfigReader;
 use super::error::{ModelError, Result};
 use super::layers::{conv2d, conv3x3};
 use super::loader::Scope;
-use super::unet::{Residual, UNetConfig, entrance, residuals};
+use super::unet::{Inputs, Residual, UNetConfig, entrance, residuals};
 
 /// What a `config.json` of a `ControlNetModel` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +102,7 @@ impl ControlNet {
         let model = Self { config, weights };
         let size = 1 << (model.config.unet.blocks.len().saturating_sub(1)).min(16);
         model.graph(1, size, size, 1)?;
+        model.hint_graph(size, size)?;
         Ok(model)
     }
 
@@ -117,10 +118,10 @@ impl ControlNet {
         residuals(&self.config.unet, batch, height, width)
     }
 
-    /// A graph for `batch` latents of `height` x `width`, all under one picture.
+    /// A graph for `batch` latents of `height` x `width`, all under one picture: the net by itself.
     ///
-    /// Inputs as those of [`super::UNet::graph`], and `hint` f32 `[1, picture_channels, height * factor, width * factor]` in 0 to 1;
-    /// outputs `control_0`, `control_1`, ... as [`Self::control_shapes`] tells.
+    /// Inputs as those of [`super::UNet::graph`], and `hint` as [`Self::hint_graph`] gives it; outputs `control_0`, `control_1`, ... as
+    /// [`Self::control_shapes`] tells.
     ///
     /// # Errors
     /// Weights that do not fit; sizes that are nothing or beyond what can be addressed.
@@ -132,57 +133,79 @@ impl ControlNet {
         context_len: usize,
     ) -> Result<Graph> {
         let c = &self.config.unet;
+        let sizes = [batch, height, width, context_len];
         let g = GraphBuilder::new(format!("controlnet {batch}x{height}x{width}+{context_len}"));
-        let w = Scope::new(&self.weights);
-        let mut entrance = entrance(&g, &w, c, [batch, height, width, context_len])?;
-        let hint = self.hint(&g, &w, height, width)?;
-        entrance.x = g.add(&entrance.x, &hint)?;
-        let (middle, skips) = entrance.net(&g, c).descend(&w, &entrance.x)?;
+        let inputs = Inputs::new(&g, c, sizes)?;
         let named = residuals(c, batch, height, width);
+        for (x, residual) in self.within(&g, &inputs, "hint")?.iter().zip(named) {
+            g.output(&residual.name, x);
+        }
+        Ok(g.finish())
+    }
+
+    /// What it adds, within a graph that may hold its U-Net, too; `hint` is the name of the input that takes what [`Self::hint_graph`] gives.
+    pub(super) fn within(
+        &self,
+        g: &GraphBuilder,
+        inputs: &Inputs,
+        hint: &str,
+    ) -> Result<Vec<Tensor>> {
+        let c = &self.config.unet;
+        let w = Scope::new(&self.weights);
+        let mut entrance = entrance(g, &w, c, inputs)?;
+        let shape = [1, entrance.x.dim(1), entrance.x.dim(2), entrance.x.dim(3)];
+        let hint = g.input(hint, &shape)?;
+        entrance.x = g.add(&entrance.x, &hint)?;
+        let (middle, skips) = entrance.net(g, c).descend(&w, &entrance.x)?;
         let last = skips.len();
-        for (place, (x, residual)) in skips.iter().chain([&middle]).zip(named).enumerate() {
+        let mut residuals = Vec::with_capacity(last + 1);
+        for (place, x) in skips.iter().chain([&middle]).enumerate() {
             let w = if place == last {
                 w.scope("controlnet_mid_block")
             } else {
                 w.scope(format!("controlnet_down_blocks.{place}"))
             };
-            let x = conv2d(&g, &w, x, x.dim(1), 1, Conv2dSpec::same(1))?;
-            g.output(&residual.name, &x);
+            residuals.push(conv2d(g, &w, x, x.dim(1), 1, Conv2dSpec::same(1))?);
         }
-        Ok(g.finish())
+        Ok(residuals)
     }
 
-    /// The picture in the size and width of the latents after the first convolution.
-    fn hint(&self, g: &GraphBuilder, w: &Scope<'_>, height: usize, width: usize) -> Result<Tensor> {
+    /// A graph that brings the picture to the size of latents of `height` x `width` and to the width of their first convolution: once for all steps.
+    ///
+    /// Input `picture` f32 `[1, picture_channels, height * factor, width * factor]` in 0 to 1; output `hint [1, channels, height, width]`.
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn hint_graph(&self, height: usize, width: usize) -> Result<Graph> {
         let c = &self.config;
-        let w = w.scope("controlnet_cond_embedding");
-        let _scope = w.enter(g);
-        let pixels = |side: usize| side.checked_mul(c.factor());
-        let (Some(height), Some(width)) = (pixels(height), pixels(width)) else {
-            return Err(ModelError::Request {
-                model: "ControlNet",
-                reason: "the picture would be too large to address".into(),
-            });
+        let g = GraphBuilder::new(format!("controlnet picture {height}x{width}"));
+        let hint = {
+            let w = Scope::new(&self.weights).scope("controlnet_cond_embedding");
+            let _scope = w.enter(&g);
+            let pixels = |side: usize| side.checked_mul(c.factor());
+            let (Some(height), Some(width)) = (pixels(height), pixels(width)) else {
+                return Err(ModelError::Request {
+                    model: "ControlNet",
+                    reason: "the picture would be too large to address".into(),
+                });
+            };
+            let picture = g.input("picture", &[1, c.picture_channels, height, width])?;
+            let first = c.hint_channels.first().copied().unwrap_or(1);
+            let mut x = conv3x3(&g, &w.scope("conv_in"), &picture, first)?;
+            x = g.activation(&x, Activation::Silu)?;
+            let pairs = c.hint_channels.iter().zip(c.hint_channels.iter().skip(1));
+            for (place, (&narrow, &wide)) in pairs.enumerate() {
+                let w = |n: usize| w.scope(format!("blocks.{}", 2 * place + n));
+                x = conv3x3(&g, &w(0), &x, narrow)?;
+                x = g.activation(&x, Activation::Silu)?;
+                x = conv2d(&g, &w(1), &x, wide, 3, Conv2dSpec::new(2, 1))?;
+                x = g.activation(&x, Activation::Silu)?;
+            }
+            let widest = c.unet.blocks.first().map_or(1, |block| block.channels);
+            conv3x3(&g, &w.scope("conv_out"), &x, widest)?
         };
-        let picture = g.input("hint", &[1, c.picture_channels, height, width])?;
-        let first = c.hint_channels.first().copied().unwrap_or(1);
-        let mut x = conv3x3(g, &w.scope("conv_in"), &picture, first)?;
-        x = g.activation(&x, Activation::Silu)?;
-        let pairs = c.hint_channels.iter().zip(c.hint_channels.iter().skip(1));
-        for (place, (&narrow, &wide)) in pairs.enumerate() {
-            let w = |n: usize| w.scope(format!("blocks.{}", 2 * place + n));
-            x = conv3x3(g, &w(0), &x, narrow)?;
-            x = g.activation(&x, Activation::Silu)?;
-            x = conv2d(g, &w(1), &x, wide, 3, Conv2dSpec::new(2, 1))?;
-            x = g.activation(&x, Activation::Silu)?;
-        }
-        let widest = self
-            .config
-            .unet
-            .blocks
-            .first()
-            .map_or(1, |block| block.channels);
-        conv3x3(g, &w.scope("conv_out"), &x, widest)
+        g.output("hint", &hint);
+        Ok(g.finish())
     }
 }
 

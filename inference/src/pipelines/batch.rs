@@ -39,7 +39,7 @@ impl ModelStore {
                 .iter()
                 .map(|&size| Form::new((rows.key)(size), move || (rows.build)(size)))
                 .collect();
-            let (place, plan) = self.first_fitting(rows.name, rows.changes, forms)?;
+            let (place, plan) = self.first_fitting(rows.name, rows.changes, forms, interrupt)?;
             let size = sizes.get(place).copied().unwrap_or(1);
             let result = match size {
                 1 if rows.count > 1 => self.run_each(plan, rows.count, inputs, interrupt),

@@ -33,6 +33,8 @@ pub struct ChatState {
     pub state: StateId,
     /// What lies where in it.
     pub cache: PrefixCache,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// Messages in which what is to be taken literally is marked.
@@ -63,6 +65,7 @@ impl ChatState {
         Self {
             state,
             cache: PrefixCache::new(shape.pages),
+            bytes: shape.bytes(),
         }
     }
 }

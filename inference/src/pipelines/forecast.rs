@@ -1,193 +1,306 @@
 //! How much memory a job will take, told before it runs: its graphs are built, and what the governor will do with them is gone
 //! through with numbers only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::chat_model::ChatModel;
 use super::error::JobError;
-use super::image_model::ImageModel;
-use super::store::{ModelStore, PlanKey};
-use crate::diffusion::Convention;
-use crate::engine::ImageRequest;
+use super::store::{Form, ModelStore, PlanKey, surplus};
 use crate::formats::TensorKey;
-use crate::graph::{Graph, MemoryForecast};
-use crate::text::prompt::{chunk_prompt, split_lora_tags};
+use crate::graph::{Executor, Graph};
 
-/// A plan that a job will need.
-pub struct Work {
-    /// By what the changed model's plans are known.
-    pub changes: u64,
-    /// What the plan is known by.
-    pub key: PlanKey,
-    /// Its graph.
-    pub graph: Graph,
+/// What a plan takes.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
+    /// Its weights on the device; those that other plans have too are there once.
+    weights: Vec<(TensorKey, u64)>,
+    /// Activations, while it runs.
+    activations: u64,
+    /// Of these, what stays taken between runs.
+    pub held: u64,
+    /// KV caches that it refers to.
+    states: u64,
 }
 
-/// What one plan takes, as numbers.
-#[derive(Clone, Debug)]
-struct Taken {
-    key: PlanKey,
-    /// New weights by what they are known by: a number for each.
-    weights: Vec<(usize, u64)>,
-    forecast: MemoryForecast,
+impl Cost {
+    /// Of `streamed` bytes of its weights nothing stays on the device.
+    pub fn stream(&mut self, streamed: u64) {
+        let all: u64 = self.weights.iter().map(|(_, bytes)| bytes).sum();
+        let left = u128::from(all.saturating_sub(streamed));
+        for (_, bytes) in &mut self.weights {
+            let share = u128::from(*bytes) * left / u128::from(all.max(1));
+            *bytes = u64::try_from(share).unwrap_or(*bytes);
+        }
+    }
+
+    fn weights(&self) -> u64 {
+        self.weights.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+/// What a graph will take once it is made ready.
+pub fn cost(executor: &dyn Executor, graph: &Graph) -> Cost {
+    let forecast = executor.forecast(graph);
+    // What an executor makes of a weight is in proportion to its bytes.
+    let made = u128::from(forecast.new_weights + forecast.shared_weights);
+    let stored = u128::from(graph.weight_bytes().max(1));
+    let mut weights: HashMap<TensorKey, u64> = HashMap::new();
+    for weight in &graph.weights {
+        let bytes = weight.byte_count() as u128 * made / stored;
+        weights.insert(weight.key(), u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+    Cost {
+        weights: weights.into_iter().collect(),
+        activations: forecast.activations,
+        held: forecast.held,
+        states: forecast.states,
+    }
+}
+
+/// A model that is loaded, and what there is of it.
+#[derive(Clone, Debug, Default)]
+pub struct Holding {
+    /// Its name.
+    pub name: String,
+    /// When it was used last; rising.
+    pub last_used: u64,
+    /// Bytes of its KV cache.
+    pub states: u64,
+    /// Its plans, the latest used at the end.
+    pub plans: Vec<((u64, PlanKey), Cost)>,
+}
+
+/// Work that a job will do: one plan, in the first of several forms that fits.
+pub struct Work<'a> {
+    /// Name of the model.
+    pub owner: String,
+    /// By what the changed model's plans are known.
+    pub changes: u64,
+    /// The forms; later ones need less memory.
+    pub forms: Vec<Form<'a>>,
+}
+
+impl<'a> Work<'a> {
+    /// Work that is done in one way only.
+    pub fn new(
+        owner: &str,
+        changes: u64,
+        key: PlanKey,
+        build: impl FnOnce() -> Result<Graph, JobError> + 'a,
+    ) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            changes,
+            forms: vec![Form::new(key, build)],
+        }
+    }
 }
 
 impl ModelStore {
-    /// Forecasts a job that needs `works` in this order, and keeps the result for [`crate::graph::MemoryUse::forecast`].
-    pub fn forecast(&mut self, name: &str, works: Vec<Work>) {
-        let mut numbers: HashMap<TensorKey, usize> = HashMap::new();
-        let mut taken = Vec::new();
-        let mut states = 0;
-        for work in works {
-            if self.has_plan(name, (work.changes, work.key)) {
-                continue;
-            }
-            let forecast = self.executor_mut().forecast(&work.graph);
-            // A weight's share of the forecast: what an executor makes of it is in proportion to its bytes.
-            let stored: u64 = work.graph.weight_bytes().max(1);
-            let mut weights: Vec<(usize, u64)> = Vec::new();
-            for weight in &work.graph.weights {
-                let next = numbers.len();
-                let number = *numbers.entry(weight.key()).or_insert(next);
-                if weights.iter().any(|(known, _)| *known == number) {
-                    continue;
-                }
-                let share = weight.byte_count() as u128 * u128::from(forecast.new_weights);
-                let bytes = u64::try_from(share / u128::from(stored)).unwrap_or(u64::MAX);
-                weights.push((number, bytes));
-            }
-            if !self.has_state(name) {
-                states = forecast.states;
-            }
-            taken.push(Taken {
-                key: work.key,
-                weights,
-                forecast,
-            });
-        }
+    /// Forecasts a job that does `works` in this order, and keeps the result for [`crate::graph::MemoryUse::forecast`].
+    ///
+    /// # Errors
+    /// From building the graphs.
+    pub fn forecast(&mut self, works: Vec<Work<'_>>) -> Result<(), JobError> {
         let memory = self.memory();
-        let idle = !self.has_plans(name);
-        let held = taken.iter().any(|plan| plan.forecast.held > 0);
-        let now = memory.weights + memory.states + if held { memory.activations } else { 0 };
-        let peak = highest(&taken, now, idle, states, memory.budget);
-        self.forecast = peak.max(memory.peak);
+        let mut house = House::new(
+            self.holdings(),
+            memory.budget,
+            memory.weights + memory.states,
+        );
+        self.foreseen.clear();
+        for work in works {
+            let Work {
+                owner,
+                changes,
+                forms,
+            } = work;
+            let mut costs: Vec<((u64, PlanKey), Cost)> = Vec::new();
+            let mut done = false;
+            for form in forms {
+                let key = (changes, form.key());
+                if house.has(&owner, key) {
+                    done = house.make(&owner, key, &Cost::default());
+                } else {
+                    let cost = cost(self.executor_mut(), &form.build()?);
+                    self.foreseen
+                        .insert((owner.clone(), changes, key.1), cost.clone());
+                    done = house.make(&owner, key, &cost);
+                    costs.push((key, cost));
+                }
+                if done {
+                    break;
+                }
+            }
+            if let (false, Some((key, cost))) = (done, costs.first()) {
+                house.stream(&owner, *key, cost);
+            }
+        }
+        self.forecast = house.peak.max(memory.peak);
         tracing::debug!(
-            "'{name}' is forecast to take {} MiB of {} MiB",
+            "the job is forecast to take {} MiB of {} MiB",
             self.forecast >> 20,
             memory.budget >> 20
         );
+        Ok(())
     }
 }
 
-/// Goes through plans as the governor will: others are given up first, then plans for other work, then weights are streamed.
-fn highest(works: &[Taken], now: u64, idle: bool, states: u64, budget: u64) -> u64 {
-    let mut others = if idle { now } else { 0 };
-    let own_before = now - others;
-    let mut alive: Vec<&Taken> = Vec::new();
-    let mut peak = now;
-    let sum = |alive: &[&Taken], states: u64| {
-        let mut seen: HashMap<usize, u64> = HashMap::new();
-        for plan in alive {
-            seen.extend(plan.weights.iter().copied());
-        }
-        let held: u64 = alive.iter().map(|plan| plan.forecast.held).sum();
-        own_before + states + seen.values().sum::<u64>() + held
-    };
-    for work in works {
-        alive.push(work);
-        let transient = work.forecast.activations - work.forecast.held;
-        let needed = |alive: &[&Taken], others: u64| sum(alive, states) + transient + others;
-        if needed(&alive, others) > budget {
-            others = 0;
-        }
-        while needed(&alive, others) > budget {
-            let Some(place) = alive.iter().position(|plan| !plan.key.same_kind(work.key)) else {
-                break;
-            };
-            alive.remove(place);
-        }
-        let needed = needed(&alive, others);
-        // Where weights are streamed, a sixteenth is left free.
-        peak = peak.max(if needed > budget {
-            budget - budget / 16
-        } else {
-            needed
-        });
-    }
-    peak
+/// Everything that is in memory, as numbers, and what the governor does with it.
+struct House {
+    models: Vec<Holding>,
+    budget: u64,
+    /// Bytes that none of the models holds.
+    other: u64,
+    peak: u64,
+    clock: u64,
 }
 
-/// What drawing a picture needs.
-///
-/// # Errors
-/// From the tokenizer, or from building the graphs.
-pub fn picture(
-    store: &mut ModelStore,
-    model: &ImageModel,
-    request: &ImageRequest,
-    [height, width]: [usize; 2],
-) -> Result<(), JobError> {
-    let tokenizer = model.tokenizer();
-    let length = tokenizer.max_length();
-    let mut chunks = 1;
-    let mut texts = vec![&request.prompt];
-    if super::prompt::is_guided(request) && model.unet().config().guidance_features.is_none() {
-        texts.push(&request.negative_prompt);
+impl House {
+    fn new(models: Vec<Holding>, budget: u64, weights_and_states: u64) -> Self {
+        let clock = models.iter().map(|model| model.last_used).max();
+        let mut house = Self {
+            models,
+            budget,
+            other: 0,
+            peak: 0,
+            clock: clock.unwrap_or(0),
+        };
+        let held = |model: &Holding| -> u64 { model.plans.iter().map(|(_, cost)| cost.held).sum() };
+        let held: u64 = house.models.iter().map(held).sum();
+        house.other = (weights_and_states + held).saturating_sub(house.used());
+        house.peak = house.used();
+        house
     }
-    for text in &texts {
-        let (text, _) = split_lora_tags(text, request.prompt_syntax);
-        let found = chunk_prompt(&text, request.prompt_syntax, tokenizer)?;
-        chunks = chunks.max(found.chunks.len());
+
+    fn used(&self) -> u64 {
+        let mut weights: HashMap<&TensorKey, u64> = HashMap::new();
+        let mut sum = self.other;
+        for model in &self.models {
+            sum += model.states;
+            for (_, cost) in &model.plans {
+                sum += cost.held;
+                for (key, bytes) in &cost.weights {
+                    let known = weights.entry(key).or_default();
+                    *known = (*known).max(*bytes);
+                }
+            }
+        }
+        sum + weights.values().sum::<u64>()
     }
-    let skipped = super::prompt::skipped_layers(model, request);
-    let (words, changes, vae) = (model.text_changes(), model.changes(), model.vae_changes());
-    // Where parts are asked for, the autoencoder sees no more than one of them at once.
-    let most = request.vae_tile.map_or(usize::MAX, |pixels| {
-        (pixels as usize / model.factor().max(1)).max(1)
-    });
-    let (part_height, part_width) = (height.min(most), width.min(most));
-    let mut works = Vec::new();
-    let mut add = |changes, key, graph| {
-        works.push(Work {
-            changes,
-            key,
-            graph,
+
+    /// Bytes of weights that are not there.
+    fn new_weights(&self, cost: &Cost) -> u64 {
+        let plans = self.models.iter().flat_map(|model| &model.plans);
+        let there: HashSet<&TensorKey> = plans
+            .flat_map(|(_, cost)| cost.weights.iter().map(|(key, _)| key))
+            .collect();
+        let new = cost.weights.iter().filter(|(key, _)| !there.contains(key));
+        new.map(|(_, bytes)| bytes).sum()
+    }
+
+    fn index(&mut self, owner: &str) -> usize {
+        self.clock += 1;
+        let there = self.models.iter().position(|model| model.name == owner);
+        let index = there.unwrap_or_else(|| {
+            self.models.push(Holding {
+                name: owner.to_owned(),
+                ..Holding::default()
+            });
+            self.models.len() - 1
         });
-    };
-    if request.init.is_some() {
-        let factor = model.factor();
-        let (height, width) = (part_height * factor, part_width * factor);
-        let graph = model.vae().encode_graph(height, width)?;
-        add(vae, PlanKey::EncodePicture(height, width), graph);
+        if let Some(model) = self.models.get_mut(index) {
+            model.last_used = self.clock;
+        }
+        index
     }
-    let text = model.text_encoder();
-    if model.numbers().is_some() {
-        let left_out = skipped + 1;
-        let graph = text.hidden_graph(1, length, left_out)?;
-        add(words, PlanKey::EncodeFirst(length, left_out), graph);
-        if let Some(second) = model.second_text() {
-            let graph = second.encoder.hidden_graph(1, length, left_out)?;
-            add(words, PlanKey::EncodeSecond(length, left_out), graph);
+
+    fn has(&self, owner: &str, key: (u64, PlanKey)) -> bool {
+        let model = self.models.iter().find(|model| model.name == owner);
+        model.is_some_and(|model| model.plans.iter().any(|(known, _)| *known == key))
+    }
+
+    /// Gives up what the governor would: another model, else the owner's plan of longest ago. Returns whether there was anything.
+    fn make_room(&mut self, owner: usize, spared: Option<PlanKey>) -> bool {
+        let others = self.models.iter().enumerate();
+        let idle = others
+            .filter(|(index, model)| {
+                *index != owner && (!model.plans.is_empty() || model.states > 0)
+            })
+            .min_by_key(|(_, model)| model.last_used)
+            .map(|(index, _)| index);
+        if let Some(model) = idle.and_then(|index| self.models.get_mut(index)) {
+            model.plans.clear();
+            model.states = 0;
+            return true;
         }
-    } else {
-        // The negative prompt is read with all layers by one convention.
-        let mut skips = vec![skipped];
-        if texts.len() == 2 && request.convention == Convention::Diffusers && skipped > 0 {
-            skips.push(0);
+        let Some(model) = self.models.get_mut(owner) else {
+            return false;
+        };
+        let own =
+            |key: PlanKey| spared.is_some_and(|spared| key.is_text() && key.same_kind(spared));
+        let place = model.plans.iter().position(|((_, key), _)| !own(*key));
+        place.map(|place| model.plans.remove(place)).is_some()
+    }
+
+    /// Makes a plan ready and runs it, if it fits.
+    fn make(&mut self, owner: &str, key: (u64, PlanKey), cost: &Cost) -> bool {
+        let index = self.index(owner);
+        let Some(model) = self.models.get_mut(index) else {
+            return false;
+        };
+        if let Some(place) = model.plans.iter().position(|(known, _)| *known == key) {
+            let found = model.plans.remove(place);
+            let transient = found.1.activations - found.1.held.min(found.1.activations);
+            model.plans.push(found);
+            while self.used() + transient > self.budget && self.make_room(index, Some(key.1)) {}
+            self.peak = self.peak.max((self.used() + transient).min(self.budget));
+            return true;
         }
-        for skipped in skips {
-            let graph = text.graph(1, length, skipped)?;
-            add(words, PlanKey::Encode(1, length, skipped), graph);
+        if model.states == 0 {
+            model.states = cost.states;
+        }
+        let of_kind = model
+            .plans
+            .iter()
+            .map(|((_, known), cost)| (*known, cost.held));
+        for _ in 0..surplus(of_kind, key.1, self.budget) {
+            let mut plans = model.plans.iter();
+            if let Some(oldest) = plans.position(|((_, known), _)| known.same_kind(key.1)) {
+                model.plans.remove(oldest);
+            }
+        }
+        if cost.weights() + cost.activations > self.budget {
+            return false;
+        }
+        loop {
+            let needed = self.used() + self.new_weights(cost) + cost.activations;
+            if needed <= self.budget {
+                self.peak = self.peak.max(needed);
+                if let Some(model) = self.models.get_mut(index) {
+                    model.plans.push((key, cost.clone()));
+                }
+                return true;
+            }
+            if !self.make_room(index, Some(key.1)) {
+                return false;
+            }
         }
     }
-    let (batch, length) = (super::prompt::rows(model, request), chunks * length);
-    let graph = model.unet().graph(batch, height, width, length)?;
-    let key = PlanKey::Denoise(batch, height, width, length);
-    add(changes, key, graph);
-    let graph = model.vae().decode_graph(part_height, part_width)?;
-    add(vae, PlanKey::Decode(part_height, part_width), graph);
-    store.forecast(&request.model.name, works);
-    Ok(())
+
+    /// Makes a plan ready that does not fit: all else is given up, and weights are streamed, with a sixteenth left free.
+    fn stream(&mut self, owner: &str, key: (u64, PlanKey), cost: &Cost) {
+        let index = self.index(owner);
+        while self.make_room(index, None) {}
+        let most = self.budget - self.budget / 16;
+        let needed = self.used() + cost.weights() + cost.activations;
+        let mut cost = cost.clone();
+        cost.stream(needed.saturating_sub(most));
+        self.peak = self.peak.max(needed.min(most));
+        if let Some(model) = self.models.get_mut(index) {
+            model.plans.push((key, cost));
+        }
+    }
 }
 
 /// What an answer to a prompt of `tokens` tokens needs, where plans are made for these numbers of rows, smallest first.
@@ -211,57 +324,98 @@ pub fn answer(
         .chain(std::iter::once(1))
         .collect();
     needed.dedup();
-    let works = needed
-        .into_iter()
-        .map(|rows| {
-            Ok(Work {
-                changes: 0,
-                key: PlanKey::Language(rows),
-                graph: model.choosing_graph(&model.shape(rows))?,
-            })
+    let works = needed.into_iter().map(|rows| {
+        Work::new(name, 0, PlanKey::Language(rows), move || {
+            Ok(model.choosing_graph(&model.shape(rows))?)
         })
-        .collect::<Result<Vec<_>, JobError>>()?;
-    store.forecast(name, works);
-    Ok(())
+    });
+    store.forecast(works.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::TensorData;
 
-    fn plan(key: PlanKey, weights: &[(usize, u64)], activations: u64, held: u64) -> Taken {
-        Taken {
-            key,
+    /// Weights of so many bytes.
+    fn keys(bytes: &[u64]) -> Vec<(TensorKey, u64)> {
+        let key = |bytes: &u64| {
+            let tensor = TensorData::from_f32("w", &[1], &[0.0]).unwrap();
+            (tensor.key(), *bytes)
+        };
+        bytes.iter().map(key).collect()
+    }
+
+    fn cost(weights: &[(TensorKey, u64)], activations: u64, held: u64) -> Cost {
+        Cost {
             weights: weights.to_vec(),
-            forecast: MemoryForecast {
-                activations,
-                held,
-                ..MemoryForecast::default()
-            },
+            activations,
+            held,
+            states: 0,
         }
+    }
+
+    /// The peak of work done one after the other.
+    fn highest(works: &[(PlanKey, Cost)], models: Vec<Holding>, used: u64, budget: u64) -> u64 {
+        let mut house = House::new(models, budget, used);
+        for (key, cost) in works {
+            if !house.make("own", (0, *key), cost) {
+                house.stream("own", (0, *key), cost);
+            }
+        }
+        house.peak
+    }
+
+    fn other(bytes: u64) -> Vec<Holding> {
+        let plans = vec![((0, PlanKey::Decode(1, 1)), cost(&keys(&[bytes]), 0, 0))];
+        vec![Holding {
+            name: "other".into(),
+            last_used: 1,
+            states: 0,
+            plans,
+        }]
     }
 
     #[test]
     fn shared_weights_count_once_and_the_governor_is_gone_through() {
-        let [one, many] = [
-            plan(PlanKey::Language(1), &[(0, 100), (1, 50)], 10, 10),
-            plan(PlanKey::Language(64), &[(0, 100), (1, 50)], 30, 30),
+        let shared = keys(&[100, 50]);
+        let mut many = cost(&shared, 30, 30);
+        many.states = 20;
+        let chat = [
+            (PlanKey::Language(64), many),
+            (PlanKey::Language(1), cost(&shared, 10, 10)),
         ];
-        let chat = [many, one];
-        assert_eq!(highest(&chat, 0, true, 20, 1000), 20 + 150 + 30 + 10);
+        assert_eq!(highest(&chat, vec![], 0, 1000), 20 + 150 + 30 + 10);
         // Another model of 500 bytes stays as long as it can, and goes when it must.
-        assert_eq!(highest(&chat, 500, true, 20, 1000), 500 + 210);
-        assert_eq!(highest(&chat, 500, true, 20, 600), 500);
+        assert_eq!(highest(&chat, other(500), 500, 1000), 500 + 210);
+        assert_eq!(highest(&chat, other(500), 500, 600), 500);
+        // What nobody gives back stays.
+        assert_eq!(highest(&chat, vec![], 33, 1000), 33 + 210);
         // On the processor activations are given back after each run.
         let picture = [
-            plan(PlanKey::Encode(1, 77, 0), &[(0, 100)], 40, 0),
-            plan(PlanKey::Denoise(2, 8, 8, 77), &[(1, 300)], 70, 0),
-            plan(PlanKey::Decode(8, 8), &[(2, 50)], 90, 0),
+            (PlanKey::Encode(1, 77, 0), cost(&keys(&[100]), 40, 0)),
+            (PlanKey::Denoise(2, 8, 8, 77), cost(&keys(&[300]), 70, 0)),
+            (PlanKey::Decode(8, 8), cost(&keys(&[50]), 90, 0)),
         ];
-        assert_eq!(highest(&picture, 0, true, 0, 1000), 100 + 300 + 50 + 90);
+        assert_eq!(highest(&picture, vec![], 0, 1000), 100 + 300 + 50 + 90);
         // The text encoder makes way for the U-Net, and that for the decoder.
-        assert_eq!(highest(&picture, 0, true, 0, 400), 300 + 70);
+        assert_eq!(highest(&picture, vec![], 0, 400), 300 + 70);
         // The U-Net alone is too large: it is streamed.
-        assert_eq!(highest(&picture, 0, true, 0, 320), 300);
+        assert_eq!(highest(&picture, vec![], 0, 320), 300);
+    }
+
+    #[test]
+    fn plans_of_one_kind_hold_a_part_of_the_memory() {
+        let held = |bytes: u64| std::iter::repeat_n((PlanKey::Decode(1, 1), bytes), 3);
+        assert_eq!(surplus(held(10), PlanKey::Decode(2, 2), 1000), 0);
+        // Of 120 only 100 may stay.
+        assert_eq!(surplus(held(40), PlanKey::Decode(2, 2), 800), 1);
+        assert_eq!(surplus(held(4000), PlanKey::Decode(2, 2), 800), 3);
+        assert_eq!(surplus(held(4000), PlanKey::Upscale(2, 2), 800), 0);
+        // Chats go to and fro between theirs; only their number counts.
+        let text = std::iter::repeat_n((PlanKey::Language(1), 4000), 3);
+        assert_eq!(surplus(text, PlanKey::Language(2), 800), 0);
+        let many = std::iter::repeat_n((PlanKey::Language(1), 1), 12);
+        assert_eq!(surplus(many, PlanKey::Language(2), 800), 1);
     }
 }

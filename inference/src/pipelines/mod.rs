@@ -65,6 +65,17 @@ impl Context<'_> {
         self.outbox.push(event);
     }
 
+    /// The models, and what is told while one of this name is loaded.
+    pub fn loading<'b>(&'b mut self, model: &'b str) -> (&'b mut ModelStore, JobLoading<'b>) {
+        let loading = JobLoading {
+            job: self.job,
+            model,
+            outbox: self.outbox,
+            interrupt: self.interrupt,
+        };
+        (self.store, loading)
+    }
+
     /// Tells the client what a person should know.
     pub fn warn(&mut self, message: impl Into<String>) {
         let message = message.into();
@@ -73,6 +84,46 @@ impl Context<'_> {
             job: self.job,
             message,
         });
+    }
+}
+
+/// Is told when files are read, and can stop it.
+pub trait Loading {
+    /// So many bytes of weights will be read.
+    fn begins(&mut self, bytes: u64);
+
+    /// Whether to stop; loading then ends with [`ExecError::Interrupted`].
+    fn stop(&mut self) -> bool;
+}
+
+/// Nobody is told, and nothing stops it.
+impl Loading for () {
+    fn begins(&mut self, _bytes: u64) {}
+
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// A job's client is told.
+pub struct JobLoading<'a> {
+    job: JobId,
+    model: &'a str,
+    outbox: &'a mut crate::engine::Outbox,
+    interrupt: &'a mut dyn Interrupt,
+}
+
+impl Loading for JobLoading<'_> {
+    fn begins(&mut self, bytes: u64) {
+        self.outbox.push(Event::Loading {
+            job: self.job,
+            model: self.model.to_owned(),
+            bytes,
+        });
+    }
+
+    fn stop(&mut self) -> bool {
+        self.interrupt.poll()
     }
 }
 
@@ -90,6 +141,11 @@ pub trait Pipeline: Send {
 
     /// The device was replaced; what was kept on it is gone.
     fn device_lost(&mut self) {}
+
+    /// Whether it refers to data of this hash ([`crate::engine::BlobRef`]).
+    fn needs_blob(&self, _hash: &str) -> bool {
+        false
+    }
 
     /// The answer of a chat, which may advance together with others.
     fn as_answer(&mut self) -> Option<&mut ChatJob> {

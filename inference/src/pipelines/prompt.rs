@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::error::JobError;
+use super::image::layers_left_out;
 use super::image_model::ImageModel;
 use super::store::PlanKey;
 use crate::diffusion::Convention;
@@ -114,6 +115,14 @@ pub struct Words {
 }
 
 impl Conditioning {
+    /// Bytes of all embeddings.
+    pub fn bytes(&self) -> u64 {
+        let of = |words: &Words| {
+            words.embeddings.len() + words.added.as_ref().map_or(0, HostTensor::len)
+        };
+        4 * self.words.iter().map(of).sum::<usize>() as u64
+    }
+
     /// What the network is told in an evaluation, counted from 0.
     pub fn at(&self, evaluation: u32) -> Option<&Words> {
         let turn = self.turns.partition_point(|(from, _)| *from <= evaluation);
@@ -281,6 +290,34 @@ fn encode_anew(
     Ok(made)
 }
 
+/// How many sequences a request's longest text takes, and the numbers of layers that are left out at the end of the text encoders for its texts; nothing is
+/// encoded.
+///
+/// # Errors
+/// As [`encode`], from the tokenizer.
+pub fn sizes(model: &ImageModel, request: &ImageRequest) -> Result<(usize, Vec<usize>), JobError> {
+    let guided = is_guided(request) && model.unet().config().guidance_features.is_none();
+    let toward = request.toward.as_ref();
+    let prompts = std::iter::once(&request.prompt).chain(toward.map(|to| &to.prompt));
+    let negative = std::iter::once(&request.negative_prompt);
+    let negative = negative.chain(toward.map(|to| &to.negative_prompt));
+    let mut chunks = 1;
+    for text in prompts.chain(negative.filter(|_| guided)) {
+        let (plain, _) = split_lora_tags(text, request.prompt_syntax);
+        for (part, _) in parts(&plain, request.prompt_syntax) {
+            let schedule = match request.prompt_syntax {
+                PromptSyntax::A1111 => schedule(part, evaluations(request)),
+                PromptSyntax::None | PromptSyntax::ComfyUi => PromptSchedule::constant(part, 1),
+            };
+            for text in schedule.texts.iter().take(MOST_TEXTS) {
+                let found = chunk_prompt(text, request.prompt_syntax, model.tokenizer())?;
+                chunks = chunks.max(found.chunks.len());
+            }
+        }
+    }
+    Ok((chunks, layers_left_out(model, request, guided)))
+}
+
 /// Layers of the text encoders that a request leaves out at the end, beside those that the model itself leaves out.
 pub fn skipped_layers(model: &ImageModel, request: &ImageRequest) -> usize {
     left_out(request.convention, penultimate(model), request.clip_skip)
@@ -444,9 +481,13 @@ fn encode_chunks(
         let length = chunk.ids.len();
         let key = PlanKey::Encode(1, length, text.skipped);
         let name = &request.model.name;
-        let plan = context.store.plan(name, model.text_changes(), key, || {
-            Ok(encoder.graph(1, length, text.skipped)?)
-        })?;
+        let plan = (context.store).plan_while(
+            context.interrupt,
+            name,
+            model.text_changes(),
+            key,
+            || Ok(encoder.graph(1, length, text.skipped)?),
+        )?;
         let key = (0, text.skipped);
         let nothing = empty.states(
             context,
@@ -491,9 +532,13 @@ fn encode_pooled(
                 0 => PlanKey::EncodeFirst(length, left_out),
                 _ => PlanKey::EncodeSecond(length, left_out),
             };
-            let plan = context.store.plan(name, model.text_changes(), key, || {
-                Ok(encoder.hidden_graph(1, length, left_out)?)
-            })?;
+            let plan = (context.store).plan_while(
+                context.interrupt,
+                name,
+                model.text_changes(),
+                key,
+                || Ok(encoder.hidden_graph(1, length, left_out)?),
+            )?;
             let tokenizer = match second {
                 Some((second, _)) if which > 0 => second.tokenizer.as_ref(),
                 _ => model.tokenizer(),

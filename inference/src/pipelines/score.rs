@@ -61,17 +61,7 @@ impl ScoreJob {
 
     /// Loads the model and cuts the text.
     fn begin(&mut self, context: &mut Context<'_>) -> Result<Arc<ChatModel>, JobError> {
-        let Context {
-            job, store, outbox, ..
-        } = context;
-        let (job, name) = (*job, &self.request.model.name);
-        let mut loading = |bytes| {
-            outbox.push(Event::Loading {
-                job,
-                model: name.clone(),
-                bytes,
-            });
-        };
+        let (store, mut loading) = context.loading(&self.request.model.name);
         let model = store.chat_model(&self.request.model, &mut loading)?;
         let (tokens, warning) = match &self.request.prompt {
             ChatPrompt::Messages(messages) => model.encode_messages(messages, self.request.time)?,
@@ -154,9 +144,12 @@ impl ScoreJob {
         };
         let count = (end - at).min(ROWS);
         let outputs = if at < self.from { 0 } else { ROWS };
-        let plan = context
-            .store
-            .plan(&name, 0, PlanKey::Score(outputs, pages), || {
+        let plan = context.store.plan_while(
+            context.interrupt,
+            &name,
+            0,
+            PlanKey::Score(outputs, pages),
+            || {
                 Ok(model.llama().graph(&LlamaShape {
                     rows: ROWS,
                     outputs,
@@ -164,7 +157,8 @@ impl ScoreJob {
                     pages_per_sequence: pages,
                     pages,
                 })?)
-            })?;
+            },
+        )?;
         let begin = chunk * self.chunk + at;
         let mut ids = self
             .tokens

@@ -1,34 +1,43 @@
 //! Loaded models, their plans, and the one executor they share.
 
 mod governor;
+mod hashes;
+mod load;
+
+pub(super) use governor::surplus;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use self::hashes::{Hashes, Stamp};
+use super::Loading;
 use super::chat_model::{ChatModel, ChatState};
 use super::error::JobError;
+use super::forecast::Cost;
 use super::image_model::ImageModel;
 use super::prompt::{Conditioning, EmbeddingKey};
 use super::prompt_tokens::PromptTokenizers;
 use super::upscale::Upscaler;
 use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
-use crate::formats::detect::{ModelInfo, ModelKind};
+use crate::formats::detect::ModelKind;
 use crate::formats::embedding::Embedding;
-use crate::formats::ldm::open_controlnet;
 use crate::formats::lora::Lora;
 use crate::graph::{Executor, Graph, HostTensor, KvShape, KvType, MemoryUse, PlanId, StateId};
 use crate::models::ControlNet;
-use crate::models::controlnet::ControlNetConfig;
 use crate::models::llama::LONGEST_CONTEXT;
 
-/// Blobs that are kept; the oldest go first.
-const BLOBS: usize = 64;
-/// Embeddings that are kept: those of a grid of prompts, at a megabyte or less each.
-const EMBEDDINGS: usize = 16;
-/// Plans of one kind that a model keeps: prompts of chats are read in pieces of four lengths, and a person tries a few sizes, not hundreds.
-const PLANS_PER_KIND: usize = 4;
+/// Bytes of blobs that are kept beside those that jobs in the queue refer to; the oldest go first.
+const BLOB_BYTES: u64 = 512 << 20;
+/// Bytes of embeddings that are kept: those of a grid of prompts, at a megabyte or less each.
+const EMBEDDING_BYTES: u64 = 64 << 20;
+/// Plans of one kind that a model keeps, however little they hold: prompts of chats are read in pieces of four lengths, and a person tries a few sizes, not
+/// hundreds.
+const PLANS_PER_KIND: usize = 12;
+/// The share of the budget that plans of one kind may hold beside the latest of them.
+const KIND_SHARE: u64 = 8;
 
 /// For what a model's plan was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,10 +58,10 @@ pub enum PlanKey {
     Language(usize),
     /// The same for one token of each of so many answers.
     Streams(usize),
-    /// U-Net with what ControlNets add: as [`Self::Denoise`].
-    DenoiseControlled(usize, usize, usize, usize),
-    /// ControlNet: as [`Self::Denoise`].
-    Control(usize, usize, usize, usize),
+    /// U-Net together with ControlNets: as [`Self::Denoise`], and which nets ([`ModelStore::nets`]).
+    DenoiseControlled(usize, usize, usize, usize, u64),
+    /// A ControlNet's picture: height, width of the latents.
+    Hint(usize, usize),
     /// Upscaler: height, width of the part of a picture.
     Upscale(usize, usize),
     /// Decoder of a chat model that scores a text: outputs, pages.
@@ -64,10 +73,13 @@ impl PlanKey {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
 
-    fn is_text(self) -> bool {
+    pub(super) fn is_text(self) -> bool {
         matches!(self, Self::Language(_) | Self::Streams(_) | Self::Score(..))
     }
 }
+
+/// What a forecast found out of plans: model, changes, key.
+type Foreseen = HashMap<(String, u64, PlanKey), Cost>;
 
 /// One way to do some work: what its plan is known by, and how its graph is built.
 pub struct Form<'a> {
@@ -82,6 +94,19 @@ impl<'a> Form<'a> {
             key,
             build: Box::new(build),
         }
+    }
+
+    /// What its plan is known by.
+    pub fn key(&self) -> PlanKey {
+        self.key
+    }
+
+    /// Builds its graph.
+    ///
+    /// # Errors
+    /// Weights that do not fit; sizes that cannot be addressed.
+    pub fn build(self) -> Result<Graph, JobError> {
+        (self.build)()
     }
 }
 
@@ -101,50 +126,42 @@ impl Model {
             Self::Upscaler(_) => "an upscaler",
         }
     }
+
+    /// Whether a job holds it.
+    fn is_in_use(&self) -> bool {
+        let holders = match self {
+            Self::Image(model) => Arc::strong_count(model),
+            Self::Chat(model) => Arc::strong_count(model),
+            Self::Control(net, _) => Arc::strong_count(net),
+            Self::Upscaler(net) => Arc::strong_count(net),
+        };
+        holders > 1
+    }
 }
 
 /// LoRAs, an autoencoder and learnt words.
 type Changes = (Vec<LoraUse>, Option<ModelRef>, Vec<ModelRef>);
 
-/// By what a file that was replaced in place is told from what it was: path, length and time of each of a model's files.
-type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
-
-fn stamp(info: &ModelInfo) -> Stamp {
-    let files = info.files().iter();
-    files
-        .map(|path| match std::fs::metadata(path) {
-            Ok(found) => (path.clone(), found.len(), found.modified().ok()),
-            // Whoever opens it says what is wrong.
-            Err(_) => (path.clone(), 0, None),
-        })
-        .collect()
-}
-
-/// A model's hash, read anew only if its files changed.
-fn hash_of(
-    hashes: &mut HashMap<PathBuf, (Stamp, String)>,
-    path: &Path,
-    info: &ModelInfo,
-) -> Result<String, JobError> {
-    let now = stamp(info);
-    if let Some((known, hash)) = hashes.get(path)
-        && *known == now
-    {
-        return Ok(hash.clone());
-    }
-    let hash = info.short_hash()?;
-    hashes.insert(path.to_owned(), (now, hash.clone()));
-    Ok(hash)
-}
-
 /// Work of an autoencoder: model, which way, rows and columns of the latents.
 type VaeWork = (String, &'static str, usize, usize);
 
+/// A plan that is there.
+struct Ready {
+    /// The number is that of the changed model that it is for, 0 for the model itself.
+    key: (u64, PlanKey),
+    plan: PlanId,
+    cost: Cost,
+}
+
 struct Loaded {
     name: String,
+    /// Another each time that it is loaded.
+    number: u64,
+    /// What its files were when it was.
+    stamp: Stamp,
     model: Model,
-    /// In order of last use, the latest at the end; the number is that of the changed model they are for, 0 for the model itself.
-    plans: Vec<((u64, PlanKey), PlanId)>,
+    /// In order of last use, the latest at the end.
+    plans: Vec<Ready>,
     /// Forms for which memory did not suffice, of which smaller ones are used.
     too_large: Vec<(u64, PlanKey)>,
     /// The model as it was changed last, and by what.
@@ -160,7 +177,7 @@ pub struct ModelStore {
     assets: PathBuf,
     prompt_tokenizers: PromptTokenizers,
     blobs: Vec<(String, Arc<HostTensor>)>,
-    hashes: HashMap<PathBuf, (Stamp, String)>,
+    hashes: Hashes,
     loaded: Vec<Loaded>,
     clock: u64,
     /// Changed models made so far.
@@ -169,9 +186,9 @@ pub struct ModelStore {
     longest_context: usize,
     /// See [`MemoryUse::forecast`].
     pub(super) forecast: u64,
+    /// Of the latest forecast.
+    pub(super) foreseen: Foreseen,
     most_streamed: u64,
-    /// Models that the running job needs beside its own.
-    held: Vec<String>,
     /// Sizes of the parts, in latent pixels, in which an autoencoder works where pictures do not fit at once.
     vae_tiles: Vec<(VaeWork, usize)>,
     /// In order of last use, the latest at the end.
@@ -195,8 +212,8 @@ impl ModelStore {
             kv_type: KvType::F32,
             longest_context: LONGEST_CONTEXT,
             forecast: 0,
+            foreseen: Foreseen::new(),
             most_streamed: 0,
-            held: Vec::new(),
             vae_tiles: Vec::new(),
             embeddings: Vec::new(),
         }
@@ -217,12 +234,30 @@ impl ModelStore {
         &mut self.registry
     }
 
-    /// Keeps data that requests refer to.
-    pub fn insert_blob(&mut self, hash: String, data: Arc<HostTensor>) {
+    /// Where hashes of models are kept between runs of the program.
+    pub fn keep_hashes_in(&mut self, folder: Option<PathBuf>) {
+        self.hashes.set_folder(folder);
+    }
+
+    /// Keeps data that requests refer to. What is `needed` by a job in the queue is never given up for it.
+    pub fn insert_blob(
+        &mut self,
+        hash: String,
+        data: Arc<HostTensor>,
+        needed: &dyn Fn(&str) -> bool,
+    ) {
+        let bytes = |data: &HostTensor| 4 * data.len() as u64;
         self.blobs.retain(|(known, _)| *known != hash);
-        if self.blobs.len() == BLOBS {
-            self.blobs.remove(0);
-        }
+        let spare = self.blobs.iter().filter(|(hash, _)| !needed(hash));
+        let mut held: u64 = spare.map(|(_, data)| bytes(data)).sum();
+        let most = BLOB_BYTES.saturating_sub(bytes(&data));
+        self.blobs.retain(|(hash, data)| {
+            let keep = held <= most || needed(hash);
+            if !keep {
+                held -= bytes(data);
+            }
+            keep
+        });
         self.blobs.push((hash, data));
     }
 
@@ -253,14 +288,14 @@ impl ModelStore {
         self.executor.as_mut()
     }
 
-    /// A text-to-image model, loaded if it is not. `loading` is told the bytes of its weights before they are read.
+    /// A text-to-image model, loaded if it is not. `loading` is told of it and can stop it.
     ///
     /// # Errors
     /// If the model is unknown, of another kind or faulty.
     pub fn image_model(
         &mut self,
         model: &ModelRef,
-        loading: &mut dyn FnMut(u64),
+        loading: &mut dyn Loading,
     ) -> Result<Arc<ImageModel>, JobError> {
         self.load(model, loading, "a text-to-image model")?;
         match self.loaded.last().map(|loaded| &loaded.model) {
@@ -273,14 +308,14 @@ impl ModelStore {
         }
     }
 
-    /// A ControlNet and its hash, loaded if it is not. `loading` is told the bytes of its weights before they are read.
+    /// A ControlNet and its hash, loaded if it is not. `loading` is told of it and can stop it.
     ///
     /// # Errors
     /// If it is unknown, of another kind or faulty.
     pub fn controlnet(
         &mut self,
         model: &ModelRef,
-        loading: &mut dyn FnMut(u64),
+        loading: &mut dyn Loading,
     ) -> Result<(Arc<ControlNet>, String), JobError> {
         self.load(model, loading, "a ControlNet")?;
         match self.loaded.last().map(|loaded| &loaded.model) {
@@ -293,14 +328,14 @@ impl ModelStore {
         }
     }
 
-    /// An upscaler, loaded if it is not. `loading` is told the bytes of its weights before they are read.
+    /// An upscaler, loaded if it is not. `loading` is told of it and can stop it.
     ///
     /// # Errors
     /// If it is unknown, of another kind or faulty.
     pub fn upscaler(
         &mut self,
         model: &ModelRef,
-        loading: &mut dyn FnMut(u64),
+        loading: &mut dyn Loading,
     ) -> Result<Arc<Upscaler>, JobError> {
         self.load(model, loading, "an upscaler")?;
         match self.loaded.last().map(|loaded| &loaded.model) {
@@ -320,7 +355,7 @@ impl ModelStore {
     pub fn chat_model(
         &mut self,
         model: &ModelRef,
-        loading: &mut dyn FnMut(u64),
+        loading: &mut dyn Loading,
     ) -> Result<Arc<ChatModel>, JobError> {
         self.load(model, loading, "a chat model")?;
         match self.loaded.last().map(|loaded| &loaded.model) {
@@ -375,9 +410,23 @@ impl ModelStore {
     ///
     /// # Errors
     /// If it is unknown or cannot be read.
-    pub fn addition_hash(&mut self, model: &ModelRef) -> Result<String, JobError> {
-        let (path, info) = self.registry.find(model)?;
-        hash_of(&mut self.hashes, path, info)
+    pub fn addition_hash(
+        &mut self,
+        model: &ModelRef,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<String, JobError> {
+        let (_, info) = self.registry.find(model)?;
+        self.hashes.of(info, stop)
+    }
+
+    /// By what plans for these ControlNets together are known.
+    pub fn nets<'a>(&self, names: impl Iterator<Item = &'a str>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for name in names {
+            let found = self.loaded.iter().find(|loaded| loaded.name == name);
+            found.map(|loaded| loaded.number).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// A model of [`Self::image_model`] with changes of its weights. Plans of other changes are given up: each has weights of its
@@ -400,7 +449,7 @@ impl ModelStore {
             .chain(words);
         let mut stamps = Vec::new();
         for file in named {
-            stamps.push(stamp(self.registry.find(file)?.1));
+            stamps.push(Stamp::of(self.registry.find(file)?.1));
         }
         if let Some((known, then, model)) = &self.loaded[index].changed
             && known == changes
@@ -432,73 +481,13 @@ impl ModelStore {
         let loaded = &mut self.loaded[index];
         let (kept, gone) = std::mem::take(&mut loaded.plans)
             .into_iter()
-            .partition(|((changes, _), _)| *changes == 0);
+            .partition(|ready| ready.key.0 == 0);
         loaded.plans = kept;
-        for (_, plan) in gone {
+        for Ready { plan, .. } in gone {
             self.executor.drop_plan(plan);
         }
         loaded.changed = Some((changes.clone(), stamps, Arc::clone(&changed)));
         Ok(changed)
-    }
-
-    /// Loads a model if need be and puts it at the end of `loaded`.
-    fn load(
-        &mut self,
-        model: &ModelRef,
-        loading: &mut dyn FnMut(u64),
-        needed: &'static str,
-    ) -> Result<(), JobError> {
-        self.clock += 1;
-        let position = self
-            .loaded
-            .iter()
-            .position(|loaded| loaded.name == model.name);
-        let mut loaded = match position {
-            Some(index) => self.loaded.remove(index),
-            None => {
-                let (path, info) = self.registry.find(model)?;
-                loading(info.file_bytes());
-                let made = if info.is_chat() {
-                    Model::Chat(Arc::new(
-                        ChatModel::load(path, info)?
-                            .with_kv_type(self.kv_type)
-                            .with_longest_context(self.longest_context),
-                    ))
-                } else if info.is_text_to_image() {
-                    // The same U-Net with other parts is another model.
-                    let hash = match info.parts() {
-                        Some(_) => info.short_hash()?,
-                        None => hash_of(&mut self.hashes, path, info)?,
-                    };
-                    Model::Image(Arc::new(ImageModel::load(path, info, &self.assets, hash)?))
-                } else if info.kind() == ModelKind::ControlNet {
-                    let hash = hash_of(&mut self.hashes, path, info)?;
-                    let part = open_controlnet(path)?;
-                    let config = ControlNetConfig::from_json(&part.config_path, &part.config)?;
-                    Model::Control(Arc::new(ControlNet::new(config, part.weights)?), hash)
-                } else if info.kind() == ModelKind::Upscaler {
-                    Model::Upscaler(Arc::new(Upscaler::open(path, info)?))
-                } else {
-                    return Err(JobError::WrongModel {
-                        model: model.name.clone(),
-                        is: info.describe(),
-                        needed,
-                    });
-                };
-                Loaded {
-                    name: model.name.clone(),
-                    model: made,
-                    plans: Vec::new(),
-                    too_large: Vec::new(),
-                    changed: None,
-                    chat: None,
-                    last_used: 0,
-                }
-            }
-        };
-        loaded.last_used = self.clock;
-        self.loaded.push(loaded);
-        Ok(())
     }
 
     fn index(&self, name: &str) -> Result<usize, JobError> {
@@ -547,8 +536,11 @@ impl ModelStore {
         if let Ok(index) = self.index(&model.name) {
             let loaded = self.loaded.remove(index);
             self.embeddings.retain(|(key, _)| key.model() != model.name);
-            for (_, plan) in loaded.plans {
+            for Ready { plan, .. } in loaded.plans {
                 self.executor.drop_plan(plan);
+            }
+            if matches!(loaded.model, Model::Control(..)) {
+                self.drop_controlled();
             }
             if let Some(chat) = loaded.chat {
                 self.executor.drop_state(chat.state);
@@ -556,10 +548,23 @@ impl ModelStore {
         }
     }
 
+    /// Gives up plans in which there are ControlNets.
+    fn drop_controlled(&mut self) {
+        for loaded in &mut self.loaded {
+            let plans = std::mem::take(&mut loaded.plans).into_iter();
+            let (gone, kept) =
+                plans.partition(|ready| matches!(ready.key.1, PlanKey::DenoiseControlled(..)));
+            loaded.plans = kept;
+            for Ready { plan, .. } in gone {
+                self.executor.drop_plan(plan);
+            }
+        }
+    }
+
     /// Forgets all plans and caches, keeping models; after a panic.
     pub fn reset(&mut self) {
         for loaded in &mut self.loaded {
-            for (_, plan) in loaded.plans.drain(..) {
+            for Ready { plan, .. } in loaded.plans.drain(..) {
                 self.executor.drop_plan(plan);
             }
             if let Some(chat) = loaded.chat.take() {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::error::JobError;
+use super::forecast::Work;
 use super::raster::Raster;
 use super::store::{ModelStore, PlanKey};
 use super::tiles::{Canvas, Part, Tiles};
 use super::{Context, Pipeline, Progress};
 use crate::engine::{Event, Outcome, Request, UpscaleRequest};
-use crate::formats::detect::ModelInfo;
 use crate::formats::upscaler::{UpscalerConfig, open_upscaler};
 use crate::graph::{ExecError, Graph, HostTensor, Interrupt};
 use crate::models::{RrdbNet, SrVgg};
@@ -33,13 +33,12 @@ pub enum Upscaler {
 }
 
 impl Upscaler {
-    /// Loads a file.
+    /// Loads a file; `hash` is its own.
     ///
     /// # Errors
     /// If it is faulty, or holds another network.
-    pub fn open(path: &Path, info: &ModelInfo) -> Result<Self, JobError> {
+    pub fn open(path: &Path, hash: String) -> Result<Self, JobError> {
         let file = open_upscaler(path)?;
-        let hash = info.short_hash()?;
         Ok(match file.config {
             UpscalerConfig::Rrdb(config) => {
                 Self::Rrdb(Box::new(RrdbNet::new(config, file.weights)?), hash)
@@ -65,12 +64,21 @@ impl Upscaler {
         }
     }
 
-    fn graph(&self, height: usize, width: usize) -> Result<Graph, JobError> {
+    /// The graph for a part of a picture.
+    pub(super) fn graph(&self, height: usize, width: usize) -> Result<Graph, JobError> {
         Ok(match self {
             Self::Rrdb(net, _) => net.graph(height, width)?,
             Self::Compact(net, _) => net.graph(height, width)?,
         })
     }
+}
+
+/// The plan for the parts that a picture of this size is made larger in, where nobody says otherwise, and their height and width.
+pub(super) fn first_part(net: &Upscaler, height: usize, width: usize) -> (PlanKey, [usize; 2]) {
+    let multiple = net.config().multiple();
+    let part = |side: usize| side.div_ceil(multiple).min((TILE / multiple).max(1)) * multiple;
+    let (height, width) = (part(height), part(width));
+    (PlanKey::Upscale(height, width), [height, width])
 }
 
 /// A picture being made larger; one part at a time.
@@ -154,6 +162,14 @@ impl Enlargement {
         self.canvas = self.tiles.canvas(3, multiple * self.net.config().scale());
     }
 
+    /// The plan for its parts, and their height and width.
+    fn part(&self) -> (PlanKey, [usize; 2]) {
+        let multiple = self.net.config().multiple();
+        let (wide, tall) = self.tiles.size();
+        let (width, height) = (wide * multiple, tall * multiple);
+        (PlanKey::Upscale(height, width), [height, width])
+    }
+
     /// Parts done, and all.
     pub fn progress(&self) -> (usize, usize) {
         (self.total - self.waiting.len(), self.total)
@@ -172,22 +188,21 @@ impl Enlargement {
             return Ok(Some(self.whole()));
         };
         let multiple = self.net.config().multiple();
-        let (wide, tall) = self.tiles.size();
-        let (width, height) = (wide * multiple, tall * multiple);
+        let (key, [height, width]) = self.part();
         let net = &self.net;
-        let key = PlanKey::Upscale(height, width);
-        let plan = match store.plan(&self.name, 0, key, || net.graph(height, width)) {
-            Err(JobError::Exec(ExecError::OutOfMemory { .. }))
-                if self.automatic && self.tile > LEAST_TILE =>
-            {
-                // Smaller parts need less at once.
-                self.tile = (width.max(height).min(self.tile) / 2).max(LEAST_TILE);
-                tracing::info!("the upscaler goes on with parts of {} pixels", self.tile);
-                self.divide();
-                return Ok(None);
-            }
-            plan => plan?,
-        };
+        let plan =
+            match store.plan_while(interrupt, &self.name, 0, key, || net.graph(height, width)) {
+                Err(JobError::Exec(ExecError::OutOfMemory { .. }))
+                    if self.automatic && self.tile > LEAST_TILE =>
+                {
+                    // Smaller parts need less at once.
+                    self.tile = (width.max(height).min(self.tile) / 2).max(LEAST_TILE);
+                    tracing::info!("the upscaler goes on with parts of {} pixels", self.tile);
+                    self.divide();
+                    return Ok(None);
+                }
+                plan => plan?,
+            };
         let area = super::raster::Area {
             x: part.x * multiple,
             y: part.y * multiple,
@@ -311,17 +326,7 @@ impl UpscaleJob {
             // Before anything is loaded; the network's own scale says nothing of it.
             wanted_size((picture.width, picture.height), scale)?;
         }
-        let Context {
-            job, store, outbox, ..
-        } = context;
-        let (job, name) = (*job, &self.request.model.name);
-        let mut loading = |bytes| {
-            outbox.push(Event::Loading {
-                job,
-                model: name.clone(),
-                bytes,
-            });
-        };
+        let (store, mut loading) = context.loading(&self.request.model.name);
         let net = store.upscaler(&self.request.model, &mut loading)?;
         let hash = net.hash().to_owned();
         if let Some(wanted) = self.request.model.hash.as_ref().filter(|w| **w != hash) {
@@ -330,7 +335,11 @@ impl UpscaleJob {
                 self.request.model.name
             ));
         }
-        let work = Enlargement::new(net, &self.request.model.name, &picture, self.request.tile)?;
+        let name = &self.request.model.name;
+        let work = Enlargement::new(Arc::clone(&net), name, &picture, self.request.tile)?;
+        let (key, [height, width]) = work.part();
+        let first = Work::new(name, 0, key, || net.graph(height, width));
+        context.store.forecast(vec![first])?;
         self.request.model.hash = Some(hash);
         self.work = Some(work);
         Ok(())
@@ -377,6 +386,10 @@ impl Pipeline for UpscaleJob {
                 seconds: self.seconds,
             }),
         })
+    }
+
+    fn needs_blob(&self, hash: &str) -> bool {
+        self.request.picture.0 == hash
     }
 
     /// A picture with holes is of no use to anybody.

@@ -309,12 +309,26 @@ impl ModelInfo {
     /// # Errors
     /// What the operating system says.
     pub fn short_hash(&self) -> Result<String, FormatError> {
+        Ok(self.short_hash_while(&mut || false)?.unwrap_or_default())
+    }
+
+    /// As [`Self::short_hash`]; `stop` is asked every megabyte, and if it says so there is no hash.
+    ///
+    /// # Errors
+    /// As [`Self::short_hash`].
+    pub fn short_hash_while(
+        &self,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<String>, FormatError> {
         let mut hasher = sha2::Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         for path in &self.files {
             let io = |e| FormatError::io(path, "read", e);
             let mut file = std::fs::File::open(path).map_err(io)?;
             loop {
+                if stop() {
+                    return Ok(None);
+                }
                 match file.read(&mut buffer).map_err(io)? {
                     0 => break,
                     n => hasher.update(&buffer[..n]),
@@ -323,7 +337,7 @@ impl ModelInfo {
         }
         let digest = hasher.finalize();
         let digits = digest.iter().take(5).map(|byte| format!("{byte:02x}"));
-        Ok(digits.collect())
+        Ok(Some(digits.collect()))
     }
 }
 

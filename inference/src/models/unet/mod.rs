@@ -13,6 +13,7 @@ pub use config::{AddedConfig, DownUpConfig, MidConfig, UNetConfig};
 use crate::formats::WeightMap;
 use crate::graph::{Conv2dSpec, Graph, GraphBuilder, HostData, HostTensor, Tensor};
 
+use super::controlnet::ControlNet;
 use super::error::{ModelError, Result};
 use super::layers::{conv2d, group_norm, linear};
 use super::loader::Scope;
@@ -66,51 +67,59 @@ impl UNet {
         width: usize,
         context_len: usize,
     ) -> Result<Graph> {
-        self.build([batch, height, width, context_len], false)
+        self.build([batch, height, width, context_len], &[])
     }
 
-    /// As [`Self::graph`], with the inputs of [`Self::control_shapes`]: what ControlNets add to the skip connections and to the
-    /// middle (Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models").
+    /// As [`Self::graph`], with ControlNets in the same graph, which add to the skip connections and to the middle (Zhang et al. 2023,
+    /// "Adding Conditional Control to Text-to-Image Diffusion Models"), so that nothing of it leaves the device. Further inputs for net `i`, counted from 0,
+    /// are `hint_i`, the output of [`ControlNet::hint_graph`], and `strength_i [1, 1, 1, 1]`.
     ///
     /// # Errors
-    /// As [`Self::graph`].
-    pub fn controlled_graph(
-        &self,
-        batch: usize,
-        height: usize,
-        width: usize,
-        context_len: usize,
-    ) -> Result<Graph> {
-        self.build([batch, height, width, context_len], true)
+    /// As [`Self::graph`]; nets made for another U-Net.
+    pub fn controlled_graph(&self, sizes: [usize; 4], nets: &[&ControlNet]) -> Result<Graph> {
+        self.build(sizes, nets)
     }
 
-    /// Names and shapes of what ControlNets add, in the order of the skip connections, the middle last.
+    /// Names and shapes of what ControlNets add, in the order of the skip connections, the middle last: what [`ControlNet::graph`] gives for a U-Net of
+    /// this shape.
     #[must_use]
     pub fn control_shapes(&self, batch: usize, height: usize, width: usize) -> Vec<Residual> {
         residuals(&self.config, batch, height, width)
     }
 
-    fn build(&self, sizes: [usize; 4], controlled: bool) -> Result<Graph> {
+    /// Sizes are batch, height, width and length of the context.
+    fn build(&self, sizes: [usize; 4], nets: &[&ControlNet]) -> Result<Graph> {
         let c = &self.config;
         let [batch, height, width, context_len] = sizes;
-        let kind = if controlled {
-            "controlled unet"
-        } else {
-            "unet"
+        let kind = match nets.len() {
+            0 => "unet".to_owned(),
+            1 => "controlled unet".to_owned(),
+            count => format!("unet under {count} controlnets"),
         };
         let g = GraphBuilder::new(format!("{kind} {batch}x{height}x{width}+{context_len}"));
         let w = Scope::new(&self.weights);
-        let entrance = entrance(&g, &w, c, sizes)?;
+        let inputs = Inputs::new(&g, c, sizes)?;
+        let mut added: Vec<Tensor> = Vec::new();
+        for (place, net) in nets.iter().enumerate() {
+            let strength = g.input(&format!("strength_{place}"), &[1, 1, 1, 1])?;
+            let _scope = g.scope(format!("controlnet_{place}"));
+            let residuals = net.within(&g, &inputs, &format!("hint_{place}"))?;
+            for (place, residual) in residuals.iter().enumerate() {
+                let residual = g.mul(residual, &strength)?;
+                match added.get_mut(place) {
+                    Some(sum) => *sum = g.add(sum, &residual)?,
+                    None => added.push(residual),
+                }
+            }
+        }
+        let entrance = entrance(&g, &w, c, &inputs)?;
         let net = entrance.net(&g, c);
         let (mut x, mut skips) = net.descend(&w, &entrance.x)?;
-        if controlled {
-            let mut added = residuals(c, batch, height, width);
-            if let Some(middle) = added.pop() {
-                x = g.add(&x, &g.input(&middle.name, &middle.shape)?)?;
-            }
-            for (skip, added) in skips.iter_mut().zip(added) {
-                *skip = g.add(skip, &g.input(&added.name, &added.shape)?)?;
-            }
+        if let Some(middle) = added.pop() {
+            x = g.add(&x, &middle)?;
+        }
+        for (skip, added) in skips.iter_mut().zip(added) {
+            *skip = g.add(skip, &added)?;
         }
         for step in 0..c.blocks.len() {
             x = net.up(&w.scope(format!("up_blocks.{step}")), step, &x, &mut skips)?;
@@ -275,38 +284,66 @@ impl Entrance {
     }
 }
 
-/// The inputs `sample`, `time`, `context` and, in Stable Diffusion XL, `added`; sizes are batch, height, width and length of the context.
+/// What U-Nets and their ControlNets are told in each evaluation.
+pub(super) struct Inputs {
+    pub sample: Tensor,
+    time: Tensor,
+    context: Tensor,
+    /// In Stable Diffusion XL.
+    added: Option<Tensor>,
+}
+
+impl Inputs {
+    /// The inputs `sample`, `time`, `context` and, in Stable Diffusion XL, `added`; sizes are batch, height, width and length of the context.
+    pub(super) fn new(
+        g: &GraphBuilder,
+        c: &UNetConfig,
+        [batch, height, width, context_len]: [usize; 4],
+    ) -> Result<Self> {
+        if [batch, height, width, context_len].contains(&0) {
+            return Err(ModelError::Request {
+                model: "U-Net",
+                reason: format!(
+                    "{batch} latents of {height}x{width} with {context_len} embeddings; nothing of it may be 0"
+                ),
+            });
+        }
+        Ok(Self {
+            sample: g.input("sample", &[batch, c.in_channels, height, width])?,
+            time: g.input("time", &[batch, c.time_features])?,
+            context: g.input("context", &[batch, context_len, c.cross_attention_dim])?,
+            added: match c.added {
+                Some(added) => Some(g.input("added", &[batch, added.width])?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// Goes as far as the first convolution.
 pub(super) fn entrance(
     g: &GraphBuilder,
     w: &Scope<'_>,
     c: &UNetConfig,
-    [batch, height, width, context_len]: [usize; 4],
+    inputs: &Inputs,
 ) -> Result<Entrance> {
-    if [batch, height, width, context_len].contains(&0) {
-        return Err(ModelError::Request {
-            model: "U-Net",
-            reason: format!(
-                "{batch} latents of {height}x{width} with {context_len} embeddings; nothing of it may be 0"
-            ),
-        });
-    }
-    let sample = g.input("sample", &[batch, c.in_channels, height, width])?;
-    let time = g.input("time", &[batch, c.time_features])?;
-    let context = g.input("context", &[batch, context_len, c.cross_attention_dim])?;
-
-    let time = linear(g, &w.scope("time_embedding.linear_1"), &time, c.time_width)?;
+    let (time, context) = (&inputs.time, inputs.context.clone());
+    let time = linear(g, &w.scope("time_embedding.linear_1"), time, c.time_width)?;
     let time = g.activation(&time, c.activation)?;
     let mut time = linear(g, &w.scope("time_embedding.linear_2"), &time, c.time_width)?;
-    if let Some(added) = c.added {
-        let x = g.input("added", &[batch, added.width])?;
+    if let Some(x) = &inputs.added {
         let w = w.scope("add_embedding");
-        let x = linear(g, &w.scope("linear_1"), &x, c.time_width)?;
+        let x = linear(g, &w.scope("linear_1"), x, c.time_width)?;
         let x = g.activation(&x, c.activation)?;
         let x = linear(g, &w.scope("linear_2"), &x, c.time_width)?;
         time = g.add(&time, &x)?;
     }
 
-    let mut x = sample;
+    // A U-Net for inpainting sees more than its ControlNet.
+    let mut x = match inputs.sample.dim(1) > c.in_channels {
+        true => g.slice(&inputs.sample, 1, 0, c.in_channels)?,
+        false => inputs.sample.clone(),
+    };
     if c.center_input_sample {
         x = g.affine(&x, 2.0, -1.0)?;
     }

@@ -12,7 +12,7 @@ use crate::text::sampling::Distribution;
 /// # Errors
 /// If the model cannot be used, or from its template.
 pub fn measure(store: &mut ModelStore, request: &ChatRequest) -> Result<Ledger, JobError> {
-    let model = store.chat_model(&request.model, &mut |_| {})?;
+    let model = store.chat_model(&request.model, &mut ())?;
     let prompt = Prompt::new(&model, request)?;
     let context = model.context_length();
     let cached = store
@@ -42,7 +42,7 @@ pub fn count_tokens(
     if let Some((tokens, at_once)) = store.prompt_length(model, text)? {
         return Ok((tokens, Some(at_once)));
     }
-    let model = store.chat_model(model, &mut |_| {})?;
+    let model = store.chat_model(model, &mut ())?;
     Ok((model.encode_part(text)?.len() as u32, None))
 }
 

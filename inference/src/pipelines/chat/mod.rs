@@ -85,17 +85,7 @@ impl ChatJob {
         if let Some(model) = &self.model {
             return Ok(Arc::clone(model));
         }
-        let Context {
-            job, store, outbox, ..
-        } = context;
-        let (job, name) = (*job, &self.request.model.name);
-        let mut loading = |bytes| {
-            outbox.push(Event::Loading {
-                job,
-                model: name.clone(),
-                bytes,
-            });
-        };
+        let (store, mut loading) = context.loading(&self.request.model.name);
         let model = store.chat_model(&self.request.model, &mut loading)?;
         self.model = Some(Arc::clone(&model));
         Ok(model)
@@ -265,9 +255,13 @@ impl ChatJob {
         let most = ROWS[ROWS.len() - 1];
         let count = (self.tokens.len() - start).min(most);
         let rows = ROWS.into_iter().find(|&rows| rows >= count).unwrap_or(most);
-        let plan = context.store.plan(&name, 0, PlanKey::Language(rows), || {
-            model.choosing_graph(&model.shape(rows))
-        });
+        let plan = (context.store).plan_while(
+            context.interrupt,
+            &name,
+            0,
+            PlanKey::Language(rows),
+            || Ok(model.choosing_graph(&model.shape(rows))?),
+        );
         // Making the plan may have cost the cache its place.
         let chat = context.store.chat_state(&name)?;
         if chat.state != state {

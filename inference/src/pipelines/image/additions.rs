@@ -71,7 +71,10 @@ impl ImageJob {
             .chain(vae.iter_mut().map(|vae| ("VAE", vae)))
             .chain(embeddings.iter_mut().map(|word| ("embedding", word)));
         for (what, model) in models {
-            let hash = context.store.addition_hash(model)?;
+            let Context {
+                store, interrupt, ..
+            } = &mut *context;
+            let hash = store.addition_hash(model, &mut || interrupt.poll())?;
             if let Some(wanted) = model.hash.as_ref().filter(|wanted| **wanted != hash) {
                 context.warn(format!(
                     "the request was made with another {what} '{}' (hash {wanted}, here {hash}); the picture will differ",

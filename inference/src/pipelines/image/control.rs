@@ -1,14 +1,14 @@
-//! ControlNets in a job: their pictures made ready, and what they add to the U-Net's skip connections at each evaluation.
+//! ControlNets in a job: their pictures made ready, and which of them count in a step. What they add to the U-Net's skip connections they add in one graph
+//! with it, so that it never leaves the device.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{ImageJob, Stage};
 use crate::engine::{ControlUse, Preprocessor};
 use crate::formats::lora::family_of_width;
 use crate::graph::HostTensor;
 use crate::models::ControlNet;
-use crate::models::unet::{AddedConfig, Residual, UNetConfig};
-use crate::pipelines::batch::Rows;
+use crate::models::unet::{AddedConfig, UNetConfig};
 use crate::pipelines::canny::canny;
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::raster::Raster;
@@ -24,11 +24,21 @@ const MOST_GRADIENT: f32 = 2040.0;
 pub(super) struct Guide {
     net: Arc<ControlNet>,
     given: ControlUse,
-    hint: HostTensor,
+    /// Its picture as it is to see it.
+    picture: HostTensor,
+    /// What it makes of it, once for all steps.
+    hint: OnceLock<HostTensor>,
 }
 
-/// What a U-Net is given beside its usual inputs.
-pub(super) type Added = Vec<(String, HostTensor)>;
+/// The ControlNets that count in a step.
+#[derive(Default)]
+pub(super) struct Active {
+    pub nets: Vec<Arc<ControlNet>>,
+    /// By what plans for them together are known.
+    pub known_by: u64,
+    /// What a U-Net under them is given beside its usual inputs.
+    pub inputs: Vec<(String, HostTensor)>,
+}
 
 impl ImageJob {
     /// The request's ControlNets, loaded and checked against the model, with their pictures.
@@ -47,17 +57,7 @@ impl ImageJob {
             };
             check(&given)?;
             let name = given.model.name.clone();
-            let Context {
-                job, store, outbox, ..
-            } = context;
-            let job = *job;
-            let mut loading = |bytes| {
-                outbox.push(crate::engine::Event::Loading {
-                    job,
-                    model: name.clone(),
-                    bytes,
-                });
-            };
+            let (store, mut loading) = context.loading(&name);
             let (net, hash) = store.controlnet(&given.model, &mut loading)?;
             if let Some(wanted) = given.model.hash.as_ref().filter(|wanted| **wanted != hash) {
                 context.warn(format!(
@@ -65,11 +65,17 @@ impl ImageJob {
                 ));
             }
             fits(&name, &net, model)?;
-            let hint = self.hint(context, model, &given, &net)?;
+            let picture = self.control_picture(context, model, &given, &net)?;
             if let Some(kept) = self.request.controls.get_mut(place) {
                 kept.model.hash = Some(hash);
             }
-            guides.push(Guide { net, given, hint });
+            let hint = OnceLock::new();
+            guides.push(Guide {
+                net,
+                given,
+                picture,
+                hint,
+            });
         }
         let guides = Arc::new(guides);
         self.guides = Some(Arc::clone(&guides));
@@ -77,7 +83,7 @@ impl ImageJob {
     }
 
     /// A ControlNet's picture as it is to see it.
-    fn hint(
+    fn control_picture(
         &mut self,
         context: &mut Context<'_>,
         model: &ImageModel,
@@ -117,88 +123,80 @@ impl ImageJob {
         Ok(HostTensor::f32([1, 3, height, width], picture.values))
     }
 
-    /// What the request's ControlNets add at this step; nothing where there are none. `inputs` are those of the U-Net, `sample` among
-    /// them; sizes are batch, height, width and length of the context.
-    pub(super) fn controls(
+    /// The ControlNets that count at this step, and the further inputs of a U-Net that is drawn under them.
+    pub(super) fn active_guides(
         &mut self,
         context: &mut Context<'_>,
         model: &ImageModel,
-        inputs: &[(&str, HostTensor)],
-        [batch, h, w, length]: [usize; 4],
-    ) -> Result<Option<Added>, JobError> {
+    ) -> Result<Active, JobError> {
         if self.request.controls.is_empty() {
-            context.store.hold(std::iter::empty());
-            return Ok(None);
+            return Ok(Active::default());
         }
         let guides = self.guides(context, model)?;
-        let needed = guides.iter().map(|guide| guide.given.model.name.as_str());
-        context
-            .store
-            .hold(needed.chain(std::iter::once(self.request.model.name.as_str())));
         let (step, steps) = match &self.stage {
             Stage::Denoise(denoising) => (denoising.step_index(), denoising.total_steps()),
             Stage::Start | Stage::Enlarge(_) => (0, 1),
         };
-        let shapes = model.unet().control_shapes(batch, h, w);
-        let mut sums: Vec<Vec<f32>> = shapes
-            .iter()
-            .map(|residual| vec![0.0; residual.shape.iter().product()])
-            .collect();
-        for guide in guides.iter() {
-            let ControlUse {
-                weight, start, end, ..
-            } = guide.given;
-            // As diffusers counts the steps of a ControlNet.
-            let (before, after) = (step as f32 / steps as f32, (step + 1) as f32 / steps as f32);
-            if weight == 0.0 || before < start || after > end {
-                continue;
-            }
-            let name = &guide.given.model.name;
-            let net = &guide.net;
-            let channels = net.config().unet.in_channels;
-            let mut inputs: Vec<(&str, HostTensor)> = inputs.to_vec();
-            for (input, tensor) in &mut inputs {
-                if *input == "sample" {
-                    *tensor = first_channels(tensor, channels);
-                }
-            }
-            inputs.push(("hint", guide.hint.clone()));
-            let rows = Rows {
-                name,
-                changes: 0,
-                count: batch,
-                key: &|batch| PlanKey::Control(batch, h, w, length),
-                build: &|batch| Ok(net.graph(batch, h, w, length)?),
-            };
-            let outputs = context.store.run_rows(&rows, &inputs, context.interrupt)?;
-            for (sum, output) in sums.iter_mut().zip(outputs) {
-                for (sum, value) in sum.iter_mut().zip(output.as_f32()) {
-                    *sum += weight * value;
-                }
-            }
+        let active = guides.iter().filter(|guide| guide.counts(step, steps));
+        let active: Vec<&Guide> = active.collect();
+        let mut inputs = Vec::new();
+        for (place, guide) in active.iter().enumerate() {
+            inputs.push((format!("hint_{place}"), guide.hint(context)?));
+            let strength = HostTensor::f32([1, 1, 1, 1], vec![guide.given.weight]);
+            inputs.push((format!("strength_{place}"), strength));
         }
-        let named = |(residual, values): (Residual, Vec<f32>)| {
-            (residual.name, HostTensor::f32(residual.shape, values))
-        };
-        Ok(Some(shapes.into_iter().zip(sums).map(named).collect()))
+        let names = active.iter().map(|guide| guide.name());
+        let nets = context.store.nets(names);
+        Ok(Active {
+            nets: active.iter().map(|guide| Arc::clone(&guide.net)).collect(),
+            known_by: nets,
+            inputs,
+        })
     }
 }
 
-/// Of `[batch, channels, height, width]` the first channels; a U-Net for inpainting sees more than its ControlNet.
-fn first_channels(tensor: &HostTensor, channels: usize) -> HostTensor {
-    let &[batch, all, h, w] = tensor.shape.as_slice() else {
-        return tensor.clone();
-    };
-    if all <= channels {
-        return tensor.clone();
+impl Guide {
+    /// The net.
+    pub fn net(&self) -> &ControlNet {
+        &self.net
     }
-    let plane = h * w;
-    let each = tensor.as_f32().chunks_exact((all * plane).max(1));
-    let values = each
-        .flat_map(|sample| sample.iter().take(channels * plane))
-        .copied()
-        .collect();
-    HostTensor::f32([batch, channels, h, w], values)
+
+    /// By what name it is loaded.
+    pub fn name(&self) -> &str {
+        &self.given.model.name
+    }
+
+    /// Whether it does anything in a step of so many; as diffusers counts the steps of a ControlNet.
+    pub fn counts(&self, step: usize, steps: usize) -> bool {
+        let share = |step: usize| step as f32 / steps as f32;
+        let ControlUse {
+            weight, start, end, ..
+        } = self.given;
+        weight != 0.0 && share(step) >= start && share(step + 1) <= end
+    }
+
+    /// Its picture in the size of the latents, made when it is first needed.
+    fn hint(&self, context: &mut Context<'_>) -> Result<HostTensor, JobError> {
+        if let Some(hint) = self.hint.get() {
+            return Ok(hint.clone());
+        }
+        let factor = self.net.config().factor().max(1);
+        let &[_, _, height, width] = self.picture.shape.as_slice() else {
+            return Err(JobError::Request("the ControlNet has no picture".into()));
+        };
+        let (h, w) = (height / factor, width / factor);
+        let key = PlanKey::Hint(h, w);
+        let plan = context
+            .store
+            .plan_while(context.interrupt, self.name(), 0, key, || {
+                Ok(self.net.hint_graph(h, w)?)
+            })?;
+        let inputs = [("picture", self.picture.clone())];
+        let outputs = context.store.run(plan, &inputs, &[], context.interrupt)?;
+        let hint = outputs.into_iter().next();
+        let hint = hint.unwrap_or_else(|| HostTensor::f32([0], Vec::new()));
+        Ok(self.hint.get_or_init(|| hint).clone())
+    }
 }
 
 /// Refuses settings that no ControlNet can be used with.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ImageJob, LARGEST_SIDE, Stage, begin};
 use crate::diffusion::{Beginning, Denoising, SamplerSpec};
-use crate::engine::{BlobRef, Event, Hires, HiresUpscaler, ImageRequest, InitPicture};
+use crate::engine::{BlobRef, Hires, HiresUpscaler, ImageRequest, InitPicture};
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::raster::Raster;
 use crate::pipelines::upscale::Enlargement;
@@ -62,17 +62,7 @@ impl ImageJob {
         // A strength that leaves no step to do is told now.
         self.steps_of(&self.second_request(model, &hires), model)?;
         if let HiresUpscaler::Model(upscaler) = &hires.upscaler {
-            let Context {
-                job, store, outbox, ..
-            } = context;
-            let (job, name) = (*job, upscaler.name.clone());
-            let mut loading = |bytes| {
-                outbox.push(Event::Loading {
-                    job,
-                    model: name.clone(),
-                    bytes,
-                });
-            };
+            let (store, mut loading) = context.loading(&upscaler.name);
             let net = store.upscaler(upscaler, &mut loading)?;
             if let Some(Hires {
                 upscaler: HiresUpscaler::Model(kept),
@@ -93,7 +83,7 @@ impl ImageJob {
     }
 
     /// What the second pass is, as a request of its own.
-    fn second_request(&self, model: &ImageModel, hires: &Hires) -> ImageRequest {
+    pub(super) fn second_request(&self, model: &ImageModel, hires: &Hires) -> ImageRequest {
         let (width, height) = self.second_size(model, hires);
         // Steps are counted through both passes.
         let first = self
@@ -120,7 +110,11 @@ impl ImageJob {
     }
 
     /// Outer steps that a request takes.
-    fn steps_of(&self, request: &ImageRequest, model: &ImageModel) -> Result<u32, JobError> {
+    pub(super) fn steps_of(
+        &self,
+        request: &ImageRequest,
+        model: &ImageModel,
+    ) -> Result<u32, JobError> {
         let spec = SamplerSpec {
             sampler: request.sampler,
             schedule: request.schedule,
@@ -195,7 +189,7 @@ impl ImageJob {
             }
             HiresUpscaler::Model(upscaler) => {
                 let picture = self.decoded(context, model, latents)?;
-                let net = context.store.upscaler(upscaler, &mut |_| {})?;
+                let net = context.store.upscaler(upscaler, &mut ())?;
                 let work = Enlargement::new(net, &upscaler.name, &picture, None)?;
                 self.stage = Stage::Enlarge(Box::new(work));
                 Ok(Progress::Working)

@@ -6,10 +6,13 @@ mod begin;
 mod branch;
 mod control;
 mod decode;
+mod forecast;
 mod hires;
 pub(crate) mod state;
 mod vae;
 mod words;
+
+pub(super) use forecast::layers_left_out;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +22,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::batch::Rows;
 use super::error::JobError;
-use super::forecast;
 use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
 use super::store::PlanKey;
@@ -28,6 +30,7 @@ use crate::diffusion::{Denoising, compose, guide, rescale};
 
 use crate::engine::{Event, ImageRequest, Outcome, Picture, Request};
 use crate::graph::HostTensor;
+use crate::models::ControlNet;
 
 /// Largest width or height in pixels; beyond it sizes are mistakes.
 const LARGEST_SIDE: u32 = 16_384;
@@ -126,23 +129,14 @@ impl ImageJob {
         if let Some(model) = &self.model {
             return Ok(Arc::clone(model));
         }
-        let Context {
-            job, store, outbox, ..
-        } = context;
-        let (job, name) = (*job, &self.request.model.name);
-        let mut loading = |bytes| {
-            outbox.push(Event::Loading {
-                job,
-                model: name.clone(),
-                bytes,
-            });
-        };
+        let (store, mut loading) = context.loading(&self.request.model.name);
         let model = store.image_model(&self.request.model, &mut loading)?;
         if let Some(wanted) = &self.request.model.hash
             && wanted != model.hash()
         {
             let message = format!(
-                "the request was made with another '{name}' (hash {wanted}, here {}); the picture will differ",
+                "the request was made with another '{}' (hash {wanted}, here {}); the picture will differ",
+                self.request.model.name,
                 model.hash()
             );
             context.warn(message);
@@ -261,25 +255,22 @@ impl ImageJob {
         if let Some(added) = &words.added {
             inputs.push(("added", added.clone()));
         }
-        let sizes = [batch, h, w, length];
-        let controls = self.controls(context, model, &inputs, sizes)?;
-        for (name, residual) in controls.iter().flatten() {
-            inputs.push((name, residual.clone()));
+        let active = self.active_guides(context, model)?;
+        for (name, tensor) in &active.inputs {
+            inputs.push((name, tensor.clone()));
         }
-        let controlled = controls.is_some();
+        let nets: Vec<&ControlNet> = active.nets.iter().map(Arc::as_ref).collect();
         let rows = Rows {
             name: &self.request.model.name,
             changes: model.changes(),
             count: batch,
-            key: &|batch| match controlled {
-                true => PlanKey::DenoiseControlled(batch, h, w, length),
-                false => PlanKey::Denoise(batch, h, w, length),
+            key: &|batch| match nets.is_empty() {
+                true => PlanKey::Denoise(batch, h, w, length),
+                false => PlanKey::DenoiseControlled(batch, h, w, length, active.known_by),
             },
             build: &|batch| {
-                Ok(match controlled {
-                    true => model.unet().controlled_graph(batch, h, w, length)?,
-                    false => model.unet().graph(batch, h, w, length)?,
-                })
+                let sizes = [batch, h, w, length];
+                Ok(model.unet().controlled_graph(sizes, &nets)?)
             },
         };
         let output = context.store.run_rows(&rows, &inputs, context.interrupt)?;
@@ -385,13 +376,8 @@ impl ImageJob {
             Stage::Start => {
                 self.check_hires(context, &model)?;
                 self.guides(context, &model)?;
-                let forecast = self.latent_shape(&model).and_then(|[_, h, w]| {
-                    forecast::picture(context.store, &model, &self.request, [h, w])
-                });
-                if let Err(error) = forecast {
-                    // What is wrong is told by the step that it concerns.
-                    tracing::debug!("no forecast: {error}");
-                }
+                self.latent_shape(&model)?;
+                self.forecast(context, &model)?;
                 let denoising = self.begin(context, &model)?;
                 self.conditioning(context, &model)?;
                 self.stage = Stage::Denoise(Box::new(denoising));
@@ -480,6 +466,12 @@ impl Pipeline for ImageJob {
             })),
             other => other,
         }
+    }
+
+    fn needs_blob(&self, hash: &str) -> bool {
+        [&self.request, &self.whole]
+            .into_iter()
+            .any(|request| request.refers_to(hash))
     }
 
     fn partial(&mut self, context: &mut Context<'_>) -> Option<Outcome> {

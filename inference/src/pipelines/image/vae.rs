@@ -152,12 +152,19 @@ impl ImageJob {
             Way::Encode => (PlanKey::EncodePicture(height, width), "picture"),
         };
         let owner = &self.request.model.name;
-        let plan = context
-            .store
-            .plan(owner, model.vae_changes(), key, || match way {
-                Way::Decode => model.vae().decode_graph(height, width),
-                Way::Encode => model.vae().encode_graph(height, width),
-            })?;
+        let plan =
+            context
+                .store
+                .plan_while(
+                    context.interrupt,
+                    owner,
+                    model.vae_changes(),
+                    key,
+                    || match way {
+                        Way::Decode => model.vae().decode_graph(height, width),
+                        Way::Encode => model.vae().encode_graph(height, width),
+                    },
+                )?;
         let channels = input.values.len() / (height * width).max(1);
         let tensor = HostTensor::f32([1, channels, height, width], input.values.clone());
         let outputs = context

@@ -2,10 +2,36 @@
 
 use std::sync::Arc;
 
-use super::{EMBEDDINGS, Form, Loaded, ModelStore, PLANS_PER_KIND, PlanKey, VaeWork};
-use crate::graph::{ExecError, Executor, Graph, HostTensor, Interrupt, PlanId, Run, StateId};
+use super::{
+    EMBEDDING_BYTES, Form, KIND_SHARE, Loaded, ModelStore, PLANS_PER_KIND, PlanKey, Ready, VaeWork,
+};
+use crate::graph::{
+    ExecError, Executor, Graph, HostTensor, Interrupt, NeverInterrupt, PlanId, Run, StateId,
+};
 use crate::pipelines::JobError;
+use crate::pipelines::forecast::{Holding, cost};
 use crate::pipelines::prompt::{Conditioning, EmbeddingKey};
+
+/// How many of a model's plans, the oldest of `kind` first, make way for another of that kind: where there are many, or what they hold is too much.
+pub(in crate::pipelines) fn surplus(
+    plans: impl Iterator<Item = (PlanKey, u64)>,
+    kind: PlanKey,
+    budget: u64,
+) -> usize {
+    let of_kind = plans.filter(|(known, _)| known.same_kind(kind));
+    let held: Vec<u64> = of_kind.map(|(_, held)| held).collect();
+    let mut sum: u64 = held.iter().sum();
+    let mut count = held.len();
+    let mut gone = 0;
+    for bytes in held {
+        // Chats go to and fro between theirs.
+        if count < PLANS_PER_KIND && (kind.is_text() || sum <= budget / KIND_SHARE) {
+            break;
+        }
+        (sum, count, gone) = (sum - bytes, count - 1, gone + 1);
+    }
+    gone
+}
 
 /// Forms that are remembered as too large, of one model.
 const TOO_LARGE: usize = 32;
@@ -33,7 +59,22 @@ impl ModelStore {
         kind: PlanKey,
         build: impl FnOnce() -> Result<Graph, JobError>,
     ) -> Result<PlanId, JobError> {
-        self.first_fitting(name, changes, vec![Form::new(kind, build)])
+        self.plan_while(&mut NeverInterrupt, name, changes, kind, build)
+    }
+
+    /// As [`Self::plan`]; `interrupt` is asked between weights.
+    ///
+    /// # Errors
+    /// As [`Self::plan`]; an interruption.
+    pub fn plan_while(
+        &mut self,
+        interrupt: &mut dyn Interrupt,
+        name: &str,
+        changes: u64,
+        kind: PlanKey,
+        build: impl FnOnce() -> Result<Graph, JobError>,
+    ) -> Result<PlanId, JobError> {
+        self.first_fitting(name, changes, vec![Form::new(kind, build)], interrupt)
             .map(|(_, plan)| plan)
     }
 
@@ -51,6 +92,7 @@ impl ModelStore {
         name: &str,
         changes: u64,
         forms: Vec<Form<'_>>,
+        interrupt: &mut dyn Interrupt,
     ) -> Result<(usize, PlanId), JobError> {
         let index = self.index(name)?;
         let Loaded {
@@ -58,10 +100,11 @@ impl ModelStore {
         } = &mut self.loaded[index];
         for (place, form) in forms.iter().enumerate() {
             let key = (changes, form.key);
-            if let Some(there) = plans.iter().position(|(known, _)| *known == key) {
+            if let Some(there) = plans.iter().position(|ready| ready.key == key) {
                 let found = plans.remove(there);
+                let plan = found.plan;
                 plans.push(found);
-                return Ok((place, found.1));
+                return Ok((place, plan));
             }
             if !too_large.contains(&key) {
                 break;
@@ -70,7 +113,8 @@ impl ModelStore {
         let mut graphs: Vec<(PlanKey, Arc<Graph>)> = Vec::with_capacity(forms.len());
         for form in forms {
             let graph = Arc::new((form.build)()?);
-            if let Some(plan) = self.prepare((name, changes), form.key, &graph, false)? {
+            let own = (name, changes);
+            if let Some(plan) = self.make_ready(own, form.key, &graph, false, interrupt)? {
                 return Ok((graphs.len(), plan));
             }
             let index = self.index(name)?;
@@ -79,9 +123,12 @@ impl ModelStore {
         }
         let mut last = None;
         for (place, (key, graph)) in graphs.iter().enumerate() {
-            match self.prepare((name, changes), *key, graph, true) {
+            match self.make_ready((name, changes), *key, graph, true, interrupt) {
                 Ok(Some(plan)) => return Ok((place, plan)),
                 Ok(None) => {}
+                Err(JobError::Exec(ExecError::Interrupted)) => {
+                    return Err(ExecError::Interrupted.into());
+                }
                 Err(error) => last = Some(error),
             }
         }
@@ -89,35 +136,29 @@ impl ModelStore {
     }
 
     /// Makes a plan. Without streaming, gives nothing if memory does not suffice once all is given up that is not needed now.
-    fn prepare(
+    fn make_ready(
         &mut self,
         (name, changes): (&str, u64),
         kind: PlanKey,
         graph: &Arc<Graph>,
         stream: bool,
+        interrupt: &mut dyn Interrupt,
     ) -> Result<Option<PlanId>, JobError> {
         let index = self.index(name)?;
+        let budget = self.executor.memory().budget;
         let plans = &mut self.loaded[index].plans;
-        while plans
-            .iter()
-            .filter(|((_, known), _)| known.same_kind(kind))
-            .count()
-            >= PLANS_PER_KIND
-        {
-            let Some(oldest) = plans
-                .iter()
-                .position(|((_, known), _)| known.same_kind(kind))
-            else {
-                break;
-            };
-            let (_, plan) = plans.remove(oldest);
-            self.executor.drop_plan(plan);
+        let of_kind = plans.iter().map(|ready| (ready.key.1, ready.cost.held));
+        for _ in 0..surplus(of_kind, kind, budget) {
+            let found = plans.iter().position(|ready| ready.key.1.same_kind(kind));
+            let Some(oldest) = found else { break };
+            self.executor.drop_plan(plans.remove(oldest).plan);
         }
+        let seen = self.foreseen.remove(&(name.to_owned(), changes, kind));
+        let mut cost = seen.unwrap_or_else(|| cost(self.executor.as_ref(), graph));
         let plan = loop {
-            let prepared = match stream {
-                false => self.executor.prepare(Arc::clone(graph)),
-                true => self.executor.prepare_streaming(Arc::clone(graph)),
-            };
+            let prepared = self
+                .executor
+                .make_ready(Arc::clone(graph), stream, interrupt);
             match prepared {
                 Ok(plan) => break plan,
                 Err(error @ ExecError::OutOfMemory { needed, budget, .. }) => {
@@ -126,7 +167,7 @@ impl ModelStore {
                         !stream && of == changes && known.same_kind(kind) && known.is_text()
                     };
                     // What is larger than all memory would drive all else out of it for nothing. Both are rounded to MiB.
-                    if needed <= budget + 1 && self.make_room((name, stream), &spared) {
+                    if needed <= budget + 1 && self.make_room(name, &spared) {
                         continue;
                     }
                     if stream {
@@ -139,8 +180,12 @@ impl ModelStore {
         };
         let streamed = self.executor.memory().streamed;
         self.most_streamed = self.most_streamed.max(streamed);
+        if stream {
+            cost.stream(streamed);
+        }
+        let key = (changes, kind);
         let index = self.index(name)?;
-        self.loaded[index].plans.push(((changes, kind), plan));
+        self.loaded[index].plans.push(Ready { key, plan, cost });
         Ok(Some(plan))
     }
 
@@ -152,42 +197,27 @@ impl ModelStore {
     ) -> Result<T, JobError> {
         loop {
             match allocate(self.executor.as_mut()) {
-                Err(ExecError::OutOfMemory { .. })
-                    if self.make_room((name, true), &|_, _| false) => {}
+                Err(ExecError::OutOfMemory { .. }) if self.make_room(name, &|_, _| false) => {}
                 other => return Ok(other?),
             }
         }
     }
 
-    /// Names the models that a job needs beside its own, so that they do not drive each other out at every evaluation.
-    pub(in crate::pipelines) fn hold<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
-        self.held.clear();
-        self.held.extend(names.map(str::to_owned));
-    }
-
-    /// Gives up one thing that `name` does not need just now: another model that the job does not need (or, with `all`, whichever),
-    /// else a plan of its own that is not `spared`. Returns whether there was any.
-    fn make_room(
-        &mut self,
-        (name, all): (&str, bool),
-        spared: &dyn Fn((u64, PlanKey), PlanId) -> bool,
-    ) -> bool {
-        let held = |loaded: &Loaded| self.held.contains(&loaded.name);
+    /// Gives up one thing that `name` does not need just now: another model, else a plan of its own that is not `spared`. Returns whether there was any.
+    fn make_room(&mut self, name: &str, spared: &dyn Fn((u64, PlanKey), PlanId) -> bool) -> bool {
         let idle = self
             .loaded
             .iter()
             .enumerate()
             .filter(|(_, loaded)| {
-                loaded.name != name
-                    && (all || !held(loaded))
-                    && (!loaded.plans.is_empty() || loaded.chat.is_some())
+                loaded.name != name && (!loaded.plans.is_empty() || loaded.chat.is_some())
             })
-            .min_by_key(|(_, loaded)| (held(loaded), loaded.last_used))
+            .min_by_key(|(_, loaded)| loaded.last_used)
             .map(|(index, _)| index);
         if let Some(index) = idle {
             let loaded = &mut self.loaded[index];
             tracing::info!("'{}' gives its memory to '{name}'", loaded.name);
-            for (_, plan) in loaded.plans.drain(..) {
+            for Ready { plan, .. } in loaded.plans.drain(..) {
                 self.executor.drop_plan(plan);
             }
             if let Some(chat) = loaded.chat.take() {
@@ -199,10 +229,15 @@ impl ModelStore {
             return false;
         };
         let plans = &mut self.loaded[index].plans;
-        let Some(place) = plans.iter().position(|(key, plan)| !spared(*key, *plan)) else {
+        let mut all = plans.iter();
+        let Some(place) = all.position(|ready| !spared(ready.key, ready.plan)) else {
             return false;
         };
-        let ((_, key), plan) = plans.remove(place);
+        let Ready {
+            key: (_, key),
+            plan,
+            ..
+        } = plans.remove(place);
         tracing::info!("'{name}' gives up its plan {key:?} to make room");
         self.executor.drop_plan(plan);
         true
@@ -244,10 +279,12 @@ impl ModelStore {
         key: EmbeddingKey,
         made: Arc<Conditioning>,
     ) {
-        if self.embeddings.len() == EMBEDDINGS {
-            self.embeddings.remove(0);
-        }
         self.embeddings.push((key, made));
+        let bytes = |(_, made): &(EmbeddingKey, Arc<Conditioning>)| made.bytes();
+        let mut held: u64 = self.embeddings.iter().map(bytes).sum();
+        while held > EMBEDDING_BYTES && !self.embeddings.is_empty() {
+            held -= bytes(&self.embeddings.remove(0));
+        }
     }
 
     /// Most bytes of weights that plans have sent anew in every run.
@@ -256,31 +293,35 @@ impl ModelStore {
     }
 
     /// Whether a model has a plan.
+    #[cfg(test)]
     pub(crate) fn has_plan(&self, name: &str, key: (u64, PlanKey)) -> bool {
         self.index(name).is_ok_and(|index| {
             let plans = &self.loaded[index].plans;
-            plans.iter().any(|(known, _)| *known == key)
+            plans.iter().any(|ready| ready.key == key)
         })
     }
 
-    /// Whether a model has any plans.
-    pub(in crate::pipelines) fn has_plans(&self, name: &str) -> bool {
-        self.index(name)
-            .is_ok_and(|index| !self.loaded[index].plans.is_empty())
-    }
-
-    /// Whether a model has a KV cache.
-    pub(in crate::pipelines) fn has_state(&self, name: &str) -> bool {
-        self.index(name)
-            .is_ok_and(|index| self.loaded[index].chat.is_some())
+    /// What there is, as numbers.
+    pub(in crate::pipelines) fn holdings(&self) -> Vec<Holding> {
+        let of = |loaded: &Loaded| Holding {
+            name: loaded.name.clone(),
+            last_used: loaded.last_used,
+            states: loaded.chat.as_ref().map_or(0, |chat| chat.bytes),
+            plans: (loaded
+                .plans
+                .iter()
+                .map(|ready| (ready.key, ready.cost.clone())))
+            .collect(),
+        };
+        self.loaded.iter().map(of).collect()
     }
 
     /// Gives up a plan, so that a smaller form of it is taken next.
     pub fn give_up(&mut self, plan: PlanId) {
         for loaded in &mut self.loaded {
-            if let Some(place) = loaded.plans.iter().position(|(_, known)| *known == plan) {
-                let (key, _) = loaded.plans.remove(place);
-                loaded.note_too_large(key);
+            if let Some(place) = loaded.plans.iter().position(|ready| ready.plan == plan) {
+                let ready = loaded.plans.remove(place);
+                loaded.note_too_large(ready.key);
             }
         }
         self.executor.drop_plan(plan);
@@ -309,11 +350,10 @@ impl ModelStore {
                     let owner = self
                         .loaded
                         .iter()
-                        .find(|loaded| loaded.plans.iter().any(|(_, known)| *known == plan))
+                        .find(|loaded| loaded.plans.iter().any(|ready| ready.plan == plan))
                         .map(|loaded| loaded.name.clone());
-                    let found = owner.is_some_and(|name| {
-                        self.make_room((&name, true), &|_, known| known == plan)
-                    });
+                    let found =
+                        owner.is_some_and(|name| self.make_room(&name, &|_, known| known == plan));
                     if !found {
                         return Err(error.into());
                     }

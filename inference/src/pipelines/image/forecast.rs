@@ -1,0 +1,275 @@
+//! What drawing a picture needs, before anything of it runs: first pass and second, ControlNets, upscaler, and models that take over later.
+
+use super::{ImageJob, control};
+use crate::diffusion::Convention;
+use crate::engine::{Hires, HiresUpscaler, ImageRequest};
+use crate::models::ControlNet;
+use crate::pipelines::forecast::Work;
+use crate::pipelines::image_model::ImageModel;
+use crate::pipelines::prompt;
+use crate::pipelines::store::{Form, PlanKey};
+use crate::pipelines::upscale::{self, Upscaler};
+use crate::pipelines::{Context, JobError};
+use std::sync::Arc;
+
+/// Parts of the latents that an autoencoder works in where they do not fit at once, largest first.
+const TILES: [usize; 4] = [64, 32, 16, 8];
+
+/// All that one request needs.
+struct Needs {
+    request: ImageRequest,
+    model: Arc<ImageModel>,
+    guides: Arc<Vec<control::Guide>>,
+    /// Steps of the first pass.
+    steps: usize,
+    /// The second pass and its steps.
+    second: Option<(ImageRequest, Hires, usize)>,
+    upscaler: Option<Arc<Upscaler>>,
+}
+
+impl ImageJob {
+    /// Forecasts the memory of this job, with all that takes over later ([`crate::engine::Branched`]); models are loaded for that, so that what is wrong
+    /// with one of them is told before anything runs.
+    ///
+    /// # Errors
+    /// From loading what takes over later; from tokenizers, or from building graphs.
+    pub(super) fn forecast(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &Arc<ImageModel>,
+    ) -> Result<(), JobError> {
+        let guides = self.guides(context, model)?;
+        let mut all = vec![self.needs(context, self.request.clone(), model, guides)?];
+        // Those after the first, as they will be entered.
+        let later: Vec<ImageRequest> = self.later.iter().map(|(_, r)| r.clone()).collect();
+        for request in later {
+            let mut job = Self::new(request);
+            let model = job.model(context)?;
+            let guides = job.guides(context, &model)?;
+            let request = job.request.clone();
+            all.push(job.needs(context, request, &model, guides)?);
+        }
+        let mut works = Vec::new();
+        for (place, needs) in all.iter().enumerate() {
+            let last = place + 1 == all.len();
+            needs.works(context, place == 0, last, &mut works)?;
+        }
+        context.store.forecast(works)
+    }
+
+    fn needs(
+        &self,
+        context: &mut Context<'_>,
+        request: ImageRequest,
+        model: &Arc<ImageModel>,
+        guides: Arc<Vec<control::Guide>>,
+    ) -> Result<Needs, JobError> {
+        self.latent_shape(model)?;
+        let hires = request.hires.clone();
+        let upscaler = match hires.as_ref().map(|hires| &hires.upscaler) {
+            Some(HiresUpscaler::Model(upscaler)) => {
+                Some(context.store.upscaler(upscaler, &mut ())?)
+            }
+            _ => None,
+        };
+        let steps = self.steps_of(&request, model)? as usize;
+        let second = match hires {
+            Some(hires) => {
+                let second = self.second_request(model, &hires);
+                let steps = self.steps_of(&second, model)? as usize;
+                Some((second, hires, steps))
+            }
+            None => None,
+        };
+        Ok(Needs {
+            request,
+            steps,
+            model: Arc::clone(model),
+            guides,
+            second,
+            upscaler,
+        })
+    }
+}
+
+impl Needs {
+    /// Appends the work in the order in which it is done.
+    fn works<'a>(
+        &'a self,
+        context: &Context<'_>,
+        first: bool,
+        last: bool,
+        works: &mut Vec<Work<'a>>,
+    ) -> Result<(), JobError> {
+        let request = &self.request;
+        let (model, factor) = (&self.model, self.model.factor().max(1));
+        let size = |request: &ImageRequest| {
+            [
+                request.height as usize / factor,
+                request.width as usize / factor,
+            ]
+        };
+        let [h, w] = size(request);
+        let sees_mask = model.unet().config().in_channels > model.latent_channels();
+        if first && (request.init.is_some() || sees_mask) {
+            works.push(self.autoencoder(request, [h, w], true));
+        }
+        let (chunks, read_again) = prompt::sizes(model, request)?;
+        let length = chunks * model.tokenizer().max_length();
+        self.words(read_again, works);
+        self.hints(request, works);
+        self.denoise(context, request, [h, w, length, self.steps], works);
+        let Some((second, hires, steps)) = self.second.as_ref().filter(|_| last) else {
+            if last {
+                works.push(self.autoencoder(request, [h, w], false));
+            }
+            return Ok(());
+        };
+        if hires.upscaler != HiresUpscaler::Latent {
+            works.push(self.autoencoder(request, [h, w], false));
+        }
+        let (width, height) = (request.width as usize, request.height as usize);
+        if let (Some(net), HiresUpscaler::Model(name)) = (&self.upscaler, &hires.upscaler) {
+            let (key, [height, width]) = upscale::first_part(net, height, width);
+            works.push(Work::new(&name.name, 0, key, move || {
+                net.graph(height, width)
+            }));
+        }
+        let [h, w] = size(second);
+        if hires.upscaler != HiresUpscaler::Latent || sees_mask {
+            works.push(self.autoencoder(second, [h, w], true));
+        }
+        self.hints(second, works);
+        self.denoise(context, second, [h, w, length, *steps], works);
+        works.push(self.autoencoder(second, [h, w], false));
+        Ok(())
+    }
+
+    fn work<'a>(&self, changes: u64, forms: Vec<Form<'a>>) -> Work<'a> {
+        Work {
+            owner: self.request.model.name.clone(),
+            changes,
+            forms,
+        }
+    }
+
+    /// ControlNets' pictures.
+    fn hints<'a>(&'a self, request: &ImageRequest, works: &mut Vec<Work<'a>>) {
+        for guide in self.guides.iter() {
+            let factor = guide.net().config().factor().max(1);
+            let (h, w) = (
+                request.height as usize / factor,
+                request.width as usize / factor,
+            );
+            works.push(Work::new(guide.name(), 0, PlanKey::Hint(h, w), move || {
+                Ok(guide.net().hint_graph(h, w)?)
+            }));
+        }
+    }
+
+    /// The text encoders; `read_again` tells how many layers are left out at the end, each once.
+    fn words<'a>(&'a self, read_again: Vec<usize>, works: &mut Vec<Work<'a>>) {
+        let model = &self.model;
+        let (text, length) = (model.text_encoder(), model.tokenizer().max_length());
+        for skipped in read_again {
+            if model.numbers().is_none() {
+                let form = Form::new(PlanKey::Encode(1, length, skipped), move || {
+                    Ok(text.graph(1, length, skipped)?)
+                });
+                works.push(self.work(model.text_changes(), vec![form]));
+                continue;
+            }
+            let left_out = skipped + 1;
+            let form = Form::new(PlanKey::EncodeFirst(length, left_out), move || {
+                Ok(text.hidden_graph(1, length, left_out)?)
+            });
+            works.push(self.work(model.text_changes(), vec![form]));
+            if let Some(second) = model.second_text() {
+                let form = Form::new(PlanKey::EncodeSecond(length, left_out), move || {
+                    Ok(second.encoder.hidden_graph(1, length, left_out)?)
+                });
+                works.push(self.work(model.text_changes(), vec![form]));
+            }
+        }
+    }
+
+    /// The U-Net under the ControlNets that count, which may be others in other steps: all rows at once, else one by one.
+    fn denoise<'a>(
+        &'a self,
+        context: &Context<'_>,
+        request: &ImageRequest,
+        [h, w, length, steps]: [usize; 4],
+        works: &mut Vec<Work<'a>>,
+    ) {
+        let unet = self.model.unet();
+        let mut counts = vec![prompt::rows(&self.model, request).max(1), 1];
+        counts.dedup();
+        let mut known = Vec::new();
+        for step in 0..steps.max(1) {
+            let guides = self.guides.iter();
+            let active: Vec<&'a control::Guide> = guides
+                .filter(|guide| guide.counts(step, steps.max(1)))
+                .collect();
+            let by = context.store.nets(active.iter().map(|guide| guide.name()));
+            if known.contains(&by) {
+                continue;
+            }
+            known.push(by);
+            let nets: Vec<&'a ControlNet> = active.iter().map(|guide| guide.net()).collect();
+            let forms = counts.iter().map(|&rows| {
+                let nets = nets.clone();
+                let key = match nets.is_empty() {
+                    true => PlanKey::Denoise(rows, h, w, length),
+                    false => PlanKey::DenoiseControlled(rows, h, w, length, by),
+                };
+                Form::new(key, move || {
+                    Ok(unet.controlled_graph([rows, h, w, length], &nets)?)
+                })
+            });
+            works.push(self.work(self.model.changes(), forms.collect()));
+        }
+    }
+
+    /// The autoencoder: of the whole picture, else in ever smaller parts; where parts are asked for, it sees no more than one of them at once.
+    fn autoencoder<'a>(
+        &'a self,
+        request: &ImageRequest,
+        [h, w]: [usize; 2],
+        encodes: bool,
+    ) -> Work<'a> {
+        let (vae, factor) = (self.model.vae(), self.model.factor().max(1));
+        let mut sizes = match request.vae_tile {
+            Some(pixels) => vec![(pixels as usize / factor).max(1)],
+            None => vec![h.max(w)],
+        };
+        let whole = sizes.iter().copied().max().unwrap_or(1);
+        sizes.extend(TILES.into_iter().filter(|tile| *tile <= whole / 2));
+        let forms = sizes.into_iter().map(|tile| {
+            let (h, w) = (h.min(tile), w.min(tile));
+            match encodes {
+                true => {
+                    let (height, width) = (h * factor, w * factor);
+                    Form::new(PlanKey::EncodePicture(height, width), move || {
+                        vae.encode_graph(height, width)
+                    })
+                }
+                false => Form::new(PlanKey::Decode(h, w), move || vae.decode_graph(h, w)),
+            }
+        });
+        self.work(self.model.vae_changes(), forms.collect())
+    }
+}
+
+/// Layers left out at the end of the text encoders, for each of the texts that are read.
+pub(in crate::pipelines) fn layers_left_out(
+    model: &ImageModel,
+    request: &ImageRequest,
+    guided: bool,
+) -> Vec<usize> {
+    let skipped = prompt::skipped_layers(model, request);
+    // The negative prompt is read with all layers by one convention.
+    match guided && request.convention == Convention::Diffusers && skipped > 0 {
+        true => vec![0, skipped],
+        false => vec![skipped],
+    }
+}
