@@ -8,6 +8,7 @@
 //! * [`diffusion`], [`text`]: what surrounds the networks: samplers, noise, tokenizers, templates.
 //! * [`formats`]: files people have: safetensors, diffusers folders, LDM checkpoints, GGUF, picture metadata.
 //! * [`synthesize`], [`bench`]: models of random weights, and how fast they run.
+//! * [`tools`]: what programs do with models, files and devices without the engine's thread.
 //! * [`graph`]: the tensor graph; [`cpu`] and [`gpu`]: its two executors.
 
 pub mod bench;
@@ -21,3 +22,4 @@ pub mod models;
 pub mod pipelines;
 pub mod synthesize;
 pub mod text;
+pub mod tools;

@@ -30,6 +30,22 @@ pub fn fixture(path: &str) -> PathBuf {
         .join(path)
 }
 
+/// Writes a picture with a slope of colours, so that every place is its own.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn slope(folder: &Path, name: &str, width: u32, height: u32) -> anyhow::Result<PathBuf> {
+    let rgb: Vec<u8> = (0..height)
+        .flat_map(|y| (0..width).map(move |x| (x, y)))
+        .flat_map(|(x, y)| [(x * 255 / width) as u8, (y * 255 / height) as u8, 90])
+        .collect();
+    let path = folder.join(name);
+    let texts: [(&str, &str); 0] = [];
+    let png = diptych_inference::formats::picture::encode_png(&rgb, width, height, &texts)?;
+    std::fs::write(&path, png)?;
+    Ok(path)
+}
+
 /// How a job ended.
 #[derive(Debug)]
 pub enum End {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use diptych::studio::command::UiCommand;
 use diptych::studio::settings::SettingsCommand;
 use diptych::theme::ThemeChoice;
 use diptych::window::{ScriptedDialogs, Window, WindowOptions};
@@ -209,6 +210,27 @@ impl Bench {
     pub fn press(&mut self, modifiers: egui::Modifiers, key: egui::Key) {
         self.harness.key_press_modifiers(modifiers, key);
         self.harness.run_steps(3);
+    }
+
+    /// Does what a button, key or menu would do.
+    pub fn apply(&mut self, command: impl Into<UiCommand>) {
+        self.harness.state_mut().studio_mut().apply(command.into());
+        self.harness.run_steps(3);
+    }
+
+    /// Draws a picture by the button, and waits until it is kept.
+    ///
+    /// # Errors
+    /// If there is none after a long time.
+    pub fn draw(&mut self, prompt: &str) -> anyhow::Result<()> {
+        let before = self.harness.state().studio().gallery.items().len();
+        prompt.clone_into(&mut self.harness.state_mut().studio_mut().create.form.prompt);
+        self.harness.run_steps(2);
+        self.click("Generate");
+        self.wait("a picture", |bench| {
+            bench.harness.state().studio().gallery.items().len() > before
+        })?;
+        self.wait_idle()
     }
 
     /// Every label on the window, for messages.

@@ -6,6 +6,8 @@ mod asks;
 mod confidence;
 #[path = "chat/kept.rs"]
 mod kept;
+#[path = "chat/many.rs"]
+mod many;
 #[path = "chat/memory.rs"]
 mod memory;
 #[path = "chat/pictures.rs"]

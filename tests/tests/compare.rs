@@ -308,7 +308,7 @@ fn lanes_answer_side_by_side() {
     let differ = lanes.lanes[0].answer != lanes.lanes[1].answer;
     assert_eq!(lanes.differences()[1].is_some(), differ);
     assert_eq!(
-        bench.has("lane 1 from token") || bench.has("lane 1 goes on"),
+        bench.has("lane 1 from token") || bench.has("lane 1 continues"),
         differ
     );
     bench.click("Use as prompt in Create: lane 1");

@@ -14,16 +14,17 @@ use diptych::library::inputs::input_path;
 use diptych::library::records::Origin;
 use diptych::library::traces::trace_path;
 use diptych::recall::Part;
-use diptych::studio::command::{AppCommand, ModelsCommand, UiCommand};
+use diptych::studio::command::{AppCommand, ModelsCommand};
 use diptych::studio::create::{
     CreateCommand, Current, EnlargeCommand, Form, ListsCommand, SeedMode, StepsCommand,
 };
 use diptych::studio::gallery::{GalleryCommand, Item};
 use diptych::studio::view::Drawer;
 use diptych_inference::engine::{HiresUpscaler, ImageRequest, ModelRef, Preprocessor};
-use diptych_inference::formats::picture::{encode_png, inspect_picture};
+use diptych_inference::formats::picture::inspect_picture;
 use diptych_inference::formats::trace::Trace;
 use diptych_tests::fixture;
+use diptych_tests::slope;
 use diptych_tests::window::{Bench, Setup};
 use egui::{Key, Modifiers};
 
@@ -100,22 +101,6 @@ fn reach(bench: &mut Bench, label: &str) {
     bench.click(label);
 }
 
-fn apply(bench: &mut Bench, command: impl Into<UiCommand>) {
-    bench.harness.state_mut().studio_mut().apply(command.into());
-    bench.harness.run_steps(3);
-}
-
-fn slope(folder: &Path, name: &str, width: u32, height: u32) -> PathBuf {
-    let rgb: Vec<u8> = (0..height)
-        .flat_map(|y| (0..width).map(move |x| (x, y)))
-        .flat_map(|(x, y)| [(x * 255 / width) as u8, (y * 255 / height) as u8, 90])
-        .collect();
-    let path = folder.join(name);
-    let texts: [(&str, &str); 0] = [];
-    std::fs::write(&path, encode_png(&rgb, width, height, &texts).unwrap()).unwrap();
-    path
-}
-
 fn shown(bench: &Bench) -> Option<diptych::library::records::PictureId> {
     let studio = bench.harness.state().studio();
     match studio.create.current(&studio.gallery, &studio.house) {
@@ -145,7 +130,7 @@ fn steps_are_kept_gone_through_and_branched_from() {
     assert!(bench.has("a red fox, flat style, as foreseen at step 3"));
     bench.click("Step before");
     assert!(bench.has("Step 2 of 4"));
-    apply(&mut bench, CreateCommand::Steps(StepsCommand::First));
+    bench.apply(CreateCommand::Steps(StepsCommand::First));
     assert!(bench.has("Only noise") && bench.has("a red fox, flat style, only noise"));
     bench.get("Step of the picture").focus();
     bench.press(Modifiers::NONE, Key::ArrowRight);
@@ -190,9 +175,9 @@ fn steps_are_kept_gone_through_and_branched_from() {
     assert!(bench.has("Width") && bench.has("Generate"));
 
     // Without its steps the branch is drawn from its beginning: the same picture.
-    apply(&mut bench, CreateCommand::Show(Some(origin.record.id)));
+    bench.apply(CreateCommand::Show(Some(origin.record.id)));
     bench.wait_label("All steps").unwrap();
-    apply(&mut bench, CreateCommand::Steps(StepsCommand::To(2)));
+    bench.apply(CreateCommand::Steps(StepsCommand::To(2)));
     bench.click("Branch from here");
     form_mut(&mut bench).prompt = "a blue whale, flat style".into();
     bench.harness.run_steps(2);
@@ -208,8 +193,8 @@ fn steps_are_kept_gone_through_and_branched_from() {
     // What is thrown away takes its steps along.
     let kept = trace_path(bench.data(), branch.record.id);
     assert!(kept.is_file());
-    apply(&mut bench, GalleryCommand::Trash(branch.record.id));
-    apply(&mut bench, GalleryCommand::EmptyTrash);
+    bench.apply(GalleryCommand::Trash(branch.record.id));
+    bench.apply(GalleryCommand::EmptyTrash);
     bench.wait_idle().unwrap();
     assert!(!kept.exists());
     drop(folder);
@@ -222,7 +207,7 @@ fn a_branch_can_change_a_part_alone() {
     draw(&mut bench, "a red fox, flat style");
     let origin = newest(&bench);
     bench.wait_label("All steps").unwrap();
-    apply(&mut bench, CreateCommand::Steps(StepsCommand::To(1)));
+    bench.apply(CreateCommand::Steps(StepsCommand::To(1)));
     bench.click("Branch from here");
     reach(&mut bench, "Change only a part of it");
     bench.wait_label("0 % is drawn anew").unwrap();
@@ -287,7 +272,7 @@ fn a_second_pass_is_set_drawn_and_taken_over() {
     assert!(form(&bench).second.on && bench.has("From 64 × 64 to 96 × 96"));
     reach(&mut bench, "Reset to the model's settings");
     assert!(!form(&bench).second.on);
-    apply(&mut bench, CreateCommand::Recall(Part::All));
+    bench.apply(CreateCommand::Recall(Part::All));
     let second = form(&bench).second;
     assert!(second.on && second.scale == 1.5);
     drop(folder);
@@ -302,10 +287,9 @@ fn a_picture_is_made_larger_and_keeps_its_settings() {
     assert!(bench.has("None was found"), "{:?}", bench.labels());
     bench.press(Modifiers::NONE, Key::Escape);
     assert!(!bench.has("None was found"));
-    apply(
-        &mut bench,
-        ModelsCommand::Add(fixture("upscalers/esrgan-old-x4.safetensors")),
-    );
+    bench.apply(ModelsCommand::Add(fixture(
+        "upscalers/esrgan-old-x4.safetensors",
+    )));
     bench.wait_idle().unwrap();
     bench.click("Make the picture larger…");
     assert!(bench.has("Upscaler"), "{:?}", bench.labels());
@@ -336,11 +320,11 @@ fn a_picture_is_made_larger_and_keeps_its_settings() {
 
     // A picture of nobody knows whom, by another factor.
     let folder = tempfile::tempdir().unwrap();
-    let path = slope(folder.path(), "slope.png", 48, 32);
-    apply(&mut bench, CreateCommand::Look(path));
+    let path = slope(folder.path(), "slope.png", 48, 32).unwrap();
+    bench.apply(CreateCommand::Look(path));
     bench.wait_label("Not in the library").unwrap();
     bench.harness.state_mut().studio_mut().create.enlarge.times = Some(2.0);
-    apply(&mut bench, CreateCommand::Enlarge(EnlargeCommand::Shown));
+    bench.apply(CreateCommand::Enlarge(EnlargeCommand::Shown));
     bench
         .wait("a picture", |bench| pictures(bench) == 3)
         .unwrap();
@@ -370,12 +354,9 @@ fn a_controlnet_is_added_given_a_picture_and_drawn_with() {
     let mut bench = quick();
     draw(&mut bench, "a rocket");
     let rocket = newest(&bench);
-    apply(&mut bench, ModelsCommand::Add(fixture("models/tiny-sd")));
+    bench.apply(ModelsCommand::Add(fixture("models/tiny-sd")));
     bench.wait_idle().unwrap();
-    apply(
-        &mut bench,
-        CreateCommand::UseModel(Some(ModelRef::named("tiny-sd"))),
-    );
+    bench.apply(CreateCommand::UseModel(Some(ModelRef::named("tiny-sd"))));
     form_mut(&mut bench).size = Some((64, 64));
     reach(&mut bench, "More settings");
     // From the disk, recognised by what it is.
@@ -420,7 +401,7 @@ fn a_controlnet_is_added_given_a_picture_and_drawn_with() {
     assert!(bench.has("Picture for control-one-ldm: a rocket"));
     reach(&mut bench, "Take control-one-ldm out of the list");
     assert!(form(&bench).controls.is_empty());
-    apply(&mut bench, CreateCommand::Recall(Part::All));
+    bench.apply(CreateCommand::Recall(Part::All));
     assert_eq!(form(&bench).controls.len(), 1);
     bench.wait_idle().unwrap();
     // A file that is something else is told to be.
@@ -438,18 +419,15 @@ fn a_controlnet_is_added_given_a_picture_and_drawn_with() {
 #[test]
 fn a_mismatch_is_told_before_anything_runs() {
     let mut bench = quick();
-    apply(&mut bench, ModelsCommand::Add(fixture("jobs/tiny-sdxl")));
-    apply(&mut bench, ModelsCommand::Add(fixture("jobs/control-one")));
+    bench.apply(ModelsCommand::Add(fixture("jobs/tiny-sdxl")));
+    bench.apply(ModelsCommand::Add(fixture("jobs/control-one")));
     bench.wait_idle().unwrap();
     let models = bench.harness.state().studio().house.shelf.models();
     let control = models.iter().find(|model| model.name() == "control-one");
     assert!(control.is_some_and(|control| control.model.is_some()));
-    apply(
-        &mut bench,
-        CreateCommand::Control(diptych::studio::create::ControlCommand::Add(
-            ModelRef::named("nobody"),
-        )),
-    );
+    bench.apply(CreateCommand::Control(
+        diptych::studio::create::ControlCommand::Add(ModelRef::named("nobody")),
+    ));
     form_mut(&mut bench).prompt = "a rocket".into();
     bench.harness.run_steps(3);
     assert!(
@@ -470,7 +448,7 @@ fn lines(bench: &Bench) -> Option<usize> {
 #[test]
 fn lists_are_written_and_prompts_tell_what_they_become() {
     let mut bench = quick();
-    apply(&mut bench, AppCommand::Drawer(Drawer::Lists));
+    bench.apply(AppCommand::Drawer(Drawer::Lists));
     bench
         .wait_label("There are no lists in this folder yet")
         .unwrap();
@@ -487,7 +465,7 @@ fn lists_are_written_and_prompts_tell_what_they_become() {
     bench
         .wait("two lines", |bench| lines(bench) == Some(2))
         .unwrap();
-    apply(&mut bench, AppCommand::CloseDrawer);
+    bench.apply(AppCommand::CloseDrawer);
     form_mut(&mut bench).prompt = "__beasts__, {flat|3d} style".into();
     bench.wait_label("With seed 7: ").unwrap();
     bench.wait_idle().unwrap();
@@ -510,7 +488,7 @@ fn lists_are_written_and_prompts_tell_what_they_become() {
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("planets.txt"), "Mars\n").unwrap();
     bench.dialogs.answer(other.path());
-    apply(&mut bench, CreateCommand::Lists(ListsCommand::AskFolder));
+    bench.apply(CreateCommand::Lists(ListsCommand::AskFolder));
     bench.wait_label("With seed 7: Mars").unwrap();
     bench.wait_idle().unwrap();
     let (mut bench, folder) = reopened(bench);
@@ -524,10 +502,10 @@ fn jobs_of_every_kind_go_on_after_a_restart() {
     form_mut(&mut bench).keep_steps = true;
     draw(&mut bench, "a red fox, flat style");
     bench.wait_label("All steps").unwrap();
-    apply(&mut bench, CreateCommand::Steps(StepsCommand::To(2)));
+    bench.apply(CreateCommand::Steps(StepsCommand::To(2)));
     bench.click("Branch from here");
     form_mut(&mut bench).prompt = "a blue whale, flat style".into();
-    apply(&mut bench, diptych::studio::command::QueueCommand::PauseAll);
+    bench.apply(diptych::studio::command::QueueCommand::PauseAll);
     bench.click("Draw the branch");
     bench
         .wait("a job", |bench| {
@@ -545,10 +523,7 @@ fn jobs_of_every_kind_go_on_after_a_restart() {
     })
     .unwrap();
     bench.wait_label("left from last time").unwrap();
-    apply(
-        &mut bench,
-        diptych::studio::command::QueueCommand::ResumeAll,
-    );
+    bench.apply(diptych::studio::command::QueueCommand::ResumeAll);
     bench
         .wait("a picture", |bench| pictures(bench) == 2)
         .unwrap();
@@ -598,7 +573,7 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     draw(&mut bench, "a red fox, flat style, white background");
     bench.wait_label("All steps").unwrap();
     shot(&mut bench, "01-picture");
-    apply(&mut bench, CreateCommand::Steps(StepsCommand::To(6)));
+    bench.apply(CreateCommand::Steps(StepsCommand::To(6)));
     shot(&mut bench, "02-step");
     bench.click("Branch from here");
     form_mut(&mut bench).prompt = "a panda, 3d style, green background".into();
@@ -606,17 +581,16 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     shot(&mut bench, "03-branch");
     press(&mut bench, "Draw the branch");
     shot(&mut bench, "04-branched");
-    apply(&mut bench, CreateCommand::Details);
+    bench.apply(CreateCommand::Details);
     shot(&mut bench, "05-details");
-    apply(&mut bench, CreateCommand::Details);
+    bench.apply(CreateCommand::Details);
     reach(&mut bench, "Leave the branch");
-    apply(
-        &mut bench,
-        ModelsCommand::Add(fixture("upscalers/esrgan-old-x4.safetensors")),
-    );
+    bench.apply(ModelsCommand::Add(fixture(
+        "upscalers/esrgan-old-x4.safetensors",
+    )));
     for control in ["control-one", "control-two"] {
         let path = fixture(&format!("jobs/{control}"));
-        apply(&mut bench, ModelsCommand::Add(path));
+        bench.apply(ModelsCommand::Add(path));
     }
     bench.wait_idle().unwrap();
     bench.click("Make the picture larger…");
@@ -624,14 +598,14 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     press(&mut bench, "Make it larger");
     shot(&mut bench, "07-larger-done");
     let control = |name: &str| diptych::studio::create::ControlCommand::Add(ModelRef::named(name));
-    apply(&mut bench, CreateCommand::Control(control("control-one")));
+    bench.apply(CreateCommand::Control(control("control-one")));
     reach(&mut bench, "Choose a picture for control-one");
     bench.click("The picture that is shown");
     bench.wait_label("Picture for control-one: ").unwrap();
     reach(&mut bench, "Its edges");
     bench.wait_idle().unwrap();
     shot(&mut bench, "08-control");
-    apply(&mut bench, CreateCommand::Control(control("gone")));
+    bench.apply(CreateCommand::Control(control("gone")));
     reach(&mut bench, "Add a ControlNet");
     shot(&mut bench, "09-controls");
     bench.press(Modifiers::NONE, Key::Escape);
@@ -661,7 +635,7 @@ fn shots(folder: &Path, size_name: &str, size: [f32; 2], theme_name: &str, theme
     bench.click("beasts");
     bench.wait_label("Entries of beasts").unwrap();
     shot(&mut bench, "14-list");
-    apply(&mut bench, AppCommand::CloseDrawer);
+    bench.apply(AppCommand::CloseDrawer);
     reach(&mut bench, "More settings");
     bench.get("Keep every step").scroll_to_me();
     bench.harness.run_steps(8);

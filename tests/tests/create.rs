@@ -37,17 +37,6 @@ fn form(bench: &Bench) -> diptych::studio::create::Form {
     bench.harness.state().studio().create.form.clone()
 }
 
-fn draw(bench: &mut Bench, prompt: &str) {
-    let before = pictures(bench);
-    bench.harness.state_mut().studio_mut().create.form.prompt = prompt.to_owned();
-    bench.harness.run_steps(2);
-    bench.click("Generate");
-    bench
-        .wait("a picture", |bench| pictures(bench) > before)
-        .unwrap();
-    bench.wait_idle().unwrap();
-}
-
 #[test]
 fn the_first_run_leads_to_a_picture_in_one_click() {
     let mut bench = quick();
@@ -168,7 +157,7 @@ fn a_batch_of_three_has_three_seeds() {
 #[test]
 fn settings_come_back_from_the_drawn_picture() {
     let mut bench = quick();
-    draw(&mut bench, "a green cactus");
+    bench.draw("a green cactus").unwrap();
     let seed = form(&bench).seed;
     {
         let form = &mut bench.harness.state_mut().studio_mut().create.form;
@@ -251,7 +240,7 @@ fn a_dropped_model_is_chosen_or_refused_with_the_reason() {
     std::fs::write(&broken, [0; 64]).unwrap();
     drop_file(&mut bench, broken);
     bench.wait_label("'broken' cannot be used").unwrap();
-    draw(&mut bench, "a key");
+    bench.draw("a key").unwrap();
     let studio = bench.harness.state().studio();
     assert_eq!(
         studio.gallery.items()[0].record.request.model.name,
@@ -304,7 +293,7 @@ fn a_dropped_picture_of_another_program_lends_its_settings() {
 #[test]
 fn a_picture_is_saved_through_a_dialog_with_its_settings() {
     let mut bench = quick();
-    draw(&mut bench, "an orange fox");
+    bench.draw("an orange fox").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("my fox");
     bench.dialogs.answer(&path);
@@ -322,8 +311,8 @@ fn a_picture_is_saved_through_a_dialog_with_its_settings() {
 #[test]
 fn pictures_are_marked_thrown_away_and_taken_back() {
     let mut bench = quick();
-    draw(&mut bench, "a panda");
-    draw(&mut bench, "a robot");
+    bench.draw("a panda").unwrap();
+    bench.draw("a robot").unwrap();
     bench.press(Modifiers::NONE, Key::Period);
     assert!(
         bench.harness.state().studio().gallery.items()[0]
@@ -358,8 +347,8 @@ fn pictures_are_marked_thrown_away_and_taken_back() {
 #[test]
 fn the_library_is_searched_and_a_picture_opened() {
     let mut bench = quick();
-    draw(&mut bench, "a panda");
-    draw(&mut bench, "a red mushroom");
+    bench.draw("a panda").unwrap();
+    bench.draw("a red mushroom").unwrap();
     bench.harness.state_mut().studio_mut().view.workspace = Workspace::Gallery;
     bench.harness.run_steps(3);
     bench.press(Modifiers::COMMAND, Key::F);
@@ -381,7 +370,7 @@ fn the_library_is_searched_and_a_picture_opened() {
 #[test]
 fn prompt_settings_and_pictures_are_there_after_a_restart() {
     let mut bench = quick();
-    draw(&mut bench, "a blue whale");
+    bench.draw("a blue whale").unwrap();
     bench.harness.state_mut().studio_mut().create.form.prompt = "half a thou".into();
     bench.harness.run_steps(2);
     let data = bench.data().to_owned();
@@ -409,7 +398,7 @@ fn prompt_settings_and_pictures_are_there_after_a_restart() {
 fn several_pictures_are_chosen_and_thrown_away_at_once() {
     let mut bench = quick();
     for prompt in ["a bee", "a bus", "a key"] {
-        draw(&mut bench, prompt);
+        bench.draw(prompt).unwrap();
     }
     bench.harness.state_mut().studio_mut().view.workspace = Workspace::Gallery;
     bench.harness.run_steps(3);
@@ -428,7 +417,7 @@ fn several_pictures_are_chosen_and_thrown_away_at_once() {
 #[test]
 fn ten_thousand_pictures_scroll_smoothly() {
     let mut bench = quick();
-    draw(&mut bench, "a red fox, flat style");
+    bench.draw("a red fox, flat style").unwrap();
     let data = bench.data().to_owned();
     let folder = bench.close();
     let index = rusqlite::Connection::open(data.join("library.db")).unwrap();

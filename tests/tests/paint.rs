@@ -15,7 +15,7 @@ use diptych::studio::command::AppCommand;
 use diptych::studio::command::ModelsCommand;
 use diptych::studio::create::{CreateCommand, Form, MaskCommand, SeedMode, StartCommand};
 use diptych_inference::engine::ImageRequest;
-use diptych_inference::formats::picture::encode_png;
+use diptych_tests::slope;
 use diptych_tests::window::{Bench, Setup};
 use egui::{Key, Modifiers, Pos2, Rect};
 use egui_kittest::kittest::Queryable as _;
@@ -62,36 +62,8 @@ fn newest(bench: &Bench) -> (ImageRequest, image::RgbImage) {
     (record.request.clone(), picture)
 }
 
-fn draw(bench: &mut Bench, prompt: &str) {
-    let before = pictures(bench);
-    bench.harness.state_mut().studio_mut().create.form.prompt = prompt.to_owned();
-    bench.harness.run_steps(2);
-    bench.click("Generate");
-    bench
-        .wait("a picture", |bench| pictures(bench) > before)
-        .unwrap();
-    bench.wait_idle().unwrap();
-}
-
-fn apply(bench: &mut Bench, command: impl Into<diptych::studio::command::UiCommand>) {
-    bench.harness.state_mut().studio_mut().apply(command.into());
-    bench.harness.run_steps(3);
-}
-
-/// A picture with a slope of colours, so that every place is its own.
-fn slope(folder: &Path, name: &str, width: u32, height: u32) -> PathBuf {
-    let rgb: Vec<u8> = (0..height)
-        .flat_map(|y| (0..width).map(move |x| (x, y)))
-        .flat_map(|(x, y)| [(x * 255 / width) as u8, (y * 255 / height) as u8, 90])
-        .collect();
-    let path = folder.join(name);
-    let texts: [(&str, &str); 0] = [];
-    std::fs::write(&path, encode_png(&rgb, width, height, &texts).unwrap()).unwrap();
-    path
-}
-
 fn begin_from(bench: &mut Bench, path: PathBuf) {
-    apply(bench, CreateCommand::Start(StartCommand::FromFile(path)));
+    bench.apply(CreateCommand::Start(StartCommand::FromFile(path)));
     bench.wait_label("Start picture: ").unwrap();
     bench.wait_idle().unwrap();
 }
@@ -140,7 +112,7 @@ impl egui::DroppedFile for Dropped {
 #[test]
 fn a_picture_is_drawn_over_and_again_after_a_restart() {
     let mut bench = quick();
-    draw(&mut bench, "a red fox, flat style");
+    bench.draw("a red fox, flat style").unwrap();
     // The one that is shown, by its key.
     bench.press(Modifiers::NONE, Key::U);
     bench
@@ -156,7 +128,7 @@ fn a_picture_is_drawn_over_and_again_after_a_restart() {
     bench.harness.event(egui::Event::Text("0.6".into()));
     bench.press(Modifiers::NONE, Key::Enter);
     bench.wait_idle().unwrap();
-    draw(&mut bench, "a blue fox, flat style");
+    bench.draw("a blue fox, flat style").unwrap();
     let (request, picture) = newest(&bench);
     let init = request.init.clone().unwrap();
     assert_eq!((init.strength, &init.mask), (0.6, &None));
@@ -167,7 +139,7 @@ fn a_picture_is_drawn_over_and_again_after_a_restart() {
     let (mut bench, folder) = reopened(bench);
     bench.wait_label("Start picture: a red fox").unwrap();
     bench.wait_idle().unwrap();
-    draw(&mut bench, "a blue fox, flat style");
+    bench.draw("a blue fox, flat style").unwrap();
     let (again, same) = newest(&bench);
     assert_eq!(again.init, request.init);
     assert_eq!(same, picture, "the same request, the same picture");
@@ -188,7 +160,7 @@ fn a_picture_is_drawn_over_and_again_after_a_restart() {
 fn a_dropped_picture_is_begun_from_and_its_fitting_is_told() {
     let mut bench = quick();
     let folder = tempfile::tempdir().unwrap();
-    let path = slope(folder.path(), "slope.png", 300, 100);
+    let path = slope(folder.path(), "slope.png", 300, 100).unwrap();
     let files = &mut bench.harness.input_mut().dropped_files;
     files.push(std::sync::Arc::new(Dropped(path)));
     bench.harness.run_steps(2);
@@ -208,7 +180,7 @@ fn a_dropped_picture_is_begun_from_and_its_fitting_is_told() {
     bench.click("Stretch");
     assert!(bench.has("Stretched from 300 × 100 to 64 × 64"));
     bench.click("Cut to shape");
-    draw(&mut bench, "a key");
+    bench.draw("a key").unwrap();
     let (request, _) = newest(&bench);
     // What was cut is kept as it was used.
     let used = input_path(bench.data(), &request.init.unwrap().picture.0).unwrap();
@@ -220,7 +192,7 @@ fn a_dropped_picture_is_begun_from_and_its_fitting_is_told() {
     // A step of undo each.
     bench.click("Take the start picture away");
     assert!(!bench.has("Start picture: "));
-    apply(&mut bench, AppCommand::Undo);
+    bench.apply(AppCommand::Undo);
     assert!(bench.has("Start picture: slope.png"));
 }
 
@@ -228,7 +200,10 @@ fn a_dropped_picture_is_begun_from_and_its_fitting_is_told() {
 fn a_missing_start_picture_is_told_and_nothing_is_drawn() {
     let mut bench = quick();
     let folder = tempfile::tempdir().unwrap();
-    begin_from(&mut bench, slope(folder.path(), "slope.png", 64, 64));
+    begin_from(
+        &mut bench,
+        slope(folder.path(), "slope.png", 64, 64).unwrap(),
+    );
     let name = form(&bench).start.unwrap().picture;
     let kept = input_path(bench.data(), &name).unwrap();
     bench.harness.state_mut().studio_mut().create.form.prompt = "a bee".into();
@@ -270,7 +245,7 @@ fn a_missing_start_picture_is_told_and_nothing_is_drawn() {
 fn a_mask_is_painted_erased_undone_and_keeps_what_is_not_under_it() {
     let mut bench = quick();
     let folder = tempfile::tempdir().unwrap();
-    let path = slope(folder.path(), "slope.png", 64, 64);
+    let path = slope(folder.path(), "slope.png", 64, 64).unwrap();
     begin_from(&mut bench, path.clone());
     bench.click("Paint a mask");
     bench.wait_label("Picture: mask over slope.png").unwrap();
@@ -330,7 +305,7 @@ fn a_mask_is_painted_erased_undone_and_keeps_what_is_not_under_it() {
         .as_mut()
         .unwrap()
         .blur = 1.0;
-    draw(&mut bench, "a red fox, flat style");
+    bench.draw("a red fox, flat style").unwrap();
     let (request, picture) = newest(&bench);
     let mask = request.init.unwrap().mask.unwrap();
     assert_eq!((mask.blur, mask.only_masked), (1.0, None));
@@ -346,7 +321,10 @@ fn a_mask_is_painted_erased_undone_and_keeps_what_is_not_under_it() {
 fn a_mask_survives_a_restart_and_goes_through_files() {
     let mut bench = quick();
     let folder = tempfile::tempdir().unwrap();
-    begin_from(&mut bench, slope(folder.path(), "slope.png", 200, 120));
+    begin_from(
+        &mut bench,
+        slope(folder.path(), "slope.png", 200, 120).unwrap(),
+    );
     bench.press(Modifiers::NONE, Key::M);
     bench
         .wait("the picture", |bench| bench.has("200 by 120"))
@@ -357,7 +335,7 @@ fn a_mask_survives_a_restart_and_goes_through_files() {
     assert!(painted > 0.0);
     let file = folder.path().join("my mask.png");
     bench.dialogs.answer(&file);
-    apply(&mut bench, CreateCommand::Mask(MaskCommand::AskSave));
+    bench.apply(CreateCommand::Mask(MaskCommand::AskSave));
     let written = file.clone();
     bench
         .wait("the mask's file", move |_| written.is_file())
@@ -372,16 +350,16 @@ fn a_mask_survives_a_restart_and_goes_through_files() {
         !bench.harness.state().studio().create.can_undo(true),
         "nothing was changed"
     );
-    apply(&mut bench, CreateCommand::Mask(MaskCommand::Clear));
+    bench.apply(CreateCommand::Mask(MaskCommand::Clear));
     assert_eq!(share(&bench), 0.0);
     bench.dialogs.answer(&file);
-    apply(&mut bench, CreateCommand::Mask(MaskCommand::AskOpen));
+    bench.apply(CreateCommand::Mask(MaskCommand::AskOpen));
     bench.wait("the mask", |bench| share(bench) > 0.0).unwrap();
     assert_eq!(share(&bench), painted);
     // One of another size is brought to the picture's, and that is said.
-    let other = slope(folder.path(), "other.png", 50, 50);
+    let other = slope(folder.path(), "other.png", 50, 50).unwrap();
     bench.dialogs.answer(&other);
-    apply(&mut bench, CreateCommand::Mask(MaskCommand::AskOpen));
+    bench.apply(CreateCommand::Mask(MaskCommand::AskOpen));
     bench.wait_label("It has 50 × 50 pixels").unwrap();
     assert_ne!(share(&bench), painted);
     drop(data);
@@ -391,7 +369,7 @@ fn a_mask_survives_a_restart_and_goes_through_files() {
 fn only_the_masked_part_is_drawn_and_a_picture_is_extended() {
     let mut bench = quick();
     let folder = tempfile::tempdir().unwrap();
-    let path = slope(folder.path(), "slope.png", 256, 192);
+    let path = slope(folder.path(), "slope.png", 256, 192).unwrap();
     begin_from(&mut bench, path.clone());
     bench.click("Paint a mask");
     bench
@@ -408,7 +386,7 @@ fn only_the_masked_part_is_drawn_and_a_picture_is_extended() {
     );
     stroke(&mut bench, &[(0.0, 0.0), (20.0, 0.0)]);
     assert!(bench.has("is drawn at"), "{:?}", bench.labels());
-    draw(&mut bench, "a key");
+    bench.draw("a key").unwrap();
     let (request, picture) = newest(&bench);
     assert_eq!(request.init.unwrap().mask.unwrap().only_masked, Some(32));
     assert_eq!(picture.dimensions(), (256, 192), "laid back into all of it");
@@ -425,12 +403,12 @@ fn only_the_masked_part_is_drawn_and_a_picture_is_extended() {
     bench.press(Modifiers::NONE, Key::Enter);
     assert_eq!(form(&bench).start.unwrap().extend, [128, 0, 0, 0]);
     assert_eq!(form(&bench).size, Some((92, 44)));
-    apply(&mut bench, CreateCommand::Mask(MaskCommand::Open));
+    bench.apply(CreateCommand::Mask(MaskCommand::Open));
     bench
         .wait("the wide picture", |bench| bench.has("384 by 192"))
         .unwrap();
     bench.click("Done");
-    draw(&mut bench, "a key");
+    bench.draw("a key").unwrap();
     let (request, picture) = newest(&bench);
     assert_eq!(picture.dimensions(), (92, 44));
     let mask = request.init.unwrap().mask.unwrap();
@@ -484,18 +462,18 @@ fn lora(folder: &Path, name: &str, block: u32, width: usize) -> PathBuf {
 #[test]
 fn loras_are_listed_weighed_switched_and_taken_over() {
     let mut bench = quick();
-    draw(&mut bench, "a panda, flat style");
+    bench.draw("a panda, flat style").unwrap();
     let (_, plain) = newest(&bench);
     let folder = tempfile::tempdir().unwrap();
     lora(folder.path(), "ink.safetensors", 1, 128);
     lora(folder.path(), "grand.safetensors", 2, 2048);
-    apply(&mut bench, ModelsCommand::Add(folder.path().to_owned()));
+    bench.apply(ModelsCommand::Add(folder.path().to_owned()));
     bench.wait_idle().unwrap();
     bench.wait_label("Add a LoRA").unwrap();
     bench.click("Add a LoRA");
     bench.click("ink");
     assert_eq!(form(&bench).loras.len(), 1);
-    draw(&mut bench, "a panda, flat style");
+    bench.draw("a panda, flat style").unwrap();
     let (request, inked) = newest(&bench);
     assert_eq!(request.loras.len(), 1);
     assert_eq!(
@@ -510,31 +488,30 @@ fn loras_are_listed_weighed_switched_and_taken_over() {
     bench.press(Modifiers::COMMAND, Key::A);
     bench.harness.event(egui::Event::Text("0.5".into()));
     bench.press(Modifiers::NONE, Key::Enter);
-    draw(&mut bench, "a panda, flat style");
+    bench.draw("a panda, flat style").unwrap();
     assert_eq!(newest(&bench).0.loras[0].weight, 0.5);
     // Switched off it does nothing.
     bench.click("ink");
     assert!(!form(&bench).loras[0].on);
-    draw(&mut bench, "a panda, flat style");
+    bench.draw("a panda, flat style").unwrap();
     let (request, off) = newest(&bench);
     assert!(request.loras.is_empty());
     assert_eq!(off, plain);
     bench.click("Take ink out of the list");
     assert!(form(&bench).loras.is_empty());
     // Out of the settings of the picture that had it.
-    apply(&mut bench, CreateCommand::Step(1));
-    apply(&mut bench, CreateCommand::Recall(Part::All));
+    bench.apply(CreateCommand::Step(1));
+    bench.apply(CreateCommand::Recall(Part::All));
     let loras = form(&bench).loras;
     assert_eq!(
         (loras[0].model.name.as_str(), loras[0].weight, loras[0].on),
         ("ink", 0.5, true)
     );
     // One for another kind of model: the engine says so before anything is drawn.
-    apply(&mut bench, CreateCommand::RemoveLora(0));
-    apply(
-        &mut bench,
-        CreateCommand::AddLora(diptych_inference::engine::ModelRef::named("grand")),
-    );
+    bench.apply(CreateCommand::RemoveLora(0));
+    bench.apply(CreateCommand::AddLora(
+        diptych_inference::engine::ModelRef::named("grand"),
+    ));
     let before = pictures(&bench);
     bench.click("Generate");
     bench.wait_label("this LoRA is for SDXL").unwrap();
@@ -552,7 +529,7 @@ fn another_autoencoder_is_chosen_under_more() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), vae.join(entry.file_name())).unwrap();
     }
-    apply(&mut bench, ModelsCommand::Add(vae));
+    bench.apply(ModelsCommand::Add(vae));
     bench.wait_idle().unwrap();
     bench.click("More settings");
     bench.get("VAE").scroll_to_me();
@@ -563,7 +540,7 @@ fn another_autoencoder_is_chosen_under_more() {
         form(&bench).vae.map(|vae| vae.name).as_deref(),
         Some("second vae")
     );
-    draw(&mut bench, "a bus");
+    bench.draw("a bus").unwrap();
     assert_eq!(
         newest(&bench).0.vae.map(|vae| vae.name).as_deref(),
         Some("second vae")
@@ -579,7 +556,10 @@ fn another_autoencoder_is_chosen_under_more() {
 fn painting_on_a_large_picture_is_smooth() {
     let mut bench = quick();
     let folder = tempfile::tempdir().unwrap();
-    begin_from(&mut bench, slope(folder.path(), "large.png", 4096, 4096));
+    begin_from(
+        &mut bench,
+        slope(folder.path(), "large.png", 4096, 4096).unwrap(),
+    );
     bench.harness.state_mut().studio_mut().create.paint.size = 400.0;
     bench.click("Paint a mask");
     bench
@@ -644,7 +624,9 @@ fn paint_shots() {
                 bench.screenshot(&folder.join(name)).unwrap();
             };
             bench.harness.state_mut().studio_mut().create.form.steps = Some(14);
-            draw(&mut bench, "a red fox, flat style, white background");
+            bench
+                .draw("a red fox, flat style, white background")
+                .unwrap();
             shot(&mut bench, "1-picture");
             bench.click("Begin from a picture");
             shot(&mut bench, "2-invite");
@@ -669,26 +651,26 @@ fn paint_shots() {
                 let start = start.as_mut().unwrap();
                 (start.only_masked, start.extend) = (true, [16, 0, 0, 8]);
             }
-            apply(&mut bench, CreateCommand::Mask(MaskCommand::Open));
+            bench.apply(CreateCommand::Mask(MaskCommand::Open));
             bench
                 .wait("the picture", |bench| bench.has("80 by 72"))
                 .unwrap();
             shot(&mut bench, "7-extended");
-            apply(&mut bench, CreateCommand::Mask(MaskCommand::Close));
-            let wide = slope(files.path(), "a slope of colours.png", 300, 100);
-            apply(&mut bench, CreateCommand::Look(wide));
+            bench.apply(CreateCommand::Mask(MaskCommand::Close));
+            let wide = slope(files.path(), "a slope of colours.png", 300, 100).unwrap();
+            bench.apply(CreateCommand::Look(wide));
             bench.wait_label("Begin from this picture").unwrap();
             shot(&mut bench, "8-guest");
             bench.click("Begin from this picture");
             bench.wait_label("Start picture: a slope").unwrap();
             bench.harness.state_mut().studio_mut().create.form.size = Some((64, 64));
             shot(&mut bench, "9-cut");
-            apply(&mut bench, CreateCommand::Start(StartCommand::Remove));
-            apply(&mut bench, ModelsCommand::Add(files.path().to_owned()));
+            bench.apply(CreateCommand::Start(StartCommand::Remove));
+            bench.apply(ModelsCommand::Add(files.path().to_owned()));
             bench.wait_idle().unwrap();
             for name in ["ink and wash, version 2 final", "grand"] {
                 let model = diptych_inference::engine::ModelRef::named(name);
-                apply(&mut bench, CreateCommand::AddLora(model));
+                bench.apply(CreateCommand::AddLora(model));
             }
             bench.harness.state_mut().studio_mut().create.form.loras[1].on = false;
             shot(&mut bench, "10-loras");

@@ -63,7 +63,7 @@ fn entries() -> Vec<Entry> {
         app(AppCommand::Redo, "Redo", Icon::Redo)
             .key(everywhere, Chord::ctrl(Key::Z).shift())
             .key(everywhere, Chord::ctrl(Key::Y)),
-        Entry::new(QueueCommand::CancelAll, "Cancel all jobs", Icon::Stop),
+        Entry::new(QueueCommand::CancelAll, "Stop all jobs", Icon::Stop),
         Entry::new(
             ModelsCommand::Rescan,
             "Look for models again",
@@ -435,11 +435,11 @@ fn the_palette_finds_and_does() {
     // What cannot be done now tells why, and is not done.
     harness.state_mut().asked.clear();
     harness.key_press_modifiers(egui::Modifiers::COMMAND, Key::A);
-    type_into(&mut harness, "Find a command", "cancel all");
+    type_into(&mut harness, "Find a command", "stop all");
     harness.run();
     harness.get_by_label_contains("Nothing runs or waits");
     harness
-        .get_by_role_and_label(Role::ListBoxOption, "Cancel all jobs")
+        .get_by_role_and_label(Role::ListBoxOption, "Stop all jobs")
         .click();
     harness.run();
     assert!(

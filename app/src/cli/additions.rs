@@ -10,7 +10,7 @@ use diptych_inference::formats::detect::ModelKind;
 
 use super::client::Client;
 use super::error::{CliError, Result};
-use super::pictures::{self, Blob};
+use crate::pictures::{self, Blob};
 
 /// Thresholds that ControlNet's own annotator has for edges.
 const CANNY: [f32; 2] = [100.0, 200.0];

@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use diptych_inference::bench::{
-    self, BenchError, ModelReport, OpReport, Options, Report, Watcher, Workload,
+use diptych_inference::tools::{
+    BenchError, BenchOptions, ExecError, Kind, ModelReport, OpReport, Report, StorageDtype,
+    Watcher, Workload, run_bench,
 };
-use diptych_inference::formats::StorageDtype;
-use diptych_inference::graph::ExecError;
-use diptych_inference::synthesize::Kind;
 
 use super::args::{Global, size};
 use super::client::check_readable;
@@ -110,7 +108,7 @@ pub fn run(global: &Global, args: &BenchArgs) -> Result<()> {
         let folder = folders::assets(global.assets.as_deref()).map_err(CliError::failed)?;
         models.extend(["muse/muse.gguf", "sketch"].map(|name| folder.join("models").join(name)));
     }
-    let options = Options {
+    let options = BenchOptions {
         device: global.device.into(),
         models,
         assets,
@@ -125,7 +123,7 @@ pub fn run(global: &Global, args: &BenchArgs) -> Result<()> {
         quiet: args.json && global.verbose == 0,
         stopped: false,
     };
-    let report = bench::run(&options, &mut watcher).map_err(|error| match error {
+    let report = run_bench(&options, &mut watcher).map_err(|error| match error {
         BenchError::Exec(ExecError::Interrupted) => CliError::Interrupted,
         error => CliError::failed(error),
     })?;

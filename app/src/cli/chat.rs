@@ -56,7 +56,7 @@ fn open(
     let manner = Manner {
         model,
         sampling: params,
-        seed: sampling.seed.unwrap_or_else(super::new_seed),
+        seed: sampling.seed.unwrap_or_else(crate::origin::new_seed),
         max_tokens: sampling.max_tokens.unwrap_or(most_tokens),
         time: talk::now(),
         grammar,

@@ -8,8 +8,8 @@ use diptych_inference::engine::{
     Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, ImageRequest, JobId,
     ModelParts, ModelRef, Outcome, Place, Request,
 };
+use diptych_inference::engine::{HostTensor, MemoryUse};
 use diptych_inference::formats::detect::ModelInfo;
-use diptych_inference::graph::{HostTensor, MemoryUse};
 
 use super::error::{CliError, Result};
 use super::interrupt::Interrupts;

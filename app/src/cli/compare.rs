@@ -166,7 +166,7 @@ fn seeds(args: &CompareArgs) -> Result<Vec<u64>> {
         seeds.push(*seed);
     }
     while args.seeds.is_empty() && seeds.len() < SEEDS {
-        let seed = super::new_seed();
+        let seed = crate::origin::new_seed();
         if !seeds.contains(&seed) {
             seeds.push(seed);
         }

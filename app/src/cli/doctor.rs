@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use diptych_inference::gpu::{AdapterReport, KernelCheck, adapters, self_test};
-use diptych_inference::graph::{TierReport, TierState};
-use diptych_inference::pipelines::open_executor;
+use diptych_inference::tools::{
+    AdapterReport, KernelCheck, TierReport, TierState, adapters, open_executor, self_test,
+};
 use serde::Serialize;
 
 use super::args::{Device, DoctorArgs, Global};

@@ -18,7 +18,6 @@ use super::from::{self, Base};
 use super::interrupt::Interrupts;
 use super::noise::{self, Dump, Noise};
 use super::out;
-use super::pictures::{self, Blob};
 use super::progress::Progress;
 use super::record::Recorder;
 use super::refiner::Refiner;
@@ -26,6 +25,7 @@ use super::save::{self, Existing};
 use super::trace::Keeper;
 use super::words::Words;
 use crate::defaults::{self, Defaults};
+use crate::pictures::{self, Blob};
 use crate::presets;
 
 const STRENGTH: f32 = 0.75;
@@ -196,7 +196,7 @@ pub(super) fn request(
         prompt_syntax: args.prompt_syntax.map(Into::into).unwrap_or_default(),
         convention,
         spacing: args.spacing.or(own_spacing).or(few_spacing),
-        seed: args.seed.unwrap_or_else(super::new_seed),
+        seed: args.seed.unwrap_or_else(crate::origin::new_seed),
         noise_source: args.noise_source.unwrap_or_default(),
         variation: variation(args)?,
         guidance_rescale: args.guidance_rescale.unwrap_or(0.0),
@@ -231,7 +231,9 @@ fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
         None => None,
     };
     if let Some(sides) = args.outpaint {
-        let (wide, added) = pixels.widened(sides)?;
+        let (wide, added) = pixels
+            .widened(sides)
+            .map_err(|error| CliError::Usage(format!("--outpaint: {error}")))?;
         (pixels, mask) = (wide, Some(added));
     }
     if mask.is_none() && args.mask_blur.is_some() {
@@ -264,7 +266,7 @@ pub(super) fn variation(args: &DrawArgs) -> Result<Option<Variation>> {
     match (args.variation_seed, args.variation_strength) {
         (None, None) => Ok(None),
         (seed, Some(strength)) => Ok(Some(Variation {
-            seed: seed.unwrap_or_else(super::new_seed),
+            seed: seed.unwrap_or_else(crate::origin::new_seed),
             strength,
         })),
         (Some(_), None) => Err(CliError::Usage(

@@ -67,5 +67,11 @@ impl CliError {
     }
 }
 
+impl From<crate::pictures::PictureError> for CliError {
+    fn from(error: crate::pictures::PictureError) -> Self {
+        Self::failed(error)
+    }
+}
+
 /// Result of a command.
 pub type Result<T> = std::result::Result<T, CliError>;

@@ -17,9 +17,9 @@ use super::draw::{self, Begin};
 use super::error::{CliError, Result};
 use super::models::{self, Entry};
 use super::out;
-use super::pictures::Blob;
 use super::trace::{blobs_in, request_in};
 use crate::defaults::Defaults;
+use crate::pictures::Blob;
 use crate::recall::{self, Against, KnownModel, Part, Recalled};
 
 /// Settings from elsewhere.

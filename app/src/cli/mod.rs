@@ -23,7 +23,6 @@ mod noise;
 mod out;
 mod parts;
 mod perplexity;
-pub mod pictures;
 mod progress;
 mod proof;
 mod queue;
@@ -210,11 +209,4 @@ impl Global {
         }
         Ok(path)
     }
-}
-
-/// A seed that nobody chose.
-pub(crate) fn new_seed() -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // The standard library seeds its hash maps from the system's randomness. 32 bits: what other programs can take.
-    std::hash::RandomState::new().build_hasher().finish() & u64::from(u32::MAX)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use diptych_inference::formats::FormatError;
 use diptych_inference::formats::detect::{self, ModelInfo, ModelKind, ModelLayout};
-use diptych_inference::models::check;
+use diptych_inference::tools::{self, DtypeCount};
 use serde::Serialize;
 
 use super::args::{Global, ModelsArgs, ModelsVerb};
@@ -189,7 +189,7 @@ impl Entry {
 
 impl Facts {
     fn new(info: &ModelInfo) -> Self {
-        let dtype = |count: &diptych_inference::formats::weights::DtypeCount| Dtype {
+        let dtype = |count: &DtypeCount| Dtype {
             dtype: count.dtype.to_string(),
             tensors: count.tensors,
             bytes: count.bytes,
@@ -213,7 +213,7 @@ pub fn look(path: &Path, source: &str) -> Vec<Entry> {
     if !path.exists() {
         return Vec::new();
     }
-    check::scan(path)
+    tools::scan(path)
         .into_iter()
         .map(|(path, info)| Entry::new(source, path, &info))
         .collect()
@@ -395,7 +395,7 @@ fn gather(places: &[(Looked, Vec<PathBuf>)]) -> (Vec<Entry>, bool) {
             for path in paths {
                 let end = detect::visit(&path, &mut |path, mut info| {
                     if let Ok(info) = &mut info {
-                        check::check(&path, info);
+                        tools::check(&path, info);
                     }
                     // Nobody takes it any more once time is up.
                     match sender.send(Entry::new(&source, path, &info)) {

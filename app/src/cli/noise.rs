@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use diptych_inference::engine::{BlobRef, Event};
-use diptych_inference::formats::StorageDtype;
-use diptych_inference::formats::safetensors::{read_safetensors, write_safetensors};
-use diptych_inference::graph::HostTensor;
+use diptych_inference::engine::{BlobRef, Event, HostTensor};
+use diptych_inference::tools::{StorageDtype, read_safetensors, write_safetensors};
 use sha2::{Digest as _, Sha256};
 
 use super::error::{CliError, Result};

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use diptych_inference::engine::{ChatPrompt, Measure, ModelRef, Outcome, Request, ScoreRequest};
-use diptych_inference::formats::TensorData;
-use diptych_inference::formats::safetensors::write_tensors;
-use diptych_inference::formats::weights::StorageDtype;
+use diptych_inference::tools::{StorageDtype, TensorData, write_tensors};
 use serde::Serialize;
 
 use super::args::Global;

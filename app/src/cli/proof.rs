@@ -16,12 +16,13 @@ use super::from;
 use super::interrupt::Interrupts;
 use super::models;
 use super::out;
-use super::pictures;
 use super::progress::Progress;
 use super::save::{self, Existing};
 use super::short::picture_of;
-use super::trace::{blobs_in, build, hex, picture_hash, request_in};
+use super::trace::{blobs_in, hex, picture_hash, request_in};
 use crate::library::files;
+use crate::origin::build;
+use crate::pictures;
 
 const FORMAT: &str = "diptych proof";
 const VERSION: u32 = 1;

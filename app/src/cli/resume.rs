@@ -73,7 +73,7 @@ pub fn run(global: &Global, args: &ResumeArgs) -> Result<()> {
         && info.request.is_some()
     {
         return Err(CliError::Failed(format!(
-            "{}: this is a picture, which cannot be continued; resume takes a trace or a checkpoint. 'diptych draw --from' draws the picture again",
+            "{}: this is a picture, which cannot be resumed; resume takes a trace or a checkpoint. 'diptych draw --from' draws the picture again",
             args.file.display()
         )));
     }
@@ -107,7 +107,7 @@ pub fn run(global: &Global, args: &ResumeArgs) -> Result<()> {
     let (model, _) = client.add_model(&path)?;
     if model.name != request.model.name {
         return Err(CliError::Failed(format!(
-            "{}: it was begun with '{}', not with '{}'; to go on with another model, draw with --from and --step",
+            "{}: it was begun with '{}', not with '{}'; to continue with another model, draw with --from and --step",
             args.file.display(),
             request.model.name,
             model.name

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use diptych_inference::engine::KvType;
 use diptych_inference::engine::Overflow;
-use diptych_inference::graph::KvType;
 use diptych_inference::text::grammar::Grammar;
 
 use super::error::{CliError, Result};

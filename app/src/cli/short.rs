@@ -40,7 +40,7 @@ pub(super) fn start(
     let client = Client::start(global.engine_options()?, Interrupts::install()?)?;
     let (model, info) = args.basic.open(&client, &path, None)?.0;
     let request = ImageRequest {
-        seed: args.seed.unwrap_or_else(super::new_seed),
+        seed: args.seed.unwrap_or_else(crate::origin::new_seed),
         ..args.basic.request(&defaults, model, &info, None, prompt)?
     };
     Ok((client, request))

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use diptych_inference::formats::StorageDtype;
-use diptych_inference::synthesize::{
-    Kind, Made, Options, QUANTS, SynthesizeError, parse_quant, synthesize,
+use diptych_inference::tools::{
+    Kind, Made, MakeOptions, QUANTS, StorageDtype, SynthesizeError, parse_quant, synthesize,
 };
 use serde::Serialize;
 
@@ -111,7 +110,7 @@ pub fn write(
 ) -> Result<Made> {
     interrupts.listen();
     let mut told = Instant::now();
-    let made = synthesize(path, Options { kind, quant, seed }, &mut |done, all| {
+    let made = synthesize(path, MakeOptions { kind, quant, seed }, &mut |done, all| {
         if told.elapsed() > REMARK {
             told = Instant::now();
             let percent = 100 * done / all.max(1);

@@ -3,9 +3,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use diptych_inference::formats::gguf::read_gguf;
-use diptych_inference::text::tokenizer::{
-    ClipTokenizer, EncodeOptions, FolderTokenizer, GgufVocab, Tokenizer,
+use diptych_inference::tools::{
+    ClipTokenizer, EncodeOptions, FolderTokenizer, GgufVocab, Tokenizer, read_gguf,
 };
 use serde::Serialize;
 

@@ -1,7 +1,6 @@
 //! What is kept of the way to a picture: its trace, and the proof of it.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use clap::Args;
 use diptych_inference::engine::{Event, ImageRequest, Outcome, Picture, Request};
@@ -12,9 +11,10 @@ use sha2::{Digest as _, Sha256};
 use super::client::Client;
 use super::error::{CliError, Result};
 use super::out;
-use super::pictures::Blob;
 use super::proof::Proof;
 use super::save;
+use crate::origin::build;
+use crate::pictures::Blob;
 
 /// Options about the way to a picture.
 #[derive(Clone, Debug, Default, Args)]
@@ -31,24 +31,6 @@ pub struct WayArgs {
     /// Write the hashes of all steps to this file, to be compared by 'diptych proof'
     #[arg(long, value_name = "FILE")]
     pub proof: Option<PathBuf>,
-}
-
-/// What the program was built for.
-pub(crate) fn build() -> String {
-    static BUILD: OnceLock<String> = OnceLock::new();
-    let tell = || {
-        // Two builds of one version may compute otherwise.
-        let program = std::env::current_exe().and_then(std::fs::read);
-        let hash = program.map_or("unknown".into(), |bytes| hex(&Sha256::digest(&bytes)));
-        format!(
-            "{} {} {} {}",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::ARCH,
-            std::env::consts::OS,
-            hash.get(..12).unwrap_or(&hash)
-        )
-    };
-    BUILD.get_or_init(tell).clone()
 }
 
 /// Bytes in hexadecimal.

@@ -15,9 +15,9 @@ use super::client::{Client, Ending};
 use super::error::{CliError, Result};
 use super::interrupt::Interrupts;
 use super::out;
-use super::pictures;
 use super::progress::Progress;
 use super::save::{self, Existing};
+use crate::pictures;
 
 /// `diptych upscale`.
 #[derive(Clone, Debug, Args)]

@@ -1,5 +1,6 @@
 //! The drawer "Models".
 
+use diptych_inference::engine::ModelRef;
 use egui::{Align, Color32, Label, Layout, Margin, RichText, ScrollArea, Stroke, StrokeKind, Ui};
 
 use super::Gui;
@@ -7,6 +8,7 @@ use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
 use crate::studio::command::{AppCommand, ModelsCommand};
 use crate::studio::create::CreateCommand;
+use crate::studio::house::House;
 use crate::studio::models::Model;
 use crate::studio::view::Workspace;
 use crate::theme::{self, Icon, Tokens};
@@ -116,7 +118,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                     text::label(ui, source);
                 }
                 let used = chosen.as_ref() == Some(&model.path);
-                entry(ui, gui, model, used);
+                entry(ui, gui, model, used, &studio.house);
             }
         });
     }
@@ -217,7 +219,7 @@ fn empty(ui: &mut Ui, gui: &mut Gui<'_>, shown: &mut Shown, none: bool) {
     }
 }
 
-fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool) {
+fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool, house: &House) {
     let t = gui.tokens.clone();
     let name = model.name();
     let (fill, line) = if used {
@@ -261,6 +263,14 @@ fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool) {
         if let Some(reason) = &model.refused {
             ui.add(Label::new(RichText::new(reason).color(t.warning)).wrap());
         }
+        if let Some(reference) = &model.model
+            && house
+                .loaded
+                .iter()
+                .any(|loaded| loaded.name == reference.name)
+        {
+            in_memory(ui, gui, reference, house);
+        }
         let path = model.path.display().to_string();
         text::path(ui, &path).on_hover_text(&path);
     });
@@ -270,6 +280,23 @@ fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool) {
         Stroke::new(1.0, line),
         StrokeKind::Inside,
     );
+}
+
+/// Of a model that is loaded: that it is, and the way out.
+fn in_memory(ui: &mut Ui, gui: &mut Gui<'_>, model: &ModelRef, house: &House) {
+    ui.horizontal(|ui| {
+        ui.add(Chip::new("In memory").icon(Icon::Memory));
+        let reason = house.can_unload(model).err();
+        let name = format!("Unload {}", model.name);
+        let button = Button::quiet("Unload")
+            .small()
+            .name(&name)
+            .tooltip("Give its memory back; it is loaded again when it is needed")
+            .unless(reason.as_deref());
+        if ui.add(button).clicked() {
+            gui.send(ModelsCommand::Unload(model.clone()));
+        }
+    });
 }
 
 /// With a capital at the beginning.

@@ -1,5 +1,6 @@
 //! The command palette: everything that can be done, found by a few letters.
 
+use diptych_inference::formats::detect::ModelKind;
 use egui::{
     Align, Align2, Area, Color32, Frame, Id, Key, Label, Layout, Margin, Modal, Modifiers, Order,
     RichText, Role, ScrollArea, Sense, Stroke, TextEdit, Ui, UiKind, Vec2, WidgetInfo,
@@ -8,8 +9,10 @@ use egui::{
 use super::Gui;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
-use crate::studio::command::{AppCommand, Entry, UiCommand};
+use crate::studio::command::{AppCommand, Entry, ModelsCommand, UiCommand};
+use crate::studio::compare::CompareCommand;
 use crate::studio::create::CreateCommand;
+use crate::studio::create::control::ControlCommand;
 use crate::studio::keys::Place;
 use crate::studio::view::Workspace;
 use crate::theme::{self, Icon, Tokens};
@@ -160,6 +163,48 @@ fn choices(studio: &Studio, gui: &Gui<'_>) -> Vec<Choice> {
             refused: None,
         });
     }
+    choices.extend(additions(studio));
+    for model in &studio.house.loaded {
+        let command = ModelsCommand::Unload(model.clone()).into();
+        choices.push(Choice {
+            group: "Models",
+            label: format!("Unload {} from memory", model.name),
+            second: String::new(),
+            icon: Icon::Memory,
+            keys: None,
+            refused: studio.available(&command).err(),
+            commands: vec![command],
+        });
+    }
+    let chat_model = studio.chat_model();
+    for preset in studio.chat.presets_for(chat_model.as_ref()) {
+        choices.push(Choice {
+            group: "Chat",
+            label: format!("Use the settings “{}”", preset.name),
+            second: "Settings of a conversation".to_owned(),
+            icon: Icon::Settings,
+            keys: None,
+            commands: vec![
+                ChatCommand::UsePreset(preset.id).into(),
+                AppCommand::Show(Workspace::Chat).into(),
+            ],
+            refused: None,
+        });
+    }
+    for (id, title) in studio.compare.earlier_titles() {
+        choices.push(Choice {
+            group: "Compare",
+            label: title,
+            second: "Comparison".to_owned(),
+            icon: Icon::Columns,
+            keys: None,
+            commands: vec![
+                CompareCommand::Open(id).into(),
+                AppCommand::Show(Workspace::Compare).into(),
+            ],
+            refused: None,
+        });
+    }
     for talk in studio.chat.listed() {
         choices.push(Choice {
             group: "Conversations",
@@ -172,6 +217,43 @@ fn choices(studio: &Studio, gui: &Gui<'_>) -> Vec<Choice> {
                 AppCommand::Show(Workspace::Chat).into(),
             ],
             refused: None,
+        });
+    }
+    choices
+}
+
+/// What can be added to the model that draws.
+fn additions(studio: &Studio) -> Vec<Choice> {
+    let mut choices = Vec::new();
+    for model in studio.house.shelf.models() {
+        let (Some(reference), Some(info)) = (&model.model, &model.info) else {
+            continue;
+        };
+        let reference = reference.clone();
+        let (label, command) = match info.kind() {
+            ModelKind::Lora => (
+                format!("Add the LoRA {}", reference.name),
+                CreateCommand::AddLora(reference),
+            ),
+            ModelKind::ControlNet => (
+                format!("Guide by the ControlNet {}", reference.name),
+                CreateCommand::Control(ControlCommand::Add(reference)),
+            ),
+            ModelKind::Autoencoder => (
+                format!("Use the autoencoder {}", reference.name),
+                CreateCommand::UseVae(Some(reference)),
+            ),
+            _ => continue,
+        };
+        let command = UiCommand::Create(command);
+        choices.push(Choice {
+            group: "Models",
+            label,
+            second: info.describe(),
+            icon: Icon::Model,
+            keys: None,
+            refused: studio.available(&command).err(),
+            commands: vec![command, AppCommand::Show(Workspace::Create).into()],
         });
     }
     choices

@@ -7,12 +7,13 @@ use egui::{Align, Layout, Rect, ScrollArea, Ui, UiBuilder, vec2};
 use super::Gui;
 use crate::library::records::Target;
 use crate::studio::Studio;
-use crate::studio::command::{AppCommand, QueueCommand};
+use crate::studio::command::{AppCommand, ModelsCommand, QueueCommand};
 use crate::studio::queue::{Queue, Stage, Task};
 use crate::studio::session::EngineState;
 use crate::studio::view::Drawer;
 use crate::theme::{self, Icon};
 use crate::widgets::button::{Button, ButtonKind, IconButton};
+use crate::widgets::menu::{self, MenuItem};
 use crate::widgets::progress::Progress;
 use crate::words;
 
@@ -124,7 +125,6 @@ fn running(ui: &mut Ui, queue: &Queue, gui: &mut Gui<'_>) {
 
 /// What computes, what it holds, and whether all is saved.
 fn engine(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
-    let tokens = gui.tokens.clone();
     let (icon, text, tip) = match &studio.house.engine {
         EngineState::Starting => (
             Icon::Clock,
@@ -158,12 +158,11 @@ fn engine(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         let used = memory.weights + memory.activations + memory.states;
         if used > 0 {
             let text = format!("{} of {}", words::bytes(used), words::bytes(memory.budget));
-            ui.label(
-                egui::RichText::new(text)
-                    .color(tokens.text_muted)
-                    .size(tokens.size.font_caption),
-            )
-            .on_hover_text("Memory of models and their work, of what may be used");
+            let button = Button::new(ButtonKind::Quiet, &text)
+                .small()
+                .tooltip("Memory of models and their work, of what may be used");
+            let button = ui.add(button);
+            menu::below(ui, &button, |ui| loaded(ui, studio, gui));
         }
     }
     if let Some(trouble) = &studio.house.library_trouble {
@@ -173,6 +172,38 @@ fn engine(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
             .tooltip(trouble);
         if ui.add(button).clicked() {
             gui.send(AppCommand::Drawer(Drawer::Log));
+        }
+    }
+}
+
+/// The models that are in memory, and the way out of it.
+fn loaded(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+    ui.set_min_width(240.0);
+    ui.set_max_width(320.0);
+    let models = &studio.house.loaded;
+    if models.is_empty() {
+        menu::heading(ui, "No model is in memory");
+        return;
+    }
+    menu::heading(ui, "Models in memory");
+    for model in models {
+        let reason = studio.house.can_unload(model).err();
+        let label = format!("Unload {}", model.name);
+        let item = MenuItem::new(&label)
+            .icon(Icon::Model)
+            .unless(reason.as_deref());
+        if ui.add(item).clicked() {
+            gui.send(ModelsCommand::Unload(model.clone()));
+        }
+    }
+    if models.len() > 1 {
+        menu::separator(ui);
+        let reason = studio.available(&ModelsCommand::UnloadAll.into()).err();
+        let item = MenuItem::new("Unload all")
+            .icon(Icon::Close)
+            .unless(reason.as_deref());
+        if ui.add(item).clicked() {
+            gui.send(ModelsCommand::UnloadAll);
         }
     }
 }
@@ -218,7 +249,7 @@ fn list_contents(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         }
         if ui
             .add(
-                Button::new(ButtonKind::Quiet, "Cancel all")
+                Button::new(ButtonKind::Quiet, "Stop all")
                     .small()
                     .icon(Icon::Close),
             )
@@ -278,7 +309,9 @@ fn row(ui: &mut Ui, task: &Task, index: usize, count: usize, gui: &mut Gui<'_>) 
         ui.spacing_mut().item_spacing.x = 2.0;
         let title = one_line(task.title());
         let named = |what: &str| format!("{what}: {title}");
-        let label = named("Cancel");
+        // What has begun is stopped and keeps what it has; what has not is only taken out of the list.
+        let begun = task.progress.started.is_some() && task.stage.is_live();
+        let label = named(if begun { "Stop" } else { "Remove" });
         if ui
             .add(IconButton::new(Icon::Close, &label).small())
             .clicked()

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use diptych_inference::engine::DeviceChoice;
+use diptych_inference::engine::KvType;
 use diptych_inference::formats::detect::Remembers;
-use diptych_inference::graph::KvType;
-use diptych_inference::models::check::full_conversation;
+use diptych_inference::tools::full_conversation;
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
 
 use super::Gui;
@@ -15,7 +15,7 @@ use crate::studio::command::{AppCommand, ModelsCommand};
 use crate::studio::effects::Effect;
 use crate::studio::models::{ADDED, BUILT_IN, Model};
 use crate::studio::session::EngineState;
-use crate::studio::settings::{CONTEXTS, SCALES, SettingsCommand};
+use crate::studio::settings::{CONTEXTS, PERCENTS, SCALES, SettingsCommand};
 use crate::studio::view::Drawer;
 use crate::theme::{self, Icon, ThemeChoice};
 use crate::widgets::button::{Button, IconButton};
@@ -30,7 +30,6 @@ use crate::widgets::{text, tip};
 use crate::words;
 
 /// Scales that are offered, in hundredths.
-const PERCENTS: [u32; 10] = [75, 85, 100, 110, 125, 150, 175, 200, 225, 250];
 /// A gigabyte, as cards are sold by.
 const GB: u64 = 1_000_000_000;
 /// Least and most gigabytes of a budget.

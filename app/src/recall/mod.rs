@@ -13,7 +13,7 @@ use diptych_inference::diffusion::{Convention, NoiseSource, SamplerKind, Schedul
 use diptych_inference::engine::{
     ControlUse, Hires, ImageRequest, InitPicture, LoraUse, ModelRef, Request, Variation,
 };
-use diptych_inference::formats::error::FormatError;
+use diptych_inference::formats::FormatError;
 use diptych_inference::formats::metadata::{PictureInfo, a1111};
 use diptych_inference::formats::picture::{inspect_picture, inspect_picture_bytes};
 use diptych_inference::text::prompt::{Emphasis, PromptSyntax};

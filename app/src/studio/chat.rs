@@ -9,6 +9,7 @@ pub mod attach;
 mod changes;
 mod commands;
 mod edits;
+mod entries;
 pub mod list;
 pub mod presets;
 pub mod talk;
@@ -26,10 +27,8 @@ use std::time::{Duration, Instant};
 use diptych_inference::engine::{Event, ModelRef};
 use serde::{Deserialize, Serialize};
 
-use super::command::Entry;
 use super::drafts::draft;
 use super::house::House;
-use super::keys::{Chord, Place};
 use super::models::Model;
 use super::queue::TaskHead;
 use crate::library::keeper::LibraryEvent;
@@ -38,11 +37,11 @@ use crate::library::records::{
 };
 use crate::library::trace::Word;
 use crate::library::{Found, Restored};
-use crate::theme::Icon;
 use answers::{Writing, keep_conversation};
 use asks::{Asks, Spot};
 use attach::{AllAttached, Attached};
 use changes::{Change, Changes};
+pub use entries::entries;
 use presets::Naming;
 use talk::{Loaded, Talk, settings_of};
 use traces::Traces;
@@ -186,6 +185,29 @@ impl Default for Chat {
     }
 }
 
+/// What can be done with the conversation that is shown and its last messages, without pointing at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Continue the answer, if it was cut off.
+    Continue,
+    /// Copy it.
+    CopyAnswer,
+    /// Word it anew.
+    RewordAnswer,
+    /// Take it as the prompt in Create.
+    ToCreate,
+    /// Word the last question anew.
+    RewordQuestion,
+    /// Delete the last question and its answer.
+    DeleteLast,
+    /// Rename the conversation.
+    Rename,
+    /// Keep it at the top of the list, or no longer.
+    Pin,
+    /// Delete it.
+    Delete,
+}
+
 /// What a person wants in Chat.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChatCommand {
@@ -263,6 +285,8 @@ pub enum ChatCommand {
     ConfirmEdit,
     /// Leave the message as it is.
     CancelEdit,
+    /// Do something with what is shown.
+    OfShown(Deed),
     /// Delete a message and all that follow it.
     DeleteMessage(MessageId),
     /// Delete a conversation.
@@ -367,6 +391,7 @@ impl Chat {
     }
 
     pub(super) fn restore(&mut self, restored: &Restored, house: &mut House) {
+        let typed = !self.unsent().is_empty() || !self.attached().is_empty();
         // What was begun before the library could be read stays.
         for conversation in &restored.conversations {
             if self.talk(conversation.id).is_none() {
@@ -405,11 +430,12 @@ impl Chat {
             .get(DRAFT)
             .and_then(|text| serde_json::from_str(text).ok());
         if let Some(kept) = kept {
-            self.fresh = kept.fresh;
-            self.settings_open = kept.settings_open;
-            self.list_open = kept.list_open;
-            self.confidence = kept.confidence;
-            if self.current.is_none() {
+            self.fresh = self.fresh.take().or(kept.fresh);
+            self.settings_open |= kept.settings_open;
+            self.list_open &= kept.list_open;
+            self.confidence |= kept.confidence;
+            // Words that are being typed for a new conversation stay where they are seen.
+            if self.current.is_none() && !typed {
                 self.current = kept.current.filter(|&id| self.talk(id).is_some());
             }
         }
@@ -526,78 +552,4 @@ impl Chat {
             _ => {}
         }
     }
-}
-
-/// Commands of Chat in the palette.
-pub fn entries() -> Vec<Entry> {
-    use egui::Key;
-    vec![
-        Entry::new(ChatCommand::New, "New conversation", Icon::Plus)
-            .key(Place::Chat, Chord::ctrl(Key::N)),
-        Entry::new(ChatCommand::Stop, "Stop the answer", Icon::Stop)
-            .key(Place::Chat, Chord::plain(Key::Escape)),
-        Entry::new(
-            ChatCommand::RegenerateLast,
-            "Write another answer",
-            Icon::Refresh,
-        )
-        .key(Place::Chat, Chord::ctrl(Key::R)),
-        Entry::new(
-            ChatCommand::RegenerateSeveral,
-            "Write three more answers at once",
-            Icon::Refresh,
-        )
-        .key(Place::Chat, Chord::ctrl(Key::R).shift()),
-        Entry::new(
-            ChatCommand::StepLast(Step::Left),
-            "Previous answer",
-            Icon::ArrowLeft,
-        )
-        .key(Place::Chat, Chord::plain(Key::ArrowLeft)),
-        Entry::new(
-            ChatCommand::StepLast(Step::Right),
-            "Next answer",
-            Icon::ArrowRight,
-        )
-        .key(Place::Chat, Chord::plain(Key::ArrowRight)),
-        Entry::new(
-            ChatCommand::ToggleSettings,
-            "Show or hide the conversation's settings",
-            Icon::Settings,
-        )
-        .key(Place::Chat, Chord::ctrl(Key::Period)),
-        Entry::new(
-            ChatCommand::ToggleList,
-            "Show or hide the conversations",
-            Icon::Sidebar,
-        )
-        .key(Place::Chat, Chord::ctrl(Key::B)),
-        Entry::new(
-            ChatCommand::ToggleConfidence,
-            "Show or hide how sure the model was",
-            Icon::Eye,
-        )
-        .key(Place::Chat, Chord::ctrl(Key::E)),
-        Entry::new(ChatCommand::Attach, "Attach a text file", Icon::Upload),
-        Entry::new(
-            ChatCommand::ExportShown(Form::Markdown),
-            "Export the conversation as Markdown",
-            Icon::Export,
-        ),
-        Entry::new(
-            ChatCommand::ExportShown(Form::Json),
-            "Export the conversation with everything (JSON)",
-            Icon::Export,
-        ),
-        Entry::new(
-            ChatCommand::ExportAll,
-            "Export all conversations (JSON)",
-            Icon::Export,
-        ),
-        Entry::new(
-            ChatCommand::Import,
-            "Import conversations (JSON)",
-            Icon::Import,
-        ),
-    ]
 }

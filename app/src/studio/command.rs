@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use diptych_inference::engine::ModelRef;
+
 use super::chat::ChatCommand;
 use super::compare::CompareCommand;
 use super::create::CreateCommand;
@@ -54,6 +56,10 @@ pub enum AppCommand {
     Undo,
     /// Make it again.
     Redo,
+    /// Give the field in which one writes the keyboard: the prompt, the message, the search.
+    Write,
+    /// Fill the screen, or no longer.
+    FullScreen,
     /// Close the window.
     Quit,
 }
@@ -94,6 +100,10 @@ pub enum ModelsCommand {
     Add(PathBuf),
     /// No longer look into a folder.
     RemoveFolder(PathBuf),
+    /// Give the memory of a model back; it is loaded again when it is needed.
+    Unload(ModelRef),
+    /// The same of all that no job needs.
+    UnloadAll,
 }
 
 macro_rules! from {
@@ -198,7 +208,7 @@ pub fn entries() -> Vec<Entry> {
         .key(Place::Everywhere, Chord::ctrl(Key::J)),
         Entry::new(QueueCommand::PauseAll, "Pause all jobs", Icon::Pause),
         Entry::new(QueueCommand::ResumeAll, "Resume all jobs", Icon::Play),
-        Entry::new(QueueCommand::CancelAll, "Cancel all jobs", Icon::Stop),
+        Entry::new(QueueCommand::CancelAll, "Stop all jobs", Icon::Stop),
         Entry::new(
             ModelsCommand::ChooseFile,
             "Open a model file…",
@@ -214,6 +224,19 @@ pub fn entries() -> Vec<Entry> {
             "Look for models again",
             Icon::Refresh,
         ),
+        Entry::new(
+            ModelsCommand::UnloadAll,
+            "Unload all models from memory",
+            Icon::Memory,
+        ),
+        Entry::new(AppCommand::Write, "Go to the field to write in", Icon::Edit)
+            .key(Place::Everywhere, Chord::plain(Key::Slash)),
+        Entry::new(
+            AppCommand::FullScreen,
+            "Fill the screen, or no longer",
+            Icon::Fit,
+        )
+        .key(Place::Everywhere, Chord::plain(Key::F11)),
         Entry::new(AppCommand::Undo, "Undo", Icon::Undo)
             .key(Place::Everywhere, Chord::ctrl(Key::Z)),
         Entry::new(AppCommand::Redo, "Redo", Icon::Redo)

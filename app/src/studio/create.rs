@@ -29,7 +29,7 @@ use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use serde::{Deserialize, Serialize};
 
 use super::command::QueueCommand;
-use super::drafts::draft;
+use super::drafts::{draft, take_up};
 use super::gallery::{Gallery, Item};
 use super::house::House;
 use super::log::Level;
@@ -258,18 +258,21 @@ impl Create {
 
     pub(super) fn restore(&mut self, restored: &Restored, _house: &mut House) {
         let read = |key: &str| restored.drafts.get(key).map(String::as_str);
-        if let Some(form) = read(DRAFT).and_then(|text| serde_json::from_str(text).ok()) {
+        let begun = Self::default();
+        if let Some(form) = read(DRAFT).and_then(|text| take_up(text, &begun.form, &self.form)) {
             self.form = form;
             self.form.heal();
         }
-        if let Some(folds) = read(FOLDS).and_then(|text| serde_json::from_str(text).ok()) {
+        if let Some(folds) = read(FOLDS).and_then(|text| take_up(text, &begun.folds, &self.folds)) {
             self.folds = folds;
         }
-        if let Some(paint) = read(BRUSH).and_then(|text| serde_json::from_str(text).ok()) {
+        if let Some(paint) = read(BRUSH).and_then(|text| take_up(text, &begun.paint, &self.paint)) {
             self.paint = paint;
             self.paint.heal();
         }
-        if let Some(enlarge) = read(ENLARGE).and_then(|text| serde_json::from_str(text).ok()) {
+        if let Some(enlarge) =
+            read(ENLARGE).and_then(|text| take_up(text, &begun.enlarge, &self.enlarge))
+        {
             self.enlarge = enlarge;
             self.enlarge.heal();
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Longest time that a change waits: "text typed a second ago" survives a kill, and the library needs some of it too.
 pub const INTERVAL: Duration = Duration::from_millis(350);
@@ -43,6 +45,24 @@ impl Drafts {
     }
 }
 
+/// What was kept, changed as the person has changed the state since it began from `begun`: a library that opens late takes nothing away that was
+/// typed meanwhile.
+pub fn take_up<T: Serialize + DeserializeOwned>(kept: &str, begun: &T, now: &T) -> Option<T> {
+    let mut kept: Value = serde_json::from_str(kept).ok()?;
+    if let (Some(kept), Ok(Value::Object(begun)), Ok(Value::Object(now))) = (
+        kept.as_object_mut(),
+        serde_json::to_value(begun),
+        serde_json::to_value(now),
+    ) {
+        for (name, value) in now {
+            if begun.get(&name) != Some(&value) {
+                kept.insert(name, value);
+            }
+        }
+    }
+    serde_json::from_value(kept).ok()
+}
+
 /// A draft of any state.
 pub fn draft(key: &str, state: &impl Serialize) -> Option<(String, String)> {
     match serde_json::to_string(state) {
@@ -55,8 +75,33 @@ pub fn draft(key: &str, state: &impl Serialize) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_typed_meanwhile_goes_before_what_was_kept() {
+        use super::super::view::{View, Workspace};
+        let kept = View {
+            workspace: Workspace::Chat,
+            queue_open: true,
+            ..View::default()
+        };
+        let (_, kept) = draft("view", &kept).unwrap();
+        let begun = View::default();
+        let now = View {
+            workspace: Workspace::Compare,
+            ..View::default()
+        };
+        let taken: View = take_up(&kept, &begun, &now).unwrap();
+        assert_eq!(
+            (taken.workspace, taken.queue_open),
+            (Workspace::Compare, true)
+        );
+        let untouched: View = take_up(&kept, &begun, &begun).unwrap();
+        assert_eq!(untouched.workspace, Workspace::Chat);
+        assert!(take_up("{", &begun, &now).is_none());
+    }
 
     #[test]
     fn only_changes_are_given_and_only_now_and_then() {

@@ -26,6 +26,8 @@ pub enum Effect {
     Look,
     /// Give the window the size that it had in an earlier run.
     Size,
+    /// Fill the screen, or no longer.
+    FullScreen,
     /// Close the window.
     Quit,
 }
@@ -38,6 +40,8 @@ pub mod focus {
     pub const COMPOSER: &str = "chat.composer";
     /// The search field of the library.
     pub const SEARCH: &str = "gallery.search";
+    /// The first prompt of the grid in Compare, or its message.
+    pub const VARIANT: &str = "compare.variant";
 }
 
 /// Which dialog.
@@ -86,6 +90,7 @@ impl fmt::Debug for Effect {
             Self::Focus(name) => f.debug_tuple("Focus").field(name).finish(),
             Self::Look => f.write_str("Look"),
             Self::Size => f.write_str("Size"),
+            Self::FullScreen => f.write_str("FullScreen"),
             Self::Quit => f.write_str("Quit"),
         }
     }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use diptych_inference::engine::Picture;
 
-use super::command::UiCommand;
+use super::command::{AppCommand, UiCommand};
 use super::create::CreateCommand;
 use super::drafts::draft;
 use super::effects::{Effect, focus};
 use super::house::House;
 use super::log::Level;
 use super::route::NewPicture;
+use super::view::Workspace;
 use crate::library::keeper::LibraryEvent;
 use crate::library::records::{PictureId, PictureRecord, now};
 use crate::library::{PictureQuery, Restored};
@@ -49,6 +50,8 @@ pub struct Gallery {
     pub sieve: Sieve,
     /// The chosen ones.
     pub selection: Selection,
+    /// Whether the person is asked about emptying the trash.
+    pub emptying: bool,
     items: Vec<Item>,
     /// Grows with every change of the pictures.
     revision: u64,
@@ -94,6 +97,10 @@ pub enum GalleryCommand {
     ShowTrash(bool),
     /// Show favourites alone, or all.
     ShowFavourites(bool),
+    /// Ask whether to delete what is in the trash for good.
+    AskEmptyTrash,
+    /// Leave it there.
+    KeepTrash,
     /// Delete what is in the trash for good.
     EmptyTrash,
     /// Give the search field the keyboard.
@@ -326,7 +333,17 @@ impl Gallery {
                 self.sieve.favourites = favourites;
                 self.selection.clear();
             }
-            GalleryCommand::EmptyTrash => self.empty_trash(house),
+            GalleryCommand::AskEmptyTrash => {
+                self.sieve.trash = true;
+                self.selection.clear();
+                self.emptying = self.trashed() > 0;
+                house.command(AppCommand::Show(Workspace::Gallery));
+            }
+            GalleryCommand::KeepTrash => self.emptying = false,
+            GalleryCommand::EmptyTrash => {
+                self.emptying = false;
+                self.empty_trash(house);
+            }
             GalleryCommand::Search => house.effect(Effect::Focus(focus::SEARCH)),
             GalleryCommand::Tile(side) => {
                 self.sieve.tile = side.clamp(*TILES.start(), *TILES.end());
@@ -460,7 +477,9 @@ impl Gallery {
                 let some = self.chosen().is_some_and(|item| item.record.trashed);
                 say(some, "No picture of the trash is chosen")
             }
-            GalleryCommand::EmptyTrash => say(self.trashed() > 0, "The trash is empty"),
+            GalleryCommand::AskEmptyTrash | GalleryCommand::EmptyTrash => {
+                say(self.trashed() > 0, "The trash is empty")
+            }
             GalleryCommand::PickNone => say(!self.selection.is_empty(), "No picture is chosen"),
             _ => Ok(()),
         }

@@ -17,6 +17,9 @@ pub mod keys;
 pub mod log;
 pub mod models;
 pub mod queue;
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod reach;
 pub mod route;
 pub mod session;
 pub mod settings;
@@ -179,6 +182,17 @@ impl Studio {
             AppCommand::ToggleQueue => self.view.queue_open = !self.view.queue_open,
             AppCommand::Undo => self.undo(true),
             AppCommand::Redo => self.undo(false),
+            AppCommand::Write => {
+                self.view.overlay = None;
+                let field = match self.view.workspace {
+                    view::Workspace::Create => effects::focus::PROMPT,
+                    view::Workspace::Chat => effects::focus::COMPOSER,
+                    view::Workspace::Compare => effects::focus::VARIANT,
+                    view::Workspace::Gallery => effects::focus::SEARCH,
+                };
+                self.house.effect(effects::Effect::Focus(field));
+            }
+            AppCommand::FullScreen => self.house.effect(effects::Effect::FullScreen),
             AppCommand::Quit => self.house.effect(effects::Effect::Quit),
         }
     }
@@ -209,7 +223,8 @@ impl Studio {
             }
             UiCommand::Compare(command) => self.compare.available(command, &self.house),
             UiCommand::Queue(command) => self.house.queue_available(command),
-            UiCommand::App(_) | UiCommand::Models(_) | UiCommand::Settings(_) => Ok(()),
+            UiCommand::Models(command) => self.house.models_available(command),
+            UiCommand::App(_) | UiCommand::Settings(_) => Ok(()),
         }
     }
 

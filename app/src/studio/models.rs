@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use diptych_inference::engine::{FoundModel, ModelRef};
 use diptych_inference::formats::detect::{self, ModelInfo};
-use diptych_inference::models::check;
+use diptych_inference::tools;
 
 use crate::defaults::{self, Defaults};
 use crate::folders;
@@ -237,7 +237,7 @@ pub(super) fn look(places: &[Place], mut tell: impl FnMut(Seen) -> bool) {
         let end = detect::visit(&place.path, &mut |path, info| {
             let info = info.map(|mut info| {
                 if info.usable().is_ok() {
-                    check::check(&path, &mut info);
+                    tools::check(&path, &mut info);
                 }
                 info
             });

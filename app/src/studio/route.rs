@@ -69,7 +69,10 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
             };
             let about: String = title(&head.request).chars().take(TITLE).collect();
             let text = if failure.bug {
-                format!("{} Please report it. Other jobs go on.", failure.message)
+                format!(
+                    "{} Please report it. Other jobs are not affected.",
+                    failure.message
+                )
             } else {
                 failure.message.clone()
             };

@@ -4,18 +4,32 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use diptych_inference::engine::DeviceChoice;
-use diptych_inference::graph::KvType;
-use diptych_inference::models::llama::LONGEST_CONTEXT;
+use diptych_inference::engine::KvType;
+use diptych_inference::engine::LONGEST_CONTEXT;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::Entry;
+use super::keys::{Chord, Place};
 use crate::theme::{Icon, ThemeChoice};
 
 /// The key under which the library keeps them.
 pub const KEY: &str = "settings";
 /// Scales that can be chosen: from small on a low screen to large on a 4K one.
 pub const SCALES: std::ops::RangeInclusive<f32> = 0.75..=2.5;
+/// Those that are offered, in percent.
+pub const PERCENTS: [u32; 10] = [75, 85, 100, 110, 125, 150, 175, 200, 225, 250];
+
+/// The next larger or smaller of the sizes that are offered; the same at the end.
+pub fn next_scale(scale: f32, larger: bool) -> f32 {
+    let now = (scale * 100.0).round() as u32;
+    let next = if larger {
+        PERCENTS.into_iter().find(|&percent| percent > now)
+    } else {
+        PERCENTS.into_iter().rev().find(|&percent| percent < now)
+    };
+    next.map_or(scale, |percent| percent as f32 / 100.0)
+}
 
 /// Longest conversations that can be chosen, in tokens.
 pub const CONTEXTS: [u32; 8] = [
@@ -75,6 +89,10 @@ pub enum SettingsCommand {
     Theme(ThemeChoice),
     /// Size of everything.
     Scale(f32),
+    /// The next larger size of everything.
+    Larger,
+    /// The next smaller one.
+    Smaller,
     /// What computes.
     Device(DeviceChoice),
     /// Most bytes to use on the device.
@@ -170,6 +188,7 @@ pub fn merged(kept: Option<Value>, before: &Settings, now: &Settings) -> Value {
 
 /// Settings in the palette.
 pub fn entries() -> Vec<Entry> {
+    use egui::Key;
     vec![
         Entry::new(
             SettingsCommand::Theme(ThemeChoice::Dark),
@@ -186,6 +205,19 @@ pub fn entries() -> Vec<Entry> {
             "Theme of the system",
             Icon::Monitor,
         ),
+        Entry::new(
+            SettingsCommand::Larger,
+            "Make everything larger",
+            Icon::ZoomIn,
+        )
+        .key(Place::Everywhere, Chord::ctrl(Key::Plus))
+        .key(Place::Everywhere, Chord::ctrl(Key::Equals)),
+        Entry::new(
+            SettingsCommand::Smaller,
+            "Make everything smaller",
+            Icon::ZoomOut,
+        )
+        .key(Place::Everywhere, Chord::ctrl(Key::Minus)),
         Entry::new(
             SettingsCommand::Device(DeviceChoice::Auto),
             "Compute on the best device",
@@ -207,6 +239,15 @@ pub fn entries() -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_go_up_and_down_and_end() {
+        assert_eq!(next_scale(1.0, true), 1.1);
+        assert_eq!(next_scale(1.0, false), 0.85);
+        assert_eq!(next_scale(1.2, true), 1.25);
+        assert_eq!(next_scale(2.5, true), 2.5);
+        assert_eq!(next_scale(0.75, false), 0.75);
+    }
 
     #[test]
     fn two_windows_do_not_undo_each_other() {

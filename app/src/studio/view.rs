@@ -84,9 +84,13 @@ impl View {
         if let Some(view) = restored
             .drafts
             .get(DRAFT)
-            .and_then(|text| serde_json::from_str(text).ok())
+            .and_then(|text| super::drafts::take_up(text, &Self::default(), self))
         {
-            *self = view;
+            *self = Self {
+                drawer: self.drawer,
+                overlay: self.overlay,
+                ..view
+            };
         }
     }
 

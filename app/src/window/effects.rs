@@ -51,6 +51,11 @@ impl Window {
                     }
                     self.sized = true;
                 }
+                Effect::FullScreen => {
+                    let full = ctx.input(|input| input.viewport().fullscreen);
+                    let full = !full.unwrap_or(false);
+                    ctx.send_viewport_cmd(ViewportCommand::Fullscreen(full));
+                }
                 Effect::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
             }
         }

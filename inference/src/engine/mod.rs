@@ -17,6 +17,8 @@ mod request;
 mod worker;
 
 pub use crate::formats::split::ModelParts;
+pub use crate::graph::{HostTensor, KvType, MemoryUse};
+pub use crate::models::llama::LONGEST_CONTEXT;
 pub use crate::pipelines::request_of_state;
 pub use handle::{Engine, EngineHandle, EngineOptions};
 pub(crate) use outbox::Outbox;

@@ -83,9 +83,9 @@ pub enum Command {
         /// Its new index among the waiting jobs.
         to: usize,
     },
-    /// Give a model's memory back.
+    /// Give a model's memory back; answered as [`Command::ReportMemory`].
     Unload(ModelRef),
-    /// Ask for [`Event::Memory`].
+    /// Ask for [`Event::Memory`] and [`Event::Loaded`].
     ReportMemory,
     /// Ask what a chat request's prompt would cost, before it is sent; answered by [`Event::Measured`]. The model's file is opened if it is not, and
     /// nothing is computed. Of questions with the same tag that wait only the latest is answered.
@@ -403,6 +403,8 @@ pub enum Event {
     },
     /// Memory in use.
     Memory(MemoryUse),
+    /// Models whose weights are in memory, by the names that requests call them; comes after each [`Event::Memory`].
+    Loaded(Vec<ModelRef>),
     /// Answers [`Command::Measure`].
     Measured {
         /// The question's number.
@@ -474,6 +476,7 @@ impl Event {
             | Self::Models(_)
             | Self::QueueChanged(_)
             | Self::Memory(_)
+            | Self::Loaded(_)
             | Self::Measured { .. }
             | Self::Tokenized { .. }
             | Self::Distribution { .. }

@@ -227,14 +227,22 @@ impl Worker {
                     self.queue_changed();
                 }
             }
-            Command::Unload(model) => self.store.unload(&model),
+            Command::Unload(model) => {
+                self.store.unload(&model);
+                self.report_memory();
+            }
             Command::Measure { tag, request } => self.questions.measure(tag, request),
             Command::Tokenize { tag, model, text } => self.tokenize(tag, &model, &text),
             Command::Distribution { tag, request } => self.questions.distribution(tag, *request),
-            Command::ReportMemory => self.outbox.push(Event::Memory(self.store.memory())),
+            Command::ReportMemory => self.report_memory(),
             // Taken care of before.
             Command::Shutdown => {}
         }
+    }
+
+    fn report_memory(&mut self) {
+        self.outbox.push(Event::Memory(self.store.memory()));
+        self.outbox.push(Event::Loaded(self.store.loaded()));
     }
 
     fn set_paused(&mut self, job: JobId, paused: bool) {

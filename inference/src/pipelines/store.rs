@@ -283,6 +283,14 @@ impl ModelStore {
         }
     }
 
+    /// Names of the models that are loaded.
+    pub fn loaded(&self) -> Vec<ModelRef> {
+        let loaded = self.loaded.iter();
+        loaded
+            .map(|loaded| ModelRef::named(loaded.name.clone()))
+            .collect()
+    }
+
     /// The executor, for what is not a plan.
     pub fn executor_mut(&mut self) -> &mut dyn Executor {
         self.executor.as_mut()

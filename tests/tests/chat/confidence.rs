@@ -48,7 +48,7 @@ fn tokens_tell_their_probability_and_an_answer_forks_at_one() -> Result<()> {
         .labels()
         .into_iter()
         .rev()
-        .find(|label| label.starts_with("Go on with “") && !label.contains('\u{fffd}'))
+        .find(|label| label.starts_with("Continue with “") && !label.contains('\u{fffd}'))
         .context("no alternative")?;
     bench.click(&other);
     bench.wait("a fork", |bench| {
@@ -61,7 +61,7 @@ fn tokens_tell_their_probability_and_an_answer_forks_at_one() -> Result<()> {
     })?;
     bench.wait_idle()?;
     let fork = branch(&bench).last().cloned().context("no fork")?;
-    let word = other.trim_start_matches("Go on with “");
+    let word = other.trim_start_matches("Continue with “");
     let word = word
         .split("”, ")
         .next()

@@ -76,7 +76,7 @@ fn keep_long(data: &Path, count: usize) -> Result<()> {
 }
 
 /// Milliseconds of a frame: the median, which a busy machine moves little, and the slowest of a hundred.
-fn frames(bench: &mut Bench, mut each: impl FnMut(&mut Bench)) -> (f64, f64) {
+pub(super) fn frames(bench: &mut Bench, mut each: impl FnMut(&mut Bench)) -> (f64, f64) {
     let mut times: Vec<Duration> = (0..100)
         .map(|_| {
             each(bench);
@@ -89,6 +89,18 @@ fn frames(bench: &mut Bench, mut each: impl FnMut(&mut Bench)) -> (f64, f64) {
     times.sort_unstable();
     let milliseconds = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e3);
     (milliseconds(times.get(50)), milliseconds(times.last()))
+}
+
+/// Turns the wheel over a place.
+pub(super) fn wheel(bench: &mut Bench, at: egui::Pos2, points: f32) {
+    bench.harness.event(egui::Event::PointerMoved(at));
+    bench.harness.event(egui::Event::MouseWheel {
+        unit: egui::MouseWheelUnit::Point,
+        delta: egui::vec2(0.0, points),
+        phase: egui::TouchPhase::Move,
+        source: egui::MouseWheelSource::Wheel,
+        modifiers: Modifiers::NONE,
+    });
 }
 
 #[test]
@@ -113,16 +125,7 @@ fn frame_times_of_the_window() -> Result<()> {
             }
             let still = frames(&mut bench, |_| {});
             let scrolled = frames(&mut bench, |bench| {
-                let wheel = egui::Event::MouseWheel {
-                    unit: egui::MouseWheelUnit::Point,
-                    delta: egui::vec2(0.0, 60.0),
-                    phase: egui::TouchPhase::Move,
-                    source: egui::MouseWheelSource::Wheel,
-                    modifiers: Modifiers::NONE,
-                };
-                let middle = egui::pos2(760.0, 400.0);
-                bench.harness.event(egui::Event::PointerMoved(middle));
-                bench.harness.event(wheel);
+                wheel(bench, egui::pos2(760.0, 400.0), 60.0);
             });
             endless(&mut bench, 2000);
             let studio = bench.harness.state_mut().studio_mut();

@@ -72,11 +72,11 @@ fn the_queue_is_paused_moved_and_cancelled_in_its_strip() {
             queue.tasks()[1].progress.done > 0
         })
         .unwrap();
-    bench.click("Cancel: a dog");
+    bench.click("Remove: a dog");
     bench
         .wait("the dog to go", |bench| titles(bench).len() == 2)
         .unwrap();
-    bench.click("Cancel: a house");
+    bench.click("Stop: a house");
     bench
         .wait("the house to go", |bench| titles(bench) == ["a cat"])
         .unwrap();
@@ -94,7 +94,7 @@ fn the_queue_is_paused_moved_and_cancelled_in_its_strip() {
             .steps_done
             .is_some_and(|done| done > 0 && done < 400)
     );
-    bench.click("Cancel all");
+    bench.click("Stop all");
     bench.wait_label("Nothing runs and nothing waits").unwrap();
 }
 
@@ -132,7 +132,7 @@ fn a_job_that_was_cut_off_goes_on_from_its_last_step_to_the_same_picture() {
         assert_eq!(queue.tasks()[0].stage, Stage::Interrupted);
         assert!(queue.tasks()[0].progress.done > 0, "it begins anew");
     }
-    bench.click("Go on");
+    bench.click("Resume");
     bench
         .wait("the picture", |bench| {
             let gallery = &bench.harness.state().studio().gallery;

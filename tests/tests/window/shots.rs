@@ -3,11 +3,18 @@
 
 use std::path::PathBuf;
 
-use diptych::studio::chat::ChatCommand;
+use diptych::library::Library;
+use diptych::library::records::{
+    AnswerInfo, Conversation, ConversationId, Message, MessageId, MessageState, Role, now,
+};
+use diptych::studio::chat::talk::settings_of;
+use diptych::studio::chat::{ChatCommand, Deed};
 use diptych::studio::command::{AppCommand, UiCommand};
 use diptych::studio::compare::{CellAt, CompareCommand, Kind};
 use diptych::studio::create::CreateCommand;
+use diptych::studio::gallery::GalleryCommand;
 use diptych::studio::view::{Drawer, Workspace};
+use diptych_inference::engine::ModelRef;
 use diptych_tests::window::{Bench, Setup};
 use egui::{Key, Modifiers};
 
@@ -193,4 +200,143 @@ fn dark() {
 #[ignore = "pictures for people"]
 fn light_and_small() {
     tour("light", [1024.0, 640.0], egui::Theme::Light);
+}
+
+/// A conversation with what is seldom seen: thoughts, code, a failure, long names.
+fn uncommon(data: &std::path::Path) -> [ConversationId; 2] {
+    let mut library = Library::open(data, "window").unwrap();
+    let long = "A conversation whose name is much longer than any list is wide, because somebody pasted a whole paragraph as the first message";
+    [("Thoughts about foxes", false), (long, true)].map(|(title, failed)| {
+        let id = ConversationId::new();
+        let question = Message {
+            id: MessageId::new(),
+            conversation: id,
+            parent: None,
+            role: Role::User,
+            text: "Which words make a picture of a fox look like winter?".to_owned(),
+            attachments: Vec::new(),
+            state: MessageState::Done,
+            info: None,
+            created: now(),
+        };
+        let answer = Message {
+            id: MessageId::new(),
+            parent: Some(question.id),
+            role: Role::Assistant,
+            text: match failed {
+                true => String::new(),
+                false => "<think>\nWinter is told by light and ground rather than by the word alone. **Snow** is the strongest; frost and breath add to it. I should name a few, and show one whole prompt.\n</think>\n\nName what lies on the ground and what the light does:\n\n| word | what it does |\n|---|---|\n| snow | changes the ground and the colours |\n| overcast | softens the shadows |\n\n```text\na red fox in deep snow, overcast, soft light\n```\n".to_owned(),
+            },
+            state: match failed {
+                true => MessageState::Failed,
+                false => MessageState::Done,
+            },
+            info: Some(AnswerInfo {
+                model: Some(ModelRef::named("a-model-with-a-very-long-name-Q4_K_M-instruct-2507-unquantised-imatrix")),
+                failure: failed.then(|| "The model needs 9.4 GB, and 4.0 GB may be used; close other programs, choose a smaller model, or raise the limit in Settings.".to_owned()),
+                ..AnswerInfo::default()
+            }),
+            ..question.clone()
+        };
+        library.put_message(&question).unwrap();
+        library.put_message(&answer).unwrap();
+        library
+            .put_conversation(&Conversation {
+                id,
+                title: title.to_owned(),
+                created: now(),
+                changed: now(),
+                leaf: Some(answer.id),
+                ..settings_of(None)
+            })
+            .unwrap();
+        id
+    })
+}
+
+fn seldom(name: &str, size: [f32; 2], theme: egui::Theme) {
+    let folder = folder();
+    let kept = tempfile::tempdir().unwrap();
+    let data = kept.path().join("data");
+    let [thoughts, failed] = uncommon(&data);
+    let mut bench = Bench::with(Setup {
+        size,
+        theme,
+        data: Some(data),
+        ..Setup::default()
+    })
+    .unwrap();
+    let mut number = 0;
+    let mut shoot = |bench: &mut Bench, what: &str| {
+        number += 1;
+        settle(bench);
+        bench
+            .screenshot(&folder.join(format!("{name}-s{number:02}-{what}.png")))
+            .unwrap();
+    };
+    bench.apply(AppCommand::Show(Workspace::Chat));
+    bench.apply(ChatCommand::Open(thoughts));
+    bench.wait_label("Name what lies").unwrap();
+    let fold = bench
+        .labels()
+        .into_iter()
+        .find(|label| label.starts_with("Thought, "))
+        .unwrap();
+    bench.click(&fold);
+    shoot(&mut bench, "thought");
+    bench.apply(ChatCommand::OfShown(Deed::RewordAnswer));
+    shoot(&mut bench, "reword-answer");
+    bench.apply(ChatCommand::CancelEdit);
+    bench.apply(ChatCommand::OfShown(Deed::Rename));
+    shoot(&mut bench, "rename");
+    bench.apply(ChatCommand::Open(failed));
+    shoot(&mut bench, "failed");
+    bench.apply(ChatCommand::OfShown(Deed::Delete));
+    shoot(&mut bench, "deleted");
+    bench.press(Modifiers::COMMAND, Key::K);
+    bench.get("Find a command").type_text("pictu");
+    shoot(&mut bench, "palette");
+    bench.apply(AppCommand::CloseOverlay);
+    bench.apply(AppCommand::Show(Workspace::Create));
+    let long = "a red fox with a very long description, ".repeat(12);
+    bench.draw(&long).unwrap();
+    bench.apply(AppCommand::Drawer(Drawer::Models));
+    shoot(&mut bench, "long-prompt-and-models");
+    bench.apply(AppCommand::CloseDrawer);
+    bench.apply(AppCommand::ToggleQueue);
+    let memory = bench
+        .labels()
+        .into_iter()
+        .find(|label| {
+            label.contains(" MB of ") || label.contains(" GB of ") || label.contains(" KB of ")
+        })
+        .unwrap();
+    bench.click(&memory);
+    shoot(&mut bench, "memory");
+    bench.press(Modifiers::NONE, Key::Escape);
+    {
+        let form = &mut bench.harness.state_mut().studio_mut().create.form;
+        form.model = Some(ModelRef::named(
+            "a-model-that-was-moved-away-v12-pruned-emaonly",
+        ));
+    }
+    shoot(&mut bench, "missing-model");
+    bench.apply(AppCommand::Show(Workspace::Compare));
+    bench.apply(CompareCommand::Example);
+    bench.apply(CompareCommand::DeleteShown);
+    shoot(&mut bench, "compare-undo");
+    bench.apply(AppCommand::Show(Workspace::Gallery));
+    bench.apply(GalleryCommand::ShowTrash(true));
+    shoot(&mut bench, "empty-trash");
+    bench.apply(GalleryCommand::ShowTrash(false));
+    bench.harness.state_mut().studio_mut().gallery.sieve.text = "nothing is called so".to_owned();
+    shoot(&mut bench, "nothing-found");
+}
+
+#[test]
+#[ignore = "pictures for people"]
+fn seldom_seen() {
+    seldom("seldom-dark", [1024.0, 640.0], egui::Theme::Dark);
+    seldom("seldom-light", [1280.0, 800.0], egui::Theme::Light);
+    seldom("seldom-4k", [3840.0, 2160.0], egui::Theme::Dark);
 }

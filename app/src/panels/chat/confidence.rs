@@ -69,7 +69,7 @@ fn alternatives(ui: &mut Ui, gui: &mut Gui<'_>, row: &Row<'_>, trace: &Trace, to
         any = true;
         let is_it = word.kind == WordKind::Text && word.text == written;
         let reason = if is_it {
-            Some("The answer goes on with this already")
+            Some("The answer continues with this already")
         } else if row.busy {
             Some("An answer is being written; stop it first")
         } else if word.kind == WordKind::Part || !trace.can_fork(token) {
@@ -101,7 +101,7 @@ fn alternatives(ui: &mut Ui, gui: &mut Gui<'_>, row: &Row<'_>, trace: &Trace, to
         ui.horizontal(|ui| {
             ui.add_space(8.0);
             let font = theme::regular(t.size.font_caption);
-            let words = "Choose one, and another answer goes on from it.";
+            let words = "Choose one, and another answer continues from it.";
             let words = egui::RichText::new(words).font(font).color(t.text_faint);
             ui.add(egui::Label::new(words).wrap());
         });
@@ -135,7 +135,7 @@ fn alternative(
         let label = if is_it {
             format!("Written: {name}, {figure}")
         } else {
-            format!("Go on with {name}, {figure}")
+            format!("Continue with {name}, {figure}")
         };
         response.widget_info(|| WidgetInfo::labeled(Role::MenuItem, enabled, &label));
         let over = response.hovered() || response.has_focus();

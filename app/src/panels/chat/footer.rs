@@ -96,7 +96,7 @@ pub fn marks(ui: &mut Ui, house: &House, gui: &mut Gui<'_>, row: &Row<'_>) {
             let words = if left {
                 "Interrupted when the program ended."
             } else if given > 0 && given >= message.text.len() {
-                "In your words. The model can go on from here."
+                "In your words. The model can continue from here."
             } else {
                 "Stopped."
             };

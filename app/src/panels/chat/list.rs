@@ -1,13 +1,16 @@
 //! The conversations: new, search, and for each one rename, pin, delete.
 
-use egui::{Align, Key, Layout, Margin, RichText, ScrollArea, Ui, UiBuilder, vec2};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use egui::{Align, Id, Key, Layout, Margin, RichText, ScrollArea, Sense, Ui, UiBuilder, vec2};
 
 use super::super::Gui;
-use crate::library::records::{ConversationId, now};
+use crate::library::records::{ConversationId, Millis, now};
 use crate::library::time::midnight_here;
 use crate::studio::Studio;
 use crate::studio::chat::ChatCommand;
-use crate::studio::chat::list::Group;
+use crate::studio::chat::list::{Group, order, stamp};
+use crate::studio::chat::talk::Talk;
 use crate::studio::chat::transfer::Form;
 use crate::theme::{self, Icon};
 use crate::widgets::button::IconButton;
@@ -91,38 +94,152 @@ fn note(ui: &mut Ui, gui: &Gui<'_>, words: &str) {
     });
 }
 
+/// Height of a row, and room below it.
+const ROW: f32 = 33.0;
+/// Height of a heading between groups, with the room around it; the first one has less above it.
+const HEADING: f32 = 32.0;
+const FIRST_HEADING: f32 = 22.0;
+/// Rows beyond both ends that are laid out too, so that Tab and the arrow keys lead on.
+const BEYOND: usize = 2;
+
+/// A line of the list.
+enum Line {
+    Heading(Group),
+    /// A conversation, by its place among all.
+    Talk(usize),
+}
+
+/// The list as it is laid out: made anew only when a conversation came, went, was renamed, pinned or written to.
+#[derive(Default)]
+struct Laid {
+    of: Option<(u64, Millis)>,
+    lines: Vec<Line>,
+    /// Where each line begins, and where the last one ends.
+    begins: Vec<f32>,
+    /// The conversation that was shown last.
+    shown: Option<ConversationId>,
+    renamed: Option<ConversationId>,
+}
+
+impl Laid {
+    fn sync(&mut self, talks: &[Talk], midnight: Millis) {
+        let of = Some((stamp(talks), midnight));
+        if self.of == of {
+            return;
+        }
+        self.of = of;
+        self.lines.clear();
+        self.begins.clear();
+        let mut at = 0.0;
+        let mut last = None;
+        for index in order(talks) {
+            let Some(talk) = talks.get(index) else {
+                continue;
+            };
+            let group = Group::of(&talk.conversation, midnight);
+            if last != Some(group) {
+                self.lines.push(Line::Heading(group));
+                self.begins.push(at);
+                at += if last.is_some() {
+                    HEADING
+                } else {
+                    FIRST_HEADING
+                };
+                last = Some(group);
+            }
+            self.lines.push(Line::Talk(index));
+            self.begins.push(at);
+            at += ROW;
+        }
+        self.begins.push(at);
+    }
+
+    fn total(&self) -> f32 {
+        self.begins.last().copied().unwrap_or_default()
+    }
+
+    /// The lines that lie between two heights, and some more.
+    fn between(&self, top: f32, bottom: f32) -> std::ops::Range<usize> {
+        let first = self.begins.partition_point(|&begin| begin <= top);
+        let end = self.begins.partition_point(|&begin| begin < bottom);
+        first.saturating_sub(1 + BEYOND)..(end + BEYOND).min(self.lines.len())
+    }
+
+    /// Where a conversation's row lies.
+    fn find(&self, talks: &[Talk], id: ConversationId) -> Option<(f32, f32)> {
+        let at = self.lines.iter().position(|line| match line {
+            Line::Talk(index) => talks.get(*index).is_some_and(|talk| talk.id() == id),
+            Line::Heading(_) => false,
+        })?;
+        Some((*self.begins.get(at)?, *self.begins.get(at + 1)?))
+    }
+}
+
 fn all(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let midnight = midnight_here(now());
-    let rows: Vec<(ConversationId, String, Group, bool)> = studio
-        .chat
-        .listed()
-        .into_iter()
-        .map(|talk| {
-            let conversation = &talk.conversation;
-            (
-                conversation.id,
-                conversation.title.clone(),
-                Group::of(conversation, midnight),
-                conversation.pinned,
-            )
-        })
-        .collect();
-    if rows.is_empty() {
+    if studio.chat.talks().is_empty() {
         note(ui, gui, "What you talk about is kept here, and only here.");
         return;
     }
-    let mut last = None;
-    for (id, title, group, pinned) in rows {
-        if last != Some(group) {
-            ui.add_space(if last.is_some() { 12.0 } else { 2.0 });
-            ui.horizontal(|ui| {
-                ui.add_space(10.0);
-                text::caption(ui, group.label());
-            });
-            ui.add_space(2.0);
-            last = Some(group);
+    let id = Id::unique("chat conversations laid out");
+    let shared = ui.data_mut(|data| data.get_temp_mut_or_default::<Arc<Mutex<Laid>>>(id).clone());
+    let mut laid = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let laid = &mut *laid;
+    laid.sync(studio.chat.talks(), midnight);
+    let width = ui.available_width();
+    let (whole, _) = ui.allocate_exact_size(vec2(width, laid.total()), Sense::hover());
+    let place = |top: f32, bottom: f32| {
+        egui::Rect::from_min_max(
+            whole.min + vec2(0.0, top),
+            egui::pos2(whole.right(), whole.top() + bottom),
+        )
+    };
+    // What was opened or is to be renamed from elsewhere comes into sight.
+    let renamed = studio.chat.renaming.as_ref().map(|it| it.conversation);
+    let shown = studio.chat.current();
+    let mut wanted = None;
+    if renamed.is_some() && renamed != laid.renamed {
+        wanted = renamed;
+    } else if shown != laid.shown {
+        wanted = shown;
+    }
+    laid.renamed = renamed;
+    laid.shown = shown;
+    if let Some((top, bottom)) = wanted.and_then(|id| laid.find(studio.chat.talks(), id)) {
+        ui.scroll_to_rect(place(top, bottom), None);
+    }
+    let seen = ui.clip_rect();
+    let range = laid.between(seen.top() - whole.top(), seen.bottom() - whole.top());
+    let mut renaming = false;
+    for index in range {
+        let (Some(line), Some(&top), Some(&bottom)) = (
+            laid.lines.get(index),
+            laid.begins.get(index),
+            laid.begins.get(index + 1),
+        ) else {
+            continue;
+        };
+        match line {
+            Line::Heading(group) => {
+                let at = place(bottom - 20.0, bottom).translate(vec2(10.0, 0.0));
+                let builder = UiBuilder::new().max_rect(at);
+                ui.scope_builder(builder, |ui| text::caption(ui, group.label()));
+            }
+            Line::Talk(index) => {
+                let Some(talk) = studio.chat.talks().get(*index) else {
+                    continue;
+                };
+                let (id, pinned) = (talk.id(), talk.conversation.pinned);
+                let title = talk.conversation.title.clone();
+                renaming |= renamed == Some(id);
+                let builder = UiBuilder::new().max_rect(place(top, bottom));
+                ui.scope_builder(builder, |ui| row(ui, studio, gui, id, &title, pinned));
+            }
         }
-        row(ui, studio, gui, id, &title, pinned);
+    }
+    // A field that was scrolled away has lost the keyboard, and with it its name counts.
+    if renamed.is_some() && !renaming && wanted.is_none() {
+        gui.send(ChatCommand::ConfirmRename);
     }
 }
 
@@ -152,6 +269,9 @@ fn row(
             row = row.trailing("Writing");
         }
         let response = ui.add(row);
+        if response.gained_focus() && !response.clicked() {
+            response.scroll_to_me(None);
+        }
         if response.clicked() {
             gui.send(ChatCommand::Open(id));
         }

@@ -349,7 +349,7 @@ fn edit(ui: &mut Ui, gui: &mut Gui<'_>, row: &Row<'_>, editing: &mut Editing) {
                 ),
                 Role::Assistant => (
                     "Keep wording",
-                    "The conversation goes on from this wording; the model's own is kept beside it",
+                    "The conversation continues from this wording; the model's own is kept beside it",
                 ),
             };
             let button = Button::primary(name)

@@ -70,7 +70,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             ui.add_space(t.size.gap_s);
             ui.add(
                 Switch::new(&mut now.drop_old, "Let old messages drop out")
-                    .note("When the context is full, the oldest messages are left out, and the conversation goes on."),
+                    .note("When the context is full, the oldest messages are left out, and the conversation continues."),
             );
             ui.add_space(t.size.gap_m);
             let same = now.system == own.system

@@ -94,7 +94,7 @@ pub(super) fn show(
             gui.send(QueueCommand::Resume(task));
         }
     } else if let Some(task) = left {
-        if inner_button(ui, rect, "Go on", Icon::Resume, (row, seed)) {
+        if inner_button(ui, rect, "Resume", Icon::Resume, (row, seed)) {
             gui.send(QueueCommand::Resume(task));
         }
     } else if cell.is_some() {

@@ -215,7 +215,7 @@ fn seed_menu(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, index: usize, seed
         .add(MenuItem::new("Another seed").icon(Icon::Dice))
         .clicked()
     {
-        let value = crate::cli::new_seed();
+        let value = crate::origin::new_seed();
         gui.send(CompareCommand::SetSeed(seed.id, value));
         ui.data_mut(|data| data.insert_temp(id, value.to_string()));
     }

@@ -15,6 +15,7 @@ use crate::studio::chat::ChatCommand;
 use crate::studio::chat::thoughts::parts;
 use crate::studio::command::UiCommand;
 use crate::studio::compare::{CompareCommand, Lane, LaneState, Leaves, MOST_LANES};
+use crate::studio::effects::focus;
 use crate::studio::queue::Stage;
 use crate::theme::{self, Icon};
 use crate::widgets::button::IconButton;
@@ -82,12 +83,12 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         });
     }
     ui.scope_builder(UiBuilder::new().max_rect(composer), |ui| {
-        compose(ui, studio);
+        compose(ui, studio, gui);
     });
     ui.allocate_rect(area, egui::Sense::hover());
 }
 
-fn compose(ui: &mut Ui, studio: &mut Studio) {
+fn compose(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let hint = if studio.compare.lanes.asked.is_empty() {
         "One message to all lanes: what would you like to compare?"
     } else {
@@ -98,7 +99,10 @@ fn compose(ui: &mut Ui, studio: &mut Studio) {
         .unlabelled()
         .hint(hint)
         .rows(3, 3);
-    ui.add(area);
+    let response = ui.add(area);
+    if gui.takes_focus(focus::VARIANT) {
+        response.request_focus();
+    }
 }
 
 /// Answers as they are laid out, by their lanes, of one comparison.
@@ -320,9 +324,9 @@ fn difference(ui: &mut Ui, gui: &Gui<'_>, lane: &Lane, index: usize, leaves: &Le
     let words = lane.answer.get(leaves.range.clone()).unwrap_or_default();
     let words = words.replace('\n', "↵");
     let told = match (index, words.is_empty()) {
-        (0, true) => format!("The others go on after token {}", leaves.token - 1),
+        (0, true) => format!("The others continue after token {}", leaves.token - 1),
         (0, false) => format!("The others differ from token {}, “{words}”", leaves.token),
-        (_, true) => format!("Ends after token {}, lane 1 goes on", leaves.token - 1),
+        (_, true) => format!("Ends after token {}, lane 1 continues", leaves.token - 1),
         (_, false) => format!("Differs from lane 1 from token {}, “{words}”", leaves.token),
     };
     let font = theme::regular(tokens.size.font_caption);

@@ -160,18 +160,7 @@ fn earlier(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         if ui.add(delete).clicked() {
             gui.send(CompareCommand::Delete(open));
         }
-        let earlier: Vec<_> = match compare.look.kind {
-            Kind::Pictures => compare
-                .earlier
-                .iter()
-                .map(|grid| (grid.id, grid.shown_title()))
-                .collect(),
-            Kind::Answers => compare
-                .earlier_lanes
-                .iter()
-                .map(|lanes| (lanes.id, lanes.asked.chars().take(48).collect()))
-                .collect(),
-        };
+        let earlier = compare.earlier_titles();
         if earlier.is_empty() {
             return;
         }

@@ -13,6 +13,7 @@ use super::common;
 use crate::panels::Gui;
 use crate::studio::Studio;
 use crate::studio::compare::{CompareCommand, Variant};
+use crate::studio::effects::focus;
 use crate::theme::{self, Icon};
 use crate::widgets::button::{Button, IconButton};
 use crate::widgets::combo::{Combo, ComboItem};
@@ -42,7 +43,7 @@ pub(super) fn show(
 fn prompt(
     ui: &mut Ui,
     studio: &mut Studio,
-    gui: &Gui<'_>,
+    gui: &mut Gui<'_>,
     rect: Rect,
     index: usize,
     marks: &[Range<usize>],
@@ -84,7 +85,11 @@ fn prompt(
                         .desired_width(f32::INFINITY)
                         .desired_rows(3)
                         .layouter(&mut layouter);
-                    ui.add(edit).accessible_name(name).has_focus()
+                    let response = ui.add(edit).accessible_name(name);
+                    if index == 0 && gui.takes_focus(focus::VARIANT) {
+                        response.request_focus();
+                    }
+                    response.has_focus()
                 })
                 .inner
         })

@@ -42,7 +42,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
                 let id = task.head.id;
                 let (label, icon) = match task.stage {
                     Stage::Failed(_) | Stage::Interrupted => ("Remove", Icon::Close),
-                    Stage::Waiting => ("Cancel", Icon::Close),
+                    Stage::Waiting => ("Remove", Icon::Close),
                     _ => ("Stop this picture", Icon::Stop),
                 };
                 if ui.add(IconButton::new(icon, label)).clicked() {
@@ -51,7 +51,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
                 let asleep = matches!(task.stage, Stage::Paused | Stage::Interrupted);
                 if asleep
                     && ui
-                        .add(Button::secondary("Go on").small().icon(Icon::Play))
+                        .add(Button::secondary("Resume").small().icon(Icon::Play))
                         .clicked()
                 {
                     gui.send(QueueCommand::Resume(id));

@@ -165,7 +165,7 @@ fn job_menu(ui: &Ui, gui: &mut Gui<'_>, task: &Task, response: &Response) {
     menu::context(ui, response, |ui| {
         ui.set_max_width(bar::MENU);
         let asleep = match task.stage {
-            Stage::Paused | Stage::Interrupted => Some("Go on"),
+            Stage::Paused | Stage::Interrupted => Some("Resume"),
             Stage::Failed(_) => Some("Try again"),
             _ => None,
         };

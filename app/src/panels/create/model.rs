@@ -17,6 +17,8 @@ use crate::widgets::menu::{self, MenuItem};
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let gap = gui.tokens.size.gap_xs;
+    let chosen = studio.create.form.model(&studio.house);
+    let unload = chosen.and_then(|model| model.model.clone());
     ui.vertical(|ui| {
         ui.spacing_mut().item_spacing.y = gap;
         ui.horizontal(|ui| {
@@ -41,6 +43,17 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                     for (label, icon, command) in entries {
                         if ui.add(MenuItem::new(label).icon(icon)).clicked() {
                             gui.send(command);
+                        }
+                    }
+                    if let Some(model) = unload {
+                        menu::separator(ui);
+                        let label = format!("Unload {}", model.name);
+                        let reason = studio.house.can_unload(&model).err();
+                        let item = MenuItem::new(&label)
+                            .icon(Icon::Memory)
+                            .unless(reason.as_deref());
+                        if ui.add(item).clicked() {
+                            gui.send(ModelsCommand::Unload(model));
                         }
                     }
                 });

@@ -492,7 +492,7 @@ fn finer(ui: &mut Ui, form: &mut Form, request: &ImageRequest) -> bool {
     if ui.add(field).changed() {
         let seed = request
             .variation
-            .map_or_else(crate::cli::new_seed, |variation| variation.seed);
+            .map_or_else(crate::origin::new_seed, |variation| variation.seed);
         form.variation = Some(Variation { seed, strength });
         changed = true;
     }
@@ -519,7 +519,7 @@ fn finer(ui: &mut Ui, form: &mut Form, request: &ImageRequest) -> bool {
             };
             let another = ui.add(IconButton::new(Icon::Dice, "Another variation"));
             if another.clicked() {
-                let seed = crate::cli::new_seed();
+                let seed = crate::origin::new_seed();
                 form.variation = Some(Variation { seed, ..variation });
             } else if typed {
                 form.variation = Some(Variation { seed, ..variation });

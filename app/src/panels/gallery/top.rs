@@ -133,7 +133,6 @@ fn chosen(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, several: bool, trash:
 
 /// Deleting for good is asked about.
 fn empty_trash(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
-    let id = Id::unique("gallery empty trash");
     let count = studio.gallery.trashed();
     let reason = (count == 0).then_some("The trash is empty");
     let button = Button::secondary("Empty the trash…")
@@ -141,10 +140,9 @@ fn empty_trash(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         .icon(Icon::Trash)
         .unless(reason);
     if ui.add(button).clicked() {
-        ui.data_mut(|data| data.insert_temp(id, true));
+        gui.send(GalleryCommand::AskEmptyTrash);
     }
-    let asked = ui.data(|data| data.get_temp(id)).unwrap_or(false);
-    if !asked {
+    if !studio.gallery.emptying {
         return;
     }
     let text = match count {
@@ -159,9 +157,9 @@ fn empty_trash(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         danger: true,
     };
     if let Some(answer) = confirm.show(ui.ctx()) {
-        ui.data_mut(|data| data.insert_temp(id, false));
-        if answer {
-            gui.send(GalleryCommand::EmptyTrash);
-        }
+        gui.send(match answer {
+            true => GalleryCommand::EmptyTrash,
+            false => GalleryCommand::KeepTrash,
+        });
     }
 }

@@ -316,7 +316,7 @@ impl Chat {
         } else {
             let seed = match locked {
                 Some(seed) => seed.wrapping_add(place),
-                None => crate::cli::new_seed(),
+                None => crate::origin::new_seed(),
             };
             *info = AnswerInfo {
                 seed,

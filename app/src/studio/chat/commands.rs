@@ -83,6 +83,16 @@ impl Chat {
             ChatCommand::BeginEdit(message) => self.begin_edit(message),
             ChatCommand::ConfirmEdit => self.confirm_edit(house),
             ChatCommand::CancelEdit => self.editing = None,
+            ChatCommand::OfShown(deed) => match self.deed(deed) {
+                Ok(command) => {
+                    if matches!(command, ChatCommand::BeginRename(_)) {
+                        self.list_open = true;
+                        self.search.clear();
+                    }
+                    self.apply(command, house);
+                }
+                Err(reason) => tracing::debug!("not now: {reason}"),
+            },
             ChatCommand::DeleteMessage(message) => self.delete_message(message, house),
             ChatCommand::Delete(id) => self.delete_conversation(id, house),
             ChatCommand::Undelete(number) => self.undelete(number, house),
@@ -157,7 +167,10 @@ impl Chat {
             }
             ChatCommand::Detach(index) => self.detach(index),
             ChatCommand::UsePreset(id) => self.use_preset(id, house),
-            ChatCommand::NamePreset(preset) => self.begin_naming(preset),
+            ChatCommand::NamePreset(preset) => {
+                self.settings_open = true;
+                self.begin_naming(preset);
+            }
             ChatCommand::ConfirmPreset => self.confirm_preset(house),
             ChatCommand::CancelPreset => self.naming = None,
             ChatCommand::UpdatePreset(id) => self.update_preset(id, house),
@@ -210,6 +223,7 @@ impl Chat {
             {
                 Err("An answer is being written; stop it first".to_owned())
             }
+            ChatCommand::OfShown(deed) => self.deed(*deed).map(drop),
             ChatCommand::Send | ChatCommand::Ask(_) => self.can_answer(house),
             ChatCommand::Stop if !busy => Err("Nothing is being written".to_owned()),
             ChatCommand::RegenerateLast | ChatCommand::RegenerateSeveral

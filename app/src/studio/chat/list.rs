@@ -54,19 +54,50 @@ impl Group {
     }
 }
 
-impl Chat {
-    /// All conversations, pinned ones first, then the one changed last.
-    pub fn listed(&self) -> Vec<&Talk> {
-        let mut talks: Vec<&Talk> = self.talks.iter().collect();
-        talks.sort_by_key(|talk| {
+/// The places of conversations in the order of the list: pinned ones first, then the one changed last.
+pub fn order(talks: &[Talk]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..talks.len()).collect();
+    order.sort_by_cached_key(|&index| {
+        talks.get(index).map(|talk| {
             let conversation = &talk.conversation;
             (
                 std::cmp::Reverse(conversation.pinned),
                 std::cmp::Reverse(conversation.changed),
                 std::cmp::Reverse(conversation.id),
             )
-        });
-        talks
+        })
+    });
+    order
+}
+
+/// A number that changes with whatever the list's order and groups depend on.
+pub fn stamp(talks: &[Talk]) -> u64 {
+    let mut stamp = talks.len() as u64;
+    let mut mix = |number: i64| {
+        stamp = (stamp.rotate_left(5) ^ number.cast_unsigned()).wrapping_mul(0x517c_c1b7_2722_0a95);
+    };
+    for talk in talks {
+        let conversation = &talk.conversation;
+        mix(conversation.id.0);
+        mix(conversation.changed);
+        mix(i64::from(conversation.pinned));
+    }
+    stamp
+}
+
+impl Chat {
+    /// All conversations, in no order.
+    pub fn talks(&self) -> &[Talk] {
+        &self.talks
+    }
+
+    /// All conversations, pinned ones first, then the one changed last.
+    pub fn listed(&self) -> Vec<&Talk> {
+        let order = order(&self.talks);
+        order
+            .into_iter()
+            .filter_map(|index| self.talks.get(index))
+            .collect()
     }
 
     /// Whether the search of the list differs from the one whose results are there; then the library is asked.

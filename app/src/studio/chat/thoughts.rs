@@ -20,16 +20,21 @@ pub struct Parts<'a> {
     pub begin: usize,
 }
 
-/// Takes an answer apart. Only what stands at its beginning is a thought; some templates write the first mark themselves, so that the answer has only the
-/// second one. Of an answer that is being written, what may become a mark is no text yet.
-pub fn parts(text: &str, writing: bool) -> Parts<'_> {
-    let bare = text.trim_start();
-    let whole = Parts {
+/// A text in which nothing is a thought.
+pub fn whole(text: &str) -> Parts<'_> {
+    Parts {
         thought: None,
         open: false,
         answer: text,
         begin: 0,
-    };
+    }
+}
+
+/// Takes an answer apart. Only what stands at its beginning is a thought; some templates write the first mark themselves, so that the answer has only the
+/// second one. Of an answer that is being written, what may become a mark is no text yet.
+pub fn parts(text: &str, writing: bool) -> Parts<'_> {
+    let bare = text.trim_start();
+    let whole = whole(text);
     let behind = |thought: &'_ str, from: usize| {
         let answer = text.get(from..).unwrap_or_default();
         let begin = text.len() - answer.trim_start().len();

@@ -86,7 +86,7 @@ impl Compare {
                 }
             }
             CompareCommand::AddSeed => {
-                self.grid.setup.add_seed(crate::cli::new_seed());
+                self.grid.setup.add_seed(crate::origin::new_seed());
             }
             CompareCommand::RemoveSeed(id) => {
                 self.drop_jobs(house, |at| at.column == id);
@@ -106,13 +106,31 @@ impl Compare {
             }
             CompareCommand::NewSeeds => {
                 for seed in &mut self.grid.setup.seeds {
-                    seed.seed = crate::cli::new_seed();
+                    seed.seed = crate::origin::new_seed();
                 }
             }
             CompareCommand::Run => match self.look.kind {
                 Kind::Pictures => self.run(house),
                 Kind::Answers => self.ask_all(house),
             },
+            CompareCommand::RunChosen
+            | CompareCommand::WinnerChosen
+            | CompareCommand::UseChosen => {
+                if let Some(at) = self.look.first {
+                    house.command(match command {
+                        CompareCommand::RunChosen => CompareCommand::RunCell(at),
+                        CompareCommand::WinnerChosen => CompareCommand::Winner(at),
+                        _ => CompareCommand::UseInCreate(at),
+                    });
+                }
+            }
+            CompareCommand::DeleteShown => {
+                let shown = match self.look.kind {
+                    Kind::Pictures => self.grid.id,
+                    Kind::Answers => self.lanes.id,
+                };
+                self.delete(shown, house);
+            }
             CompareCommand::RunCell(at) => self.run_cell(at, house, true),
             CompareCommand::Stop => {
                 if self.look.viewing && self.look.kind == Kind::Pictures {
@@ -244,6 +262,15 @@ impl Compare {
             {
                 no("Draw at least two pictures first")
             }
+            CompareCommand::RunChosen if self.chosen_cell().is_none() => no("Choose a cell first"),
+            CompareCommand::WinnerChosen | CompareCommand::UseChosen
+                if self
+                    .chosen_cell()
+                    .is_none_or(|at| self.grid.cell(at).is_none()) =>
+            {
+                no("Choose a drawn cell first")
+            }
+            CompareCommand::Unselect if self.look.first.is_none() => no("No cell is chosen"),
             CompareCommand::Swap if !self.look.viewing => no("Compare two cells first"),
             CompareCommand::Export if self.grid.cells.is_empty() => {
                 no("There is nothing to export yet")
@@ -258,6 +285,11 @@ impl Compare {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The cell that was chosen first.
+    fn chosen_cell(&self) -> Option<CellAt> {
+        self.look.first.filter(|_| self.look.kind == Kind::Pictures)
     }
 
     fn begin_new(&mut self, house: &House) {

@@ -93,7 +93,7 @@ impl Default for Setup {
             setup.add_variant(String::new());
         }
         for _ in 0..3 {
-            setup.add_seed(crate::cli::new_seed());
+            setup.add_seed(crate::origin::new_seed());
         }
         setup
     }

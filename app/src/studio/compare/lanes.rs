@@ -147,7 +147,7 @@ impl Lane {
         messages.push(ChatMessage::new("user", message));
         Ok(ChatRequest {
             sampling,
-            seed: self.seed.unwrap_or_else(crate::cli::new_seed),
+            seed: self.seed.unwrap_or_else(crate::origin::new_seed),
             max_tokens: self.max_tokens.or(own.max_tokens).unwrap_or(MAX_TOKENS),
             time: now() / 1000,
             ..ChatRequest::new(name, ChatPrompt::Messages(messages))

@@ -136,6 +136,14 @@ pub enum CompareCommand {
     Run,
     /// Draw one cell, even if it is drawn.
     RunCell(CellAt),
+    /// Draw the chosen cell, even if it is drawn.
+    RunChosen,
+    /// Mark the chosen cell as the best, or take the mark away.
+    WinnerChosen,
+    /// Use all settings of the chosen cell in Create.
+    UseChosen,
+    /// Throw the comparison that is shown away.
+    DeleteShown,
     /// End all jobs of this comparison; what is drawn or written stays.
     Stop,
     /// Choose a cell; the second is compared with the first.
@@ -325,6 +333,22 @@ impl Compare {
         }
     }
 
+    /// Earlier comparisons of the kind that is shown, with what they are called.
+    pub fn earlier_titles(&self) -> Vec<(GridId, String)> {
+        match self.look.kind {
+            Kind::Pictures => {
+                let grids = self.earlier.iter();
+                grids.map(|grid| (grid.id, grid.shown_title())).collect()
+            }
+            Kind::Answers => {
+                let lanes = self.earlier_lanes.iter();
+                lanes
+                    .map(|lanes| (lanes.id, lanes.asked.chars().take(48).collect()))
+                    .collect()
+            }
+        }
+    }
+
     fn grid_mut(&mut self, id: GridId) -> Option<&mut Grid> {
         std::iter::once(&mut self.grid)
             .chain(&mut self.earlier)
@@ -486,6 +510,37 @@ pub fn entries() -> Vec<Entry> {
             CompareCommand::Export,
             "Export the grid as a picture…",
             Icon::Export,
+        ),
+        Entry::new(
+            CompareCommand::Example,
+            "Compare two example prompts",
+            Icon::Sparkle,
+        ),
+        Entry::new(
+            CompareCommand::RunChosen,
+            "Draw the chosen cell again",
+            Icon::Refresh,
+        ),
+        Entry::new(
+            CompareCommand::WinnerChosen,
+            "Mark the chosen cell as the best",
+            Icon::Star,
+        ),
+        Entry::new(
+            CompareCommand::UseChosen,
+            "Use the chosen cell's settings in Create",
+            Icon::Import,
+        ),
+        Entry::new(CompareCommand::Unselect, "Choose no cell", Icon::Close),
+        Entry::new(
+            CompareCommand::AddLane,
+            "Add chat settings to compare",
+            Icon::Plus,
+        ),
+        Entry::new(
+            CompareCommand::DeleteShown,
+            "Delete this comparison",
+            Icon::Trash,
         ),
         Entry::new(
             CompareCommand::Show(Kind::Pictures),

@@ -61,7 +61,7 @@ fn request(model: &Model, prompt: &str, count: usize) -> Option<ChatRequest> {
     let prompt = ChatPrompt::Messages(vec![ChatMessage::new("user", words)]);
     Some(ChatRequest {
         sampling,
-        seed: crate::cli::new_seed(),
+        seed: crate::origin::new_seed(),
         max_tokens: MAX_TOKENS,
         time: crate::library::records::now() / 1000,
         grammar: (!built_in).then(|| Grammar::JsonSchema(schema(count))),

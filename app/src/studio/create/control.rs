@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use diptych_inference::engine::{BlobRef, ControlUse, ModelRef, Picture, Preprocessor};
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
-use diptych_inference::formats::lora::family_of_width;
+use diptych_inference::tools::family_of_width;
 use serde::{Deserialize, Serialize};
 
 use super::guest::{self, GuestSource};
@@ -127,7 +127,7 @@ impl ControlChoice {
             Preprocessor::Canny { low, high } => (Seen::Edges, (low, high)),
         };
         Self {
-            key: crate::cli::new_seed(),
+            key: crate::origin::new_seed(),
             model: ModelRef::named(used.model.name.clone()),
             guide: Some(Guide {
                 picture: used.picture.0.clone(),
@@ -336,7 +336,7 @@ impl Create {
             return;
         }
         let choice = ControlChoice {
-            key: crate::cli::new_seed(),
+            key: crate::origin::new_seed(),
             model,
             ..ControlChoice::default()
         };

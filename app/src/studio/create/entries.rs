@@ -1,5 +1,7 @@
 //! What of Create stands in the palette.
 
+use super::control::ControlCommand;
+use super::lists::ListsCommand;
 use super::{CreateCommand, EnlargeCommand, MaskCommand, StartCommand, StepsCommand, Tool};
 use crate::recall::Part;
 use crate::studio::command::Entry;
@@ -225,6 +227,26 @@ pub fn entries() -> Vec<Entry> {
             C::ShowOrigin,
             "Show the picture that this one came from",
             Icon::Link,
+        ),
+        Entry::new(
+            C::Control(ControlCommand::AskFile),
+            "Add a ControlNet from a file…",
+            Icon::Plus,
+        ),
+        Entry::new(
+            C::UseVae(None),
+            "Use the model's own autoencoder",
+            Icon::Model,
+        ),
+        Entry::new(
+            C::Lists(ListsCommand::AskFolder),
+            "Use another folder of word lists…",
+            Icon::Folder,
+        ),
+        Entry::new(
+            C::Lists(ListsCommand::Reveal),
+            "Show the folder of word lists",
+            Icon::FolderOpen,
         ),
         Entry::new(
             C::Enlarge(EnlargeCommand::Ask),

@@ -65,7 +65,7 @@ impl Create {
             init.picture.clone_from(&before.picture);
         }
         if self.form.seed_mode == SeedMode::Random {
-            self.form.seed = crate::cli::new_seed();
+            self.form.seed = crate::origin::new_seed();
         }
         self.undo.mark(&self.form);
         let Some(model) = self.form.model(house) else {

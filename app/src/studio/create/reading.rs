@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use diptych_inference::engine::HostTensor;
 use diptych_inference::engine::Picture;
-use diptych_inference::graph::HostTensor;
 use serde::{Deserialize, Serialize};
 
 use super::start::{self, Quiet};
-use crate::cli::pictures::{self, Pixels};
 use crate::library::inputs::input_path;
 use crate::paint::{self, Mask};
+use crate::pictures::{self, Pixels};
 use crate::studio::gallery::Item;
 use crate::studio::house::House;
 

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use diptych_inference::engine::HostTensor;
 use diptych_inference::engine::{BlobRef, InitPicture, Mask as MaskSpec, Picture};
-use diptych_inference::graph::HostTensor;
 use serde::{Deserialize, Serialize};
 
 use super::form::{self, Form};
-use crate::cli::pictures::{Blob, Pixels};
 use crate::paint::{self, Mask};
+use crate::pictures::{Blob, Pixels};
 use crate::studio::models::Model;
 
 /// What most people begin with.

@@ -97,6 +97,23 @@ pub fn entries() -> Vec<Entry> {
             Icon::Info,
             Chord::plain(Key::I),
         ),
+        Entry::new(G::CopyChosen, "Copy the chosen picture", Icon::Copy),
+        Entry::new(
+            G::RevealChosen,
+            "Show the chosen picture's file",
+            Icon::FolderOpen,
+        ),
+        Entry::new(
+            G::ShowFavourites(true),
+            "Show favourites alone",
+            Icon::StarFilled,
+        ),
+        Entry::new(
+            G::ShowFavourites(false),
+            "Show favourites and all others",
+            Icon::Star,
+        ),
+        Entry::new(G::AskEmptyTrash, "Empty the trash…", Icon::Trash),
         Entry::new(G::ShowTrash(true), "Show the trash", Icon::Trash),
         Entry::new(G::ShowTrash(false), "Leave the trash", Icon::Library),
     ]

@@ -38,7 +38,7 @@ impl House {
         }
     }
 
-    /// Ends the engine and starts another one with the settings of now; jobs go on from their last step.
+    /// Ends the engine and starts another one with the settings of now; jobs resume from their last step.
     pub(super) fn restart_engine(&mut self) {
         if !self.opened {
             return;
@@ -52,6 +52,7 @@ impl House {
             }
         }
         self.memory = None;
+        self.loaded.clear();
         self.start_engine();
         let paths = self.shelf.forget_names();
         self.unnamed = 0;
@@ -111,11 +112,14 @@ impl House {
                 self.settle();
             }
             Event::Memory(memory) => self.memory = Some(memory),
+            Event::Loaded(models) => self.loaded = models,
             Event::DeviceLost { reason } => {
                 self.log.notify(
                     Level::Warning,
                     "The graphics device was lost",
-                    format!("{reason}. It is being opened again; jobs go on from their last step."),
+                    format!(
+                        "{reason}. It is being opened again; jobs resume from their last step."
+                    ),
                 );
                 self.engine = EngineState::Lost(reason);
             }

@@ -7,13 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use diptych_inference::engine::HostTensor;
 use diptych_inference::engine::{Command, Request};
-use diptych_inference::graph::HostTensor;
 
 use super::{House, Later};
-use crate::cli::pictures::{self, Blob};
 use crate::library::inputs::input_path;
 use crate::library::records::TaskId;
+use crate::pictures::{self, Blob};
 use crate::studio::log::Level;
 use crate::studio::queue::Stage;
 

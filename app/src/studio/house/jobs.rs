@@ -6,9 +6,16 @@ use diptych_inference::engine::{Command, Event, HiresUpscaler, ModelRef, Place, 
 
 use super::House;
 use crate::library::records::{Target, TaskId, now};
-use crate::studio::command::QueueCommand;
+use crate::studio::command::{ModelsCommand, QueueCommand};
 use crate::studio::log::Level;
 use crate::studio::queue::{Progress, Stage, Task, TaskHead};
+
+/// Whether a job needs a model.
+fn needs(request: &Request, model: &ModelRef) -> bool {
+    std::iter::once(request.model())
+        .chain(added(request))
+        .any(|needed| needed.name == model.name)
+}
 
 /// What is added to the model: LoRAs, an autoencoder, ControlNets, an upscaler.
 fn added(request: &Request) -> impl Iterator<Item = &ModelRef> {
@@ -178,7 +185,12 @@ impl House {
             _ => {}
         }
         if changed && let Some(task) = self.queue.get(head.id) {
+            let running = task.stage == Stage::Running;
             self.save_task(task);
+            if running {
+                // A model may just have been loaded, and others put out for it.
+                self.send(Command::ReportMemory);
+            }
         }
         Some((head, None))
     }
@@ -237,8 +249,8 @@ impl House {
                 self.again.clear();
                 self.cancelled = self.queue.tasks().to_vec();
                 let title = match ids.len() {
-                    1 => "1 job cancelled".to_owned(),
-                    count => format!("{count} jobs cancelled"),
+                    1 => "1 job stopped".to_owned(),
+                    count => format!("{count} jobs stopped"),
                 };
                 for id in ids.into_iter().rev() {
                     self.command(QueueCommand::Cancel(id));
@@ -308,6 +320,45 @@ impl House {
         let task = task.clone();
         self.save_task(&task);
         self.give_to_engine(id);
+    }
+
+    /// Whether a model's memory can be given back now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn can_unload(&self, model: &ModelRef) -> Result<(), String> {
+        if !self.loaded.iter().any(|loaded| loaded.name == model.name) {
+            return Err("It is not in memory".to_owned());
+        }
+        let begun = |task: &Task| task.job.is_some() && task.stage != Stage::Waiting;
+        let mut tasks = self.queue.tasks().iter();
+        match tasks.any(|task| begun(task) && needs(&task.head.request, model)) {
+            true => Err("A job needs it; stop the job first".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a command about models can be done now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(in crate::studio) fn models_available(
+        &self,
+        command: &ModelsCommand,
+    ) -> Result<(), String> {
+        match command {
+            ModelsCommand::Unload(model) => self.can_unload(model),
+            ModelsCommand::UnloadAll if self.loaded.is_empty() => {
+                Err("No model is in memory".to_owned())
+            }
+            ModelsCommand::UnloadAll => {
+                let mut all = self.loaded.iter().map(|model| self.can_unload(model));
+                all.find(Result::is_ok).unwrap_or_else(|| {
+                    Err("Jobs need all that is in memory; stop them first".to_owned())
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a command about jobs can be done now.

@@ -149,11 +149,11 @@ impl House {
                 1 => "A job is left from last time".to_owned(),
                 count => format!("{count} jobs are left from last time"),
             };
-            let action = ("Go on".to_owned(), QueueCommand::ResumeAll.into());
+            let action = ("Resume".to_owned(), QueueCommand::ResumeAll.into());
             self.log.notify_with(
                 Level::Info,
                 title,
-                "They go on from their last step.",
+                "They resume from their last step.",
                 Some(action),
             );
         }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use diptych_inference::engine::{DeviceChoice, Picture};
-use diptych_inference::graph::{HostTensor, MemoryUse};
+use diptych_inference::engine::{DeviceChoice, ModelRef, Picture};
+use diptych_inference::engine::{HostTensor, MemoryUse};
 
 use super::command::UiCommand;
 use super::effects::{Ask, AskKind, Effect};
@@ -83,6 +83,8 @@ pub struct House {
     pub engine: EngineState,
     /// Memory in use on the device, as last told.
     pub memory: Option<MemoryUse>,
+    /// Models that are in it.
+    pub loaded: Vec<ModelRef>,
     /// Why the library cannot keep anything now; everything waits in memory meanwhile.
     pub library_trouble: Option<String>,
     /// Folder of the library.
@@ -122,6 +124,7 @@ impl House {
             log: Log::default(),
             engine: EngineState::Starting,
             memory: None,
+            loaded: Vec::new(),
             library_trouble: None,
             data: options.data,
             assets: options.assets,

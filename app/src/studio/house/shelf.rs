@@ -126,6 +126,16 @@ impl House {
                 };
                 self.look_into(vec![place], false);
             }
+            ModelsCommand::Unload(model) => {
+                if self.can_unload(&model).is_ok() {
+                    self.send(Command::Unload(model));
+                }
+            }
+            ModelsCommand::UnloadAll => {
+                for model in self.loaded.clone() {
+                    self.command(ModelsCommand::Unload(model));
+                }
+            }
             ModelsCommand::RemoveFolder(path) => {
                 let before = self.settings.clone();
                 self.settings.folders.retain(|folder| *folder != path);
@@ -142,6 +152,10 @@ impl House {
             SettingsCommand::Scale(scale) => {
                 self.settings.scale =
                     scale.clamp(*settings::SCALES.start(), *settings::SCALES.end());
+            }
+            SettingsCommand::Larger | SettingsCommand::Smaller => {
+                let larger = command == SettingsCommand::Larger;
+                self.settings.scale = settings::next_scale(self.settings.scale, larger);
             }
             SettingsCommand::Device(device) => {
                 self.settings.device = device;

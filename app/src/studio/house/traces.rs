@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use diptych_inference::engine::HostTensor;
 use diptych_inference::engine::{Event, Picture, Request};
 use diptych_inference::formats::picture::encode_png;
 use diptych_inference::formats::trace::{
     StepFacts, Trace, TraceEnd, TraceHead, TraceWriter, is_trace,
 };
-use diptych_inference::graph::HostTensor;
 use sha2::{Digest as _, Sha256};
 
 use super::{House, Reply};
-use crate::cli::trace::build;
 use crate::library::records::{PictureId, TaskId};
 use crate::library::traces::{TRACES, growing_path, trace_path};
+use crate::origin::build;
 use crate::studio::create::{CreateCommand, StepsCommand};
 use crate::studio::log::Level;
 use crate::studio::queue::TaskHead;
@@ -314,7 +314,7 @@ impl Scribe {
         std::fs::create_dir_all(&folder)
             .map_err(|error| format!("{}: cannot be made: {error}", folder.display()))?;
         let path = growing_path(&self.folder, task);
-        let fault = |error: diptych_inference::formats::error::FormatError| error.to_string();
+        let fault = |error: diptych_inference::formats::FormatError| error.to_string();
         // What a run that was killed has left grows on.
         let old = is_trace(&path)
             .then(|| Trace::open(&path).ok())

@@ -6,7 +6,7 @@ use super::file::{Bundle, Plain};
 use crate::library::records::{Conversation, Message, Role, now};
 use crate::library::time;
 use crate::studio::chat::talk::settings_of;
-use crate::studio::chat::tree;
+use crate::studio::chat::{thoughts, tree};
 
 /// Reads `[{"role": …, "content": …}]`, or an object that has such a list under `messages`.
 ///
@@ -85,10 +85,34 @@ pub fn markdown(conversation: &Conversation, branch: &[&Message]) -> String {
                 .map_or("Answer", |model| model.name.as_str()),
         };
         page.push_str(&format!("\n## {who}\n\n"));
-        page.push_str(tree::content(message).trim());
-        page.push('\n');
+        let content = tree::content(message);
+        let parts = match message.role {
+            Role::Assistant => thoughts::parts(&content, false),
+            Role::User => thoughts::whole(&content),
+        };
+        if let Some(thought) = parts.thought {
+            page.push_str(&folded(thought));
+        }
+        if !parts.answer.trim().is_empty() {
+            page.push_str(parts.answer.trim());
+            page.push('\n');
+        }
     }
     page
+}
+
+/// What was thought before an answer: folded where HTML in Markdown is understood, and set off as a quotation everywhere.
+fn folded(thought: &str) -> String {
+    let mut text = "<details>\n<summary>Thoughts</summary>\n\n".to_owned();
+    for line in thought.trim().lines() {
+        let line = line.trim_end();
+        text.push_str(if line.is_empty() { ">" } else { "> " });
+        // A mark of the fold within it would end the fold.
+        text.push_str(&line.replace("</details", "&lt;/details"));
+        text.push('\n');
+    }
+    text.push_str("\n</details>\n\n");
+    text
 }
 
 #[cfg(test)]
@@ -141,6 +165,35 @@ mod tests {
             let error = read_messages(text).unwrap_err();
             assert!(error.contains(told), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn thoughts_are_folded() {
+        let text = r#"[{"role":"user","content":"<think>mine</think> hi"},
+            {"role":"assistant","content":"<think>\nhm,\n\na </details> fox\n</think>\n\nA fox."},
+            {"role":"user","content":"go"},
+            {"role":"assistant","content":"<think>cut off"}]"#;
+        let held = read_messages(text).unwrap().conversations.remove(0).held();
+        let tree = Tree::new(held.messages.clone(), held.conversation.leaf);
+        let page = markdown(&held.conversation, &tree.branch());
+        let wanted = "## Answer\n\n<details>\n<summary>Thoughts</summary>\n\n> hm,\n>\n> a &lt;/details> fox\n\n</details>\n\nA fox.\n";
+        assert!(page.contains(wanted), "{page}");
+        assert!(
+            page.contains("## You\n\n<think>mine</think> hi\n"),
+            "{page}"
+        );
+        assert!(page.contains("> cut off\n\n</details>"), "{page}");
+        assert_eq!(page.matches("<think>").count(), 1, "{page}");
+        // The file with everything gives the very words back, marks and all.
+        let ours = Bundle::of(std::slice::from_ref(&held)).write().unwrap();
+        let again = Bundle::read(std::str::from_utf8(&ours).unwrap()).unwrap();
+        let said = |held: &super::super::file::Held| {
+            let tree = Tree::new(held.messages.clone(), held.conversation.leaf);
+            let branch = tree.branch();
+            branch.iter().map(|m| m.text.clone()).collect::<Vec<_>>()
+        };
+        let again = again.conversations.into_iter().next().unwrap().held();
+        assert_eq!(said(&again), said(&held));
     }
 
     #[test]

@@ -1,19 +1,46 @@
 //! Pictures and masks as the engine takes them, out of files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use diptych_inference::engine::BlobRef;
-use diptych_inference::graph::HostTensor;
+use diptych_inference::engine::{BlobRef, HostTensor};
 use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
 use sha2::{Digest as _, Sha256};
-
-use super::error::{CliError, Result};
 
 /// Longest side of a picture that is read.
 const MOST_SIDE: u32 = 16_384;
 /// Most bytes that a decoder may take.
 const MOST_BYTES: u64 = 2 << 30;
+
+/// Why a picture cannot be given to the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The file cannot be opened.
+    #[error("{path}: cannot open: {error}", path = .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// It is no file.
+    #[error("{path}: this is no file", path = .0.display())]
+    NoFile(PathBuf),
+    /// It is no picture, or too large a one.
+    #[error("{path}: cannot be read as a picture ({reason}); give a PNG, JPEG or WebP file of at most {most} pixels a side", path = .path.display(), most = MOST_SIDE)]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// It would be extended too far.
+    #[error("extended so far, the picture would be larger than {most} pixels a side", most = MOST_SIDE)]
+    TooWide,
+}
+
+/// Result of reading a picture.
+pub type Result<T> = std::result::Result<T, PictureError>;
 
 /// Data for the engine, and what requests call them.
 #[derive(Clone, Debug)]
@@ -57,22 +84,21 @@ pub struct Pixels {
 /// # Errors
 /// Files that cannot be read, are no pictures, or would need too much memory.
 pub fn read(path: &Path) -> Result<Pixels> {
-    let fault = |error: image::ImageError| {
-        CliError::Failed(format!(
-            "{}: cannot be read as a picture ({error}); give a PNG, JPEG or WebP file of at most {MOST_SIDE} pixels a side",
-            path.display()
-        ))
+    let fault = |error: image::ImageError| PictureError::Decode {
+        path: path.to_owned(),
+        reason: error.to_string(),
     };
-    let meta = std::fs::metadata(path).map_err(|error| CliError::at(path, "open", error))?;
+    let closed = |error: std::io::Error| PictureError::Open {
+        path: path.to_owned(),
+        error,
+    };
+    let meta = std::fs::metadata(path).map_err(closed)?;
     if !meta.is_file() {
-        return Err(CliError::Failed(format!(
-            "{}: this is no file",
-            path.display()
-        )));
+        return Err(PictureError::NoFile(path.to_owned()));
     }
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
-        .map_err(|error| CliError::at(path, "open", error))?;
+        .map_err(closed)?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(MOST_SIDE);
     limits.max_image_height = Some(MOST_SIDE);
@@ -138,9 +164,7 @@ impl Pixels {
         };
         let sides = add(self.width, left, right).zip(add(self.height, top, bottom));
         let Some((width, height)) = sides else {
-            return Err(CliError::Usage(format!(
-                "--outpaint: the picture would be larger than {MOST_SIDE} pixels a side"
-            )));
+            return Err(PictureError::TooWide);
         };
         let (mut rgb, mut mask) = (Vec::new(), Vec::new());
         for y in 0..height {
