@@ -100,6 +100,19 @@ pub struct KnownFolder {
     pub path: PathBuf,
 }
 
+/// Whose models are looked for.
+pub const OWNERS: [&str; 9] = [
+    "ComfyUI",
+    "AUTOMATIC1111",
+    "Forge",
+    "InvokeAI",
+    "Stability Matrix",
+    "LM Studio",
+    "Ollama",
+    "llama.cpp",
+    "Hugging Face",
+];
+
 /// Folders of other programs, as their own environment variables and defaults say.
 pub fn known_folders() -> Vec<KnownFolder> {
     known_folders_with(
@@ -289,6 +302,20 @@ fn model_of_manifest(root: &Path, manifest: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_whose_models_are_looked_for_are_told() {
+        let folders = known_folders_with(&|_| Some("/x".into()), Some("/home/me".into()));
+        for folder in &folders {
+            assert!(OWNERS.contains(&folder.owner), "{}", folder.owner);
+        }
+        for owner in OWNERS.into_iter().filter(|owner| *owner != "Ollama") {
+            assert!(
+                folders.iter().any(|folder| folder.owner == owner),
+                "{owner}"
+            );
+        }
+    }
 
     #[test]
     fn variables_come_before_defaults() {

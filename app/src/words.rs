@@ -65,9 +65,25 @@ pub fn plural(count: usize, one: &str, many: &str) -> String {
     }
 }
 
+/// "a, b and c".
+pub fn and(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_listed() {
+        assert_eq!(and(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(and(&["a"]), "a");
+        assert_eq!(and(&[]), "");
+    }
 
     #[test]
     fn times_are_said_as_people_do() {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use diptych_inference::engine::HostTensor;
-use diptych_inference::engine::{Event, ImageRequest, Request};
+use diptych_inference::engine::{Event, HostTensor, ImageRequest, Request};
 use diptych_inference::text::prompt::phrases::{phrases, without};
 use serde::Serialize;
 

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::select;
 use diptych_inference::engine::{
-    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, ImageRequest, JobId,
-    ModelParts, ModelRef, Outcome, Place, Request,
+    Command, Engine, EngineHandle, EngineOptions, Event, FoundModel, HostTensor, ImageRequest,
+    JobId, MemoryUse, ModelParts, ModelRef, Outcome, Place, Request,
 };
-use diptych_inference::engine::{HostTensor, MemoryUse};
 use diptych_inference::formats::detect::ModelInfo;
 
 use super::error::{CliError, Result};

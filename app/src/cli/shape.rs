@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use diptych_inference::engine::KvType;
-use diptych_inference::engine::Overflow;
+use diptych_inference::engine::{KvType, Overflow};
 use diptych_inference::text::grammar::Grammar;
 
 use super::error::{CliError, Result};

@@ -120,7 +120,11 @@ fn choices(studio: &Studio, gui: &Gui<'_>) -> Vec<Choice> {
         .iter()
         .filter(|entry| !matches!(entry.command, UiCommand::App(AppCommand::Palette)))
         .collect();
-    entries.sort_by_key(|entry| rank(entry.place).0);
+    // What can be done now comes before what cannot.
+    entries.sort_by_cached_key(|entry| {
+        let refused = studio.available(&entry.command).is_err();
+        (rank(entry.place).0, refused)
+    });
     let mut choices: Vec<Choice> = entries
         .into_iter()
         .map(|entry| Choice {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use diptych_inference::engine::DeviceChoice;
-use diptych_inference::engine::KvType;
+use diptych_inference::engine::{DeviceChoice, KvType};
 use diptych_inference::formats::detect::Remembers;
 use diptych_inference::tools::full_conversation;
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
 
 use super::Gui;
+use crate::folders::OWNERS;
 use crate::studio::Studio;
 use crate::studio::command::{AppCommand, ModelsCommand};
 use crate::studio::effects::Effect;
@@ -332,8 +332,11 @@ fn folders(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         }
     });
     let mut elsewhere = house.settings.look_elsewhere;
-    let switch = Switch::new(&mut elsewhere, "Use models of other programs")
-        .note("Looks where Hugging Face, LM Studio, llama.cpp and Ollama keep theirs. Nothing is copied or changed.");
+    let note = format!(
+        "Looks where {} keep theirs. Nothing is copied or changed.",
+        words::and(&OWNERS)
+    );
+    let switch = Switch::new(&mut elsewhere, "Use models of other programs").note(&note);
     if ui.add(switch).changed() {
         gui.send(SettingsCommand::LookElsewhere(elsewhere));
     }

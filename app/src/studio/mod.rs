@@ -161,6 +161,11 @@ impl Studio {
             AppCommand::Show(workspace) => {
                 self.view.workspace = workspace;
                 self.view.overlay = None;
+                if workspace == view::Workspace::Chat && self.chat.shown().is_none() {
+                    // Whoever comes to begin a conversation types at once.
+                    let composer = effects::focus::COMPOSER;
+                    self.house.effect(effects::Effect::Focus(composer));
+                }
             }
             AppCommand::Drawer(drawer) => {
                 self.view.drawer = (self.view.drawer != Some(drawer)).then_some(drawer);

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use diptych_inference::engine::DeviceChoice;
-use diptych_inference::engine::KvType;
-use diptych_inference::engine::LONGEST_CONTEXT;
+use diptych_inference::engine::{DeviceChoice, KvType, LONGEST_CONTEXT};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

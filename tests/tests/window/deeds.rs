@@ -192,3 +192,33 @@ fn a_late_library_takes_nothing_away_that_was_typed_meanwhile() {
     assert_eq!(studio.chat.composer(), "a new message");
     studio.close(Duration::from_secs(10));
 }
+
+#[test]
+fn shift_and_enter_make_a_line_however_long_the_frame_was() {
+    let mut bench = Bench::open().unwrap();
+    bench.apply(AppCommand::Show(Workspace::Chat));
+    bench.harness.run_steps(4);
+    assert!(bench.get("Message").is_focused(), "one types at once");
+    let one = bench.get("Message").rect().height();
+    for line in ["one", "two", "three", "four"] {
+        bench.get("Message").type_text(line);
+        bench.harness.run_steps(2);
+        // Shift is up again by the time that the frame is drawn.
+        bench.harness.event(egui::Event::Key {
+            key: Key::Enter,
+            physical_key: None,
+            pressed: true,
+            repeat: false,
+            modifiers: Modifiers::SHIFT,
+        });
+        bench.harness.run_steps(2);
+    }
+    let studio_mut = bench.harness.state_mut().studio_mut();
+    assert_eq!(studio_mut.chat.composer(), "one\ntwo\nthree\nfour\n");
+    assert!(studio_mut.chat.shown().is_none(), "nothing was sent");
+    bench.harness.run_steps(4);
+    let five = bench.get("Message").rect().height();
+    assert!(five > 3.5 * one, "the field grows: {one} to {five}");
+    bench.press(Modifiers::NONE, Key::Enter);
+    assert!(studio(&bench).chat.shown().is_some(), "Enter sends");
+}

@@ -1,8 +1,8 @@
 //! Where messages are written.
 
 use egui::{
-    Align, Frame, Id, Key, KeyboardShortcut, Layout, Margin, Modifiers, RichText, ScrollArea,
-    Stroke, StrokeKind, TextEdit, Ui,
+    Align, Event, Frame, Id, Key, KeyboardShortcut, Layout, Margin, Modifiers, RichText,
+    ScrollArea, Stroke, StrokeKind, TextEdit, Ui, UiBuilder, vec2,
 };
 
 use super::super::Gui;
@@ -23,23 +23,14 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let side = ((ui.available_width() - COLUMN) / 2.0)
         .max(t.size.gap_l)
         .floor();
-    let margin = Margin {
-        left: side as i8,
-        right: side as i8,
-        top: t.size.gap_xs as i8,
-        bottom: t.size.gap_m as i8,
-    };
-    let width = ui.available_width() - 2.0 * side;
-    ui.add_space(f32::from(margin.top));
-    ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = 0.0;
-        ui.add_space(side);
-        ui.vertical(|ui| {
-            ui.set_width(width);
-            field(ui, studio, gui);
-        });
+    ui.add_space(t.size.gap_xs);
+    // Not a horizontal row: that would leave the text one line of room.
+    let room = ui.available_rect_before_wrap().shrink2(vec2(side, 0.0));
+    ui.scope_builder(UiBuilder::new().max_rect(room), |ui| {
+        ui.set_width(room.width());
+        field(ui, studio, gui);
     });
-    ui.add_space(f32::from(margin.bottom));
+    ui.add_space(t.size.gap_m);
 }
 
 fn field(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
@@ -70,9 +61,20 @@ fn field(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     ui.painter().set(ground, shape);
 }
 
-/// Whether Enter was pressed alone; with Shift it makes a new line.
+/// Whether Enter was pressed alone; with Shift it makes a new line. What counts is whether Shift was down when Enter was pressed, not whether it still is at
+/// the end of the frame.
 pub(super) fn enter(ui: &Ui) -> bool {
-    ui.input_mut(|input| !input.modifiers.shift && input.consume_key(Modifiers::NONE, Key::Enter))
+    ui.input_mut(|input| {
+        let alone = |event: &Event| {
+            matches!(event, Event::Key { key: Key::Enter, pressed: true, modifiers, .. }
+                if modifiers.matches_exact(Modifiers::NONE))
+        };
+        let pressed = input.events.iter().any(alone);
+        if pressed {
+            input.events.retain(|event| !alone(event));
+        }
+        pressed
+    })
 }
 
 fn text(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>, id: Id) {

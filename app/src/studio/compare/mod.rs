@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use diptych_inference::engine::Event;
+use diptych_inference::engine::{Event, ModelRef};
 use egui::util::undoer::Undoer;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,6 @@ use crate::library::keeper::LibraryEvent;
 use crate::library::records::{GridId, GridRecord, Target};
 use crate::theme::Icon;
 use crate::widgets::compare_view::CompareState;
-use diptych_inference::engine::ModelRef;
 pub use grid::{CellAt, CellPicture, Grid, MOST, SeedColumn, Setup, Variant};
 pub use lanes::{Lane, LaneInfo, LaneState, Lanes, Leaves, MOST_LANES};
 use variants::Proposing;

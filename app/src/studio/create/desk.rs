@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diptych_inference::engine::HostTensor;
-use diptych_inference::engine::Picture;
+use diptych_inference::engine::{HostTensor, Picture};
 
 use super::guest::{self, GuestSource};
 use super::reading::{Loaded, MaskDraft, Pixel, Taken, draft_of, load, pixels_of, short, take};

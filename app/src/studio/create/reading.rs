@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use diptych_inference::engine::HostTensor;
-use diptych_inference::engine::Picture;
+use diptych_inference::engine::{HostTensor, Picture};
 use serde::{Deserialize, Serialize};
 
 use super::start::{self, Quiet};

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use diptych_inference::engine::HostTensor;
-use diptych_inference::engine::{BlobRef, InitPicture, Mask as MaskSpec, Picture};
+use diptych_inference::engine::{BlobRef, HostTensor, InitPicture, Mask as MaskSpec, Picture};
 use serde::{Deserialize, Serialize};
 
 use super::form::{self, Form};

@@ -7,8 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use diptych_inference::engine::HostTensor;
-use diptych_inference::engine::{Command, Request};
+use diptych_inference::engine::{Command, HostTensor, Request};
 
 use super::{House, Later};
 use crate::library::inputs::input_path;

@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use diptych_inference::engine::{DeviceChoice, ModelRef, Picture};
-use diptych_inference::engine::{HostTensor, MemoryUse};
+use diptych_inference::engine::{DeviceChoice, HostTensor, MemoryUse, ModelRef, Picture};
 
 use super::command::UiCommand;
 use super::effects::{Ask, AskKind, Effect};

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use diptych_inference::engine::HostTensor;
-use diptych_inference::engine::{Event, Picture, Request};
+use diptych_inference::engine::{Event, HostTensor, Picture, Request};
 use diptych_inference::formats::picture::encode_png;
 use diptych_inference::formats::trace::{
     StepFacts, Trace, TraceEnd, TraceHead, TraceWriter, is_trace,
