@@ -1,6 +1,7 @@
 """Writes sketch as a diffusers folder with f16 weights.
 
     python export.py --run FOLDER --to ../../models/sketch
+    python export.py --run FOLDER --to ../../models/sketch --leave relations   # the vocabulary does not promise them
 
 The layout is the one of Stable Diffusion 1.x: `StableDiffusionPipeline.from_pretrained` loads it, and so does every
 program that knows that layout. Tensor names are checked against Stable Diffusion's, since library versions differ.
@@ -38,6 +39,12 @@ EXAMPLES = [
     "a drawing of a penguin, blue background", "three fish below a sailboat, flat style, sea",
 ]
 
+SCENE_EXAMPLES = [
+    "a red fox, flat style", "a penguin in the snow", "a blue house, 3d style, meadow", "a cat at night",
+    "a green cactus, noto style, desert", "three penguins, flat style, snow", "a rocket in space, 3d style",
+    "a purple cat, noto style", "a panda, 3d style, green background", "a sailboat, noto style, sea",
+    "a robot, color style, red background", "two balloons, noto style, blue sky",
+]
 
 PLAIN_EXAMPLES = [
     "a red fox, flat style", "an orange fox, 3d style, blue background", "a butterfly on a yellow background",
@@ -77,8 +84,8 @@ def write_model(folder, name, model, weights, prefix=""):
     write_json(folder / "config.json", config)
 
 
-def write(run, to):
-    """Writes what `run` holds of averaged weights as a diffusers folder."""
+def write(run, to, leave=()):
+    """Writes what `run` holds of averaged weights as a diffusers folder; the vocabulary leaves out the keys `leave`."""
     run, to = Path(run), Path(to)
     words = len(json.loads((run / "tokenizer" / "vocab.json").read_text()))
     state = torch.load(run / "checkpoint.pt", map_location="cpu")
@@ -128,9 +135,10 @@ def write(run, to):
         pairs = [f"{noun}, {kind} {value}" for noun in order for kind, values in (
             ("style", STYLES), ("tint", TINTS), ("background", [*BACKGROUNDS, *PAINTED]))
             for value in values if held_out(noun, kind, value)]
-        vocabulary |= {"scenes": list(PAINTED), "tints": list(TINTS), "untinted": sorted(UNTINTED & set(order)),
+        shown = EXAMPLES if "relations" not in leave else SCENE_EXAMPLES
+        vocabulary |= {"examples": shown, "scenes": list(PAINTED), "tints": list(TINTS), "untinted": sorted(UNTINTED & set(order)),
                        "counts": list(COUNTS), "relations": RELATIONS, "held_out": pairs}
-    write_json(to / "vocabulary.json", vocabulary)
+    write_json(to / "vocabulary.json", {key: value for key, value in vocabulary.items() if key not in leave})
     total = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
     print(f"{to}: step {state['step']}, {state['minutes']:.1f} min, {total / 1e6:.2f} MB")
 
@@ -139,8 +147,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--leave", nargs="*", default=[], help="what the run has not learnt, such as relations")
     options = parser.parse_args()
-    write(options.run, options.to)
+    write(options.run, options.to, options.leave)
 
 
 if __name__ == "__main__":
