@@ -18,8 +18,8 @@ use super::submit::Submitter;
 use super::tiers::Tiers;
 use super::upload::WeightStore;
 use crate::graph::{
-    ExecError, Executor, Graph, HostData, HostTensor, HostTime, KvShape, MemoryForecast, MemoryUse,
-    PlanId, Profile, ProfileClock, Run, StateId, TierReport, check_run,
+    ExecError, Executor, Graph, HostData, HostTensor, HostTime, Interrupt, KvShape, MemoryForecast,
+    MemoryUse, PlanId, Profile, ProfileClock, Run, StateId, TierReport, check_run,
 };
 
 /// The executor on wgpu.
