@@ -112,17 +112,38 @@ impl Store {
     }
 }
 
+/// Vectors of `d` elements from 8-bit blocks.
+fn unpack(out: &mut [f32], values: &[i8], scales: &[f16], d: usize) {
+    let each = d.div_ceil(KV_BLOCK);
+    // All at once: one by one they would take as long as their blocks.
+    let mut factors = vec![0.0; out.len() / d.max(1) * each];
+    scales[..factors.len()].convert_to_f32_slice(&mut factors);
+    if d.is_multiple_of(KV_BLOCK) {
+        unpack_blocks(out, values, &factors);
+        return;
+    }
+    let rows = out.chunks_mut(d).zip(values.chunks(d));
+    for ((out, row), factors) in rows.zip(factors.chunks(each)) {
+        let (whole, rest) = row.split_at(row.len() / KV_BLOCK * KV_BLOCK);
+        let (out, out_rest) = out.split_at_mut(whole.len());
+        unpack_blocks(out, whole, factors);
+        if let Some(&factor) = factors.last() {
+            for (out, value) in out_rest.iter_mut().zip(rest) {
+                *out = f32::from(*value) * (factor / 127.0);
+            }
+        }
+    }
+}
+
 multiversion! {
-    /// Vectors of `d` elements from 8-bit blocks.
-    fn unpack(out: &mut [f32], values: &[i8], scales: &[f16], d: usize) {
-        let rows = out.chunks_mut(d).zip(values.chunks(d));
-        for ((out, row), scales) in rows.zip(scales.chunks(d.div_ceil(KV_BLOCK))) {
-            let blocks = out.chunks_mut(KV_BLOCK).zip(row.chunks(KV_BLOCK));
-            for ((out, block), scale) in blocks.zip(scales) {
-                let by = scale.to_f32() / 127.0;
-                for (out, value) in out.iter_mut().zip(block) {
-                    *out = f32::from(*value) * by;
-                }
+    /// Whole blocks of [`KV_BLOCK`], with their largest magnitudes.
+    fn unpack_blocks(out: &mut [f32], values: &[i8], factors: &[f32]) {
+        let blocks = out.as_chunks_mut::<KV_BLOCK>().0.iter_mut();
+        let values = values.as_chunks::<KV_BLOCK>().0;
+        for ((out, values), factor) in blocks.zip(values).zip(factors) {
+            let by = factor / 127.0;
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = f32::from(*value) * by;
             }
         }
     }
@@ -395,4 +416,54 @@ pub(super) fn scratch(shape: KvShape, rows: usize, heads: usize) -> u64 {
     let tile = ROWS.min(rows) * heads / kv_heads;
     let each = KV_PAGE * d + tile * (d + PAGES * KV_PAGE) + Online::len(tile, d);
     4 * each as u64 * threads().min(rows * kv_heads) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::testing::Random;
+
+    /// Whole blocks, parts of one, and both.
+    #[test]
+    fn vectors_come_back_as_precise_as_their_type() {
+        let mut random = Random::fresh("vectors_come_back_as_precise_as_their_type");
+        for head_dim in [1, 10, 32, 40, 64, 128, 129] {
+            for (kv_type, precision) in [
+                (KvType::F32, 0.0),
+                (KvType::F16, 1.0 / 2048.0),
+                (KvType::Q8, 0.51 / 127.0),
+            ] {
+                let shape = KvShape {
+                    layers: 1,
+                    kv_heads: 1,
+                    head_dim,
+                    pages: 1,
+                    kv_type,
+                };
+                let mut store = Store::new(shape).unwrap();
+                let vectors = random.floats(KV_PAGE * head_dim);
+                for (i, vector) in vectors.chunks(head_dim).enumerate() {
+                    store.write(i * head_dim, vector);
+                }
+                let (first, count) = (random.within(0, 20), random.within(1, 40));
+                let mut scratch = vec![f32::NAN; count * head_dim];
+                let got = store.read(first * head_dim, head_dim, &mut scratch);
+                let wanted = &vectors[first * head_dim..][..count * head_dim];
+                for (got, wanted) in got.chunks(head_dim).zip(wanted.chunks(head_dim)) {
+                    for (got, wanted) in got.chunks(KV_BLOCK).zip(wanted.chunks(KV_BLOCK)) {
+                        let top = wanted.iter().fold(0f32, |top, x| top.max(x.abs()));
+                        for (got, wanted) in got.iter().zip(wanted) {
+                            let error = (got - wanted).abs();
+                            assert!(error <= precision * top * 1.01, "{kv_type:?}: {error}");
+                        }
+                    }
+                }
+                if let few::Rows::F16(rows) =
+                    store.rows(first * head_dim, head_dim, &mut vec![0.0; count * head_dim])
+                {
+                    assert_eq!(rows.len(), count * head_dim);
+                }
+            }
+        }
+    }
 }
