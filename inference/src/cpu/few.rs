@@ -13,6 +13,7 @@ use half::{bf16, f16};
 use super::math::has_avx512;
 
 /// Most rows of activations.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) const MOST: usize = 8;
 
 /// Rows of activations up to which [`products`] serves here.
@@ -26,6 +27,7 @@ pub(super) fn most() -> usize {
 
 /// Rows of a weight, one after the other.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) enum Rows<'a> {
     F32(&'a [f32]),
     F16(&'a [f16]),

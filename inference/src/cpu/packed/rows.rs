@@ -1,10 +1,11 @@
 //! Activations in blocks of 32 as 8-bit integers with a factor in f32, in the order in which the kernels read them.
 
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use super::avx2::quantise_block;
 use super::layout::{BLOCK, Format};
 use crate::cpu::parallel::zeros;
+use crate::cpu::team::share;
 use crate::graph::ExecError;
 
 /// Rows that go through a kernel together, at most.
@@ -113,14 +114,23 @@ impl Rows {
         if x.len() < PARALLEL_FROM {
             fill(x, &mut rows.words, &mut rows.scales, &mut rows.corrections);
         } else {
+            // Each part is taken once.
             let each = ROWS * k;
-            x.par_chunks(each)
-                .zip(rows.words.par_chunks_mut(each / 4))
-                .zip(rows.scales.par_chunks_mut(each / BLOCK))
-                .zip(rows.corrections.par_chunks_mut(subs * each / BLOCK))
-                .for_each(|(((x, words), scales), corrections)| {
+            let parts: Vec<_> = x
+                .chunks(each)
+                .zip(rows.words.chunks_mut(each / 4))
+                .zip(rows.scales.chunks_mut(each / BLOCK))
+                .zip(rows.corrections.chunks_mut(subs * each / BLOCK))
+                .map(|part| Mutex::new(Some(part)))
+                .collect();
+            share(parts.len(), &|index| {
+                let part = parts.get(index).map(|part| part.lock());
+                let taken =
+                    part.and_then(|part| part.unwrap_or_else(PoisonError::into_inner).take());
+                if let Some((((x, words), scales), corrections)) = taken {
                     fill(x, words, scales, corrections);
-                });
+                }
+            });
         }
         Ok(rows)
     }

@@ -142,3 +142,22 @@ fn zeros_stay_zero_and_what_is_not_finite_shows() {
         }
     }
 }
+
+/// So many activations that threads share them out, against each row alone.
+#[test]
+fn many_rows_at_once_are_as_each_alone() {
+    let mut random = Random::fresh("many_rows_at_once_are_as_each_alone");
+    let (m, k, n) = (67, 1024, 19);
+    let x = random.floats(m * k);
+    for dtype in [StorageDtype::Q8_0, StorageDtype::Q4K, StorageDtype::Q6K] {
+        let w = quantised(&random.floats(n * k), n, k, dtype);
+        for tier in Tier::ALL.into_iter().filter(|tier| tier.is_there()) {
+            let all = product(tier, &w, &x, None, Sizes { m, k, n });
+            for (x, all) in x.chunks(k).zip(all.chunks(n)) {
+                let one = product(tier, &w, x, None, Sizes { m: 1, k, n });
+                let error = error_of_sums(all, &one, k);
+                assert!(error < 1e-6, "{tier:?} {dtype:?}: {error}");
+            }
+        }
+    }
+}
