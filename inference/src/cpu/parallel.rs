@@ -8,6 +8,9 @@ use crate::graph::{ExecError, Interrupt};
 /// Floating-point operations between two looks at the interrupt: about 50 ms of two slow cores.
 const BAND_FLOPS: f64 = 4e9;
 
+/// Floating-point operations from which on work is shared out: one core does fewer in the time that it takes to bring another in and to wait for it.
+const SHARED_FROM: f64 = 1e5;
+
 /// Elements that an element-wise loop gives to one task; 64 KiB, so that several passes stay in the cache.
 pub(super) const CHUNK: usize = 16 * 1024;
 
@@ -37,6 +40,11 @@ pub(super) fn for_tasks(
     poll: &mut Poll<'_>,
     task: impl Fn(usize) + Sync,
 ) -> Result<(), ExecError> {
+    if flops * count as f64 <= SHARED_FROM {
+        poll.check()?;
+        (0..count).for_each(task);
+        return Ok(());
+    }
     // At least a few tasks a thread, so that bands end evenly.
     let band = ((BAND_FLOPS / flops.max(1.0)) as usize).max(4 * threads());
     for start in (0..count).step_by(band) {
