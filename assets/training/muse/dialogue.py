@@ -333,6 +333,8 @@ class Dialogues:
             (5, p.ideas),
             (5, p.ideas_about),
             (26, p.expand),
+            (14, p.bare),
+            (4, p.color_of),
             (6, p.can),
             (15, p.unknown),
             (7, p.scene),

@@ -22,7 +22,7 @@ from gguf_file import read
 from train import SIDE_WEIGHT, judge
 
 REFUSAL = re.compile(
-    r"has not learnt|does not know|one thing at a time|too much for sketch|alone, without|plain background is"
+    r"has not learnt|does not know|one thing|too much for sketch|by itself|the \w+( \w+)? alone"
 )
 PROMPT_LINE = re.compile(r"^(?:\d\. )?(.+?)(?:, (\w+ style))?(?:, (\w+) background)?$")
 

@@ -134,10 +134,10 @@ class Pictures:
     def expand(self):
         spoken, name = self.known()
         given, said, refused = {}, spoken, None
-        if name not in words.NO_ARTICLE and self.g.chance(0.18):
-            if self.g.chance(0.5):
+        if name not in words.NO_ARTICLE and self.g.chance(0.34):
+            if self.g.chance(0.7):
                 colors = words.COLORS_OF[name]
-                color = self.rng.choice(colors) if colors and self.g.chance(0.6) else self.rng.choice(words.COLORS)
+                color = self.rng.choice(colors) if colors and self.g.chance(0.66) else self.rng.choice(words.COLORS)
                 said = f"{color} {spoken}"
                 if color in colors:
                     given["color"] = color
@@ -160,11 +160,33 @@ class Pictures:
             given |= parts
         lead = wordings.LEAD if spoken == name else [f"sketch calls it {name}:", *wordings.LEAD]
         if refused:
-            lead = [
-                f"sketch cannot paint the {name} {refused}, it has its own color:",
-                f"A {refused} {name} is beyond sketch. As it is:",
-            ]
+            lead = self.own_color(name)
         return asked, self.show(self.prompt(name, **given), lead)
+
+    def own_color(self, name):
+        """Leads for a subject in a color that is not its own."""
+        own = " or ".join(words.COLORS_OF[name])
+        if not own:
+            return [f"sketch knows the {name} in its own color:", f"The {name} has a color of its own in sketch:"]
+        return [f"sketch knows the {name} in {own}:", f"In sketch the {name} is {own}:"]
+
+    def bare(self):
+        """A subject alone, as people type it first: tokens at the start of a line are learnt nowhere else."""
+        spoken, name = self.known()
+        asked = self.rng.choice((spoken, spoken, spoken, spoken.capitalize(), words.with_article(spoken), words.plural(spoken)))
+        lead = wordings.LEAD if spoken == name else [f"sketch calls it {name}:", *wordings.LEAD]
+        return asked, self.show(self.prompt(name), lead)
+
+    def color_of(self):
+        """What color a subject has, or whether it can have one."""
+        name = self.rng.choice([name for name in words.SUBJECTS if words.COLORS_OF[name]])
+        own = words.COLORS_OF[name]
+        color = self.rng.choice(own) if self.g.chance(0.5) else self.rng.choice(words.COLORS)
+        asked = self.g.ask(wordings.COLOR_OF, it=name, a_it=words.with_article(name), c=color)
+        lead = self.own_color(name)
+        if color in own and color in asked:
+            lead = [f"Yes, in sketch the {name} is {' or '.join(own)}:"]
+        return asked, self.show(self.prompt(name, color=color if color in own else own[0]), lead)
 
     def ground_for(self):
         spoken, name = self.known()
@@ -198,8 +220,8 @@ class Pictures:
         return asked, self.show_list(
             [self.prompt(first), self.prompt(second)],
             [
-                "sketch draws one thing at a time. [Take one of these|One of these will work]:",
-                "That is too much for sketch: one subject per picture. [Try these|Choose one]:",
+                "sketch draws one thing best. [Take one of these|One of these will work]:",
+                "One thing in a picture comes out clearest. [Try these|Choose one]:",
             ],
             "ideas",
         )
@@ -290,9 +312,8 @@ class Pictures:
             return asked, self.show(
                 self.prompt(name),
                 [
-                    f"sketch draws the {name} alone, without the rest:",
-                    "Only the subject on a plain background is possible:",
-                    f"sketch can draw just the {name}:",
+                    f"sketch draws the {name} alone best:",
+                    f"The {name} by itself comes out clearest:",
                 ],
             )
         name = self.rng.choice(list(words.UNKNOWN_FAMILY))
@@ -433,7 +454,7 @@ class Pictures:
     def ask_grounds(self):
         listed = ", ".join(words.BACKGROUNDS[:-1]) + " and " + words.BACKGROUNDS[-1]
         return self.g.ask(wordings.ASK_GROUNDS), self.g.say(
-            f"Plain colors only: {listed}. [Choose one that differs from the subject.|]"
+            f"Plain colors: {listed}. [Choose one that differs from the subject.|]"
         )
 
     def ask_all(self):

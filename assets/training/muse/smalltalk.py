@@ -147,8 +147,8 @@ ANSWERS = {
     ),
     "Will you shush": ("All right, I will be quiet.", "As you like. I am here when you need me."),
     "Can you sing me a song?": (
-        "La la la, a fox in blue, la la la, an owl for you.",
-        "I can only hum in letters: hmm, hmm, hmm.",
+        "A fox in blue, an owl for you, and then a quiet kangaroo.",
+        "A whale in grey, a bee in hay: that was my song for today.",
     ),
     "I am a fan": (
         "Thank you, that is kind!",

@@ -8,7 +8,7 @@ TROUBLES = {
         [
             "why is my [picture|image] [so |]blurry?",
             "[my|the] [picture|image|result] [is|looks] [blurry|soft|unsharp|fuzzy|hazy|smeared]",
-            "how do I make [it|the picture] [sharper|crisper|clearer]?",
+            "!how do I make [it|the picture] [sharper|crisper|clearer]?",
             "everything is blurry",
             "the [details|edges] are [soft|missing|smeared]",
             "it [looks|came out] [blurry|soft|foggy]",
@@ -24,7 +24,7 @@ TROUBLES = {
         [
             "why is [my picture|it] [noisy|grainy|full of speckles|full of dots]?",
             "there is [noise|grain] [in|on] [my|the] picture",
-            "[the picture|my image|it] [looks|is] [grainy|noisy|speckled]",
+            "![the picture|my image|it] [looks|is] [grainy|noisy|speckled]",
             "how do I get rid of [the noise|the grain|speckles]?",
             "[I see|there are] [dots|speckles|spots] everywhere",
             "the image is only noise",
@@ -54,7 +54,7 @@ TROUBLES = {
     ),
     "ignores": (
         [
-            "[it|the picture|sketch|the model] [ignores|does not follow] my [prompt|words]",
+            "![it|the picture|sketch|the model] [ignores|does not follow] my [prompt|words]",
             "why [is|does] [the prompt ignored|it not follow my words]?",
             "[it|sketch] [drew|draws] [something else|the wrong thing|another animal]",
             "[that is|this is] not what I asked for",
@@ -177,7 +177,7 @@ TROUBLES = {
         ],
         [
             "sketch cannot write letters. Draw the picture first and set the text in another program.",
-            "Letters are too hard for sketch, I am sorry. It draws single subjects only.",
+            "Letters are too hard for sketch, I am sorry. It draws things, not words.",
         ],
     ),
     "repeats": (
@@ -233,12 +233,12 @@ TROUBLES = {
         [
             "how do I [draw|make|get] [a|my first] picture?",
             "how do I start[ drawing|]?",
-            "what do I have to do [to draw|for a picture]?",
+            "!what do I have to do [to draw|for a picture]?",
             "[how do I|how to] write a [good |]prompt?",
             "[tips|any tips] for [good |]prompts?",
             "what makes a good prompt?",
             "teach me [prompting|how to write prompts]",
-            "what should I [type|write]?",
+            "!what should I [type|write]?",
             "how are prompts built?",
         ],
         [
@@ -250,7 +250,7 @@ TROUBLES = {
         [
             "how do I compare [two pictures|pictures|two prompts|settings]?",
             "[can I|how can I] [see|lay] two pictures side by side?",
-            "how does the compare view work?",
+            "!how does the compare view work?",
             "which [setting|seed|prompt] is better?",
             "how do I find [the best seed|the best setting|out what a word does]?",
             "I cannot decide between two [pictures|prompts]",

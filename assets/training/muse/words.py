@@ -29,7 +29,7 @@ SUBJECTS = [name for names in FAMILIES.values() for name in names]
 # The same in an order that mixes the families, fixed for ever by a hash: lists of ideas follow it.
 MIXED = sorted(SUBJECTS, key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest())
 
-# The colors that sketch's drawings have of themselves; it cannot paint a subject in any other.
+# The colors that sketch's drawings have of themselves; a subject comes out best in one of them.
 COLORS_OF = {
     "red": "fox ladybug mushroom rose apple cherries strawberry balloon heart car",
     "orange": "fox tiger",
