@@ -22,7 +22,8 @@ from gguf_file import read
 from train import SIDE_WEIGHT, judge
 
 REFUSAL = re.compile(
-    r"has not learnt|does not know|one thing|too much for sketch|by itself|the \w+( \w+)? alone"
+    r"has not learnt|does not know|one thing|too much for sketch|by itself|the \w+( \w+)? alone",
+    re.IGNORECASE,
 )
 PROMPT_LINE = re.compile(r"^(?:\d\. )?(.+?)(?:, (\w+ style))?(?:, (\w+) background)?$")
 
