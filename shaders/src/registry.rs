@@ -472,7 +472,7 @@ impl Kernel {
                     GemmForm::Columns => "gemm_columns",
                     GemmForm::Pairs => "gemm_pairs",
                 },
-                ..row!("gemm", "gemm", 64, 30, [Read, Read, Read, ReadWrite, Read])
+                ..row!("gemm", "gemm", 64, 31, [Read, Read, Read, ReadWrite, Read])
             },
             Self::GemmSplit { form, .. } => Row {
                 name: match form {

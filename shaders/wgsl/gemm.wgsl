@@ -15,12 +15,13 @@ struct Params {
     bias_base: u32,
     has_bias: u32,
     tiles_n: u32,
-    row_begin: u32, // of the first row of this dispatch, where x or y lie in columns
+    x_row_begin: u32, // of the first row of this dispatch, where x lies in columns
     x_plane: u32, // rows of x of a plane, where it lies in columns
     //#if SPLIT
     splits: u32,
     split_k: u32, // of each split but the last; a multiple of 32
     //#else
+    y_row_begin: u32, // the same, where y lies in columns
     y_plane: u32,
     y_outer: u32,
     y_step: u32,
@@ -53,7 +54,7 @@ fn column_of(row: u32) -> u32 {
     if (row >= p.rows) {
         return 0xffffffffu;
     }
-    let global = p.row_begin + row;
+    let global = p.x_row_begin + row;
     let outer = global / p.x_plane;
     return p.x_base + outer * p.k * p.x_plane + (global - outer * p.x_plane);
 }

@@ -11,7 +11,7 @@ struct Params {
     y_stride: u32,
     bias_base: u32,
     has_bias: u32,
-    row_begin: u32, // of the first row, where y lies in columns
+    y_row_begin: u32, // of the first row, where y lies in columns
     y_plane: u32,
     y_outer: u32,
     y_step: u32,

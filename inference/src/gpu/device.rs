@@ -319,10 +319,14 @@ impl GpuDevice {
             submission_index: Some(submission),
             timeout: None,
         });
-        self.check(context)?;
-        polled.map(|_| ()).map_err(|error| ExecError::DeviceLost {
-            reason: error.to_string(),
-        })
+        match (polled, self.check(context)) {
+            (Ok(_), checked) => checked,
+            (Err(_), Err(lost @ ExecError::DeviceLost { .. })) => Err(lost),
+            // Whatever else a lost device complains of is no cause.
+            (Err(error), _) => Err(ExecError::DeviceLost {
+                reason: error.to_string(),
+            }),
+        }
     }
 
     /// Destroys the device, as if the driver had lost it. For tests of recovery.

@@ -144,8 +144,9 @@ impl Lowering<'_, '_> {
                         plane,
                     ),
                 };
-                let in_columns = columns_in.is_some() || columns_out.is_some();
-                let row_begin = if in_columns { begin } else { 0 };
+                // What lies in columns is bound as a whole, and counted from its beginning.
+                let [x_row_begin, y_row_begin] =
+                    [columns_in, columns_out].map(|plane| plane.map_or(0, |_| begin));
                 let other = self.other(&y.bound, &bias_bound);
                 let epilogue = self.epilogue(true, (0, 0));
                 let has_bias = usize::from(bias.is_some());
@@ -188,12 +189,16 @@ impl Lowering<'_, '_> {
                     None => GemmForm::Rows,
                     Some(_) => GemmForm::Columns,
                 };
-                list.extend(words([tiles_n, row_begin, columns_in.unwrap_or(NO_PLANE)])?);
+                list.extend(words([
+                    tiles_n,
+                    x_row_begin,
+                    columns_in.unwrap_or(NO_PLANE),
+                ])?);
                 if splits < 2 || !limits.fits(0, splits * band * count) {
                     let groups = tiles as u64;
                     let work = Work { groups, flops };
                     let gate = Function::Same as usize;
-                    list.extend(words([y_plane, y_outer, y_step, 0, 0, gate])?);
+                    list.extend(words([y_row_begin, y_plane, y_outer, y_step, 0, 0, gate])?);
                     list.extend(epilogue);
                     let bindings = [bindings, vec![other]].concat();
                     self.push(Kernel::Gemm { weight, form }, &list, bindings, work)?;
@@ -224,7 +229,7 @@ impl Lowering<'_, '_> {
                     y_stride,
                     bias_base,
                     has_bias,
-                    row_begin,
+                    y_row_begin,
                     y_plane,
                     y_outer,
                     y_step,
@@ -312,7 +317,7 @@ impl Lowering<'_, '_> {
                 ])?
                 .to_vec();
                 if !split {
-                    list.extend(words([NO_PLANE, 0, 1, n, from])?);
+                    list.extend(words([0, NO_PLANE, 0, 1, n, from])?);
                     list.push(gate);
                     list.extend(self.epilogue(true, (0, 0)));
                     let work = Work {

@@ -166,6 +166,8 @@ fn products_in_columns() {
         (2, 35, 40, 70),
         (3, 64, 33, 64),
         (2, 99, 515, 30),
+        // Within tiny limits cut into bands of rows.
+        (2, 50, 163, 163),
     ] {
         for (columns_in, columns_out) in [(true, false), (false, true), (true, true)] {
             let rows = batch * plane;
