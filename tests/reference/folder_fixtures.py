@@ -21,7 +21,7 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-MESSAGES = [{"role": "system", "content": "You draw foxes."}, {"role": "user", "content": "Füße, 12 🦊 it's <|im_end|> fine?"}]
+MESSAGES = [{"role": "system", "content": "You draw foxes."}, {"role": "user", "content": "Füße, 12 🦊 it's <im_end> | fine?"}]
 
 
 def tokenizer():

@@ -3,7 +3,7 @@
 //! The reference has the same weights, dequantised, and activations in f32; so what is measured is the rounding of activations alone. It is no error of f32,
 //! and has a bound of its own: a block of 32 values is rounded to steps of a 127th of its largest, an error of about 0.3 % of a typical value, which each
 //! product averages over its terms and each of two dozen products adds to. These models of two layers have 16 to 64 features a row, where least is averaged;
-//! in models of the usual widths it is several times smaller.
+//! in models of the usual widths it is several times smaller. Measured: 0.01 to 0.1 at worst, 0.001 to 0.008 on average.
 
 use diptych_inference::cpu::{CpuExecutor, CpuMode};
 use diptych_inference::formats::{StorageDtype, TensorData, WeightMap};
@@ -18,7 +18,7 @@ use crate::llama::{PAGES, all_logits, gguf, rows_of, run};
 /// Largest error of any logit of any row, relative to the largest.
 const ROUNDED: f32 = 0.2;
 /// Largest mean error of the logits, in the same terms.
-const ROUNDED_ON_AVERAGE: f32 = 0.03;
+const ROUNDED_ON_AVERAGE: f32 = 0.02;
 /// What is certainly more than the error of f32: below it nothing would have been rounded.
 const NOTHING: f32 = 1e-5;
 
@@ -120,7 +120,7 @@ fn every_architecture_in_blocks_of_8_bits_against_its_dequantised_weights() {
             count += usize::from(tensor.dtype() == StorageDtype::Q8_0);
             weights.insert(key, tensor);
         }
-        assert!(count > 8, "{name}: {count} matrices");
+        assert!(count >= 8, "{name}: {count} matrices");
         let model = Llama::new(config, weights).unwrap();
         let ids = Reference::of(name).ids("ids");
         let vocab = model.vocab_size();
