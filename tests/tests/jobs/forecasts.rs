@@ -133,12 +133,32 @@ fn picture(client: &mut Client, model: &diptych_inference::engine::ModelRef) -> 
     }
 }
 
+/// As a download that is finished: at once, and later than what was there by the clock of a coarse file system, too.
+fn put_in_place(path: &Path, write: impl FnOnce(&Path)) {
+    let beside = path.with_extension("new");
+    write(&beside);
+    let file = std::fs::File::options().write(true).open(&beside).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+    file.set_modified(later).unwrap();
+    std::fs::rename(&beside, path).unwrap();
+}
+
 /// The program keeps running while a better model is put in the place of one that is loaded.
 #[test]
 fn a_model_that_was_replaced_is_loaded_again() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("mine.safetensors");
-    std::fs::copy(fixture("jobs/tiny-sdxl.safetensors"), &path).unwrap();
+    let path = folder.path().join("mine");
+    for part in ["scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
+        let (from, to) = (fixture("models/tiny-sd").join(part), path.join(part));
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    let index = "model_index.json";
+    let from = fixture("models/tiny-sd").join(index);
+    std::fs::copy(from, path.join(index)).unwrap();
     let mut client = Client::start(DeviceChoice::Cpu).unwrap();
     let model = client.add_model(&path).unwrap();
     let before = picture(&mut client, &model);
@@ -149,12 +169,13 @@ fn a_model_that_was_replaced_is_loaded_again() {
     };
     assert_eq!(loads(&client), 1);
 
-    let tensors: Vec<TensorData> = read_safetensors(&path)
+    let weights = path.join("unet/diffusion_pytorch_model.safetensors");
+    let tensors: Vec<TensorData> = read_safetensors(&weights)
         .unwrap()
         .tensors
         .iter()
         .map(|(name, tensor)| {
-            if name != "model.diffusion_model.out.2.weight" {
+            if name != "conv_out.weight" {
                 return tensor.renamed(name);
             }
             let values = tensor.to_f32().unwrap().into_iter();
@@ -163,11 +184,9 @@ fn a_model_that_was_replaced_is_loaded_again() {
             TensorData::new_owned(name, tensor.shape(), dtype, bytes.collect()).unwrap()
         })
         .collect();
-    write_tensors(&path, &tensors, &Default::default()).unwrap();
-    // The times of some file systems are coarse.
-    let file = std::fs::File::options().write(true).open(&path).unwrap();
-    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
-    file.set_modified(later).unwrap();
+    put_in_place(&weights, |path| {
+        write_tensors(path, &tensors, &Default::default()).unwrap();
+    });
     let after = picture(&mut client, &model);
     assert_ne!(after, before);
     assert_eq!(loads(&client), 2);
@@ -175,8 +194,8 @@ fn a_model_that_was_replaced_is_loaded_again() {
     let model = fresh.add_model(&path).unwrap();
     assert_eq!(picture(&mut fresh, &model), after);
 
-    // What cannot be used is said, and the next model is drawn with.
-    std::fs::write(&path, b"nothing").unwrap();
+    // What cannot be used is said.
+    put_in_place(&weights, |path| std::fs::write(path, b"nothing").unwrap());
     let request = ImageRequest::new(model.clone(), "a red fox", 40, 32);
     let reason = super::refusal(&mut fresh, Request::Image(request));
     assert!(

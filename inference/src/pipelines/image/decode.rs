@@ -9,7 +9,7 @@ use crate::pipelines::raster::Raster;
 use crate::pipelines::{Context, JobError};
 
 /// Previews are decoded by the VAE itself up to this many latent pixels, where that costs less than a tenth of a step.
-const PREVIEW_BY_DECODER: usize = 16 * 16;
+pub(super) const PREVIEW_BY_DECODER: usize = 16 * 16;
 
 impl ImageJob {
     /// The picture that is handed over: what was drawn, laid into the picture that it began from where that is asked for.

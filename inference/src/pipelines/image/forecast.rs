@@ -1,5 +1,6 @@
 //! What drawing a picture needs, before anything of it runs: first pass and second, ControlNets, upscaler, and models that take over later.
 
+use super::decode::PREVIEW_BY_DECODER;
 use super::{ImageJob, control};
 use crate::diffusion::Convention;
 use crate::engine::{Hires, HiresUpscaler, ImageRequest};
@@ -119,6 +120,7 @@ impl Needs {
         self.words(read_again, works);
         self.hints(request, works);
         self.denoise(context, request, [h, w, length, self.steps], works);
+        self.previews(request, [h, w], works);
         let Some((second, hires, steps)) = self.second.as_ref().filter(|_| last) else {
             if last {
                 works.push(self.autoencoder(request, [h, w], false));
@@ -141,8 +143,21 @@ impl Needs {
         }
         self.hints(second, works);
         self.denoise(context, second, [h, w, length, *steps], works);
+        self.previews(second, [h, w], works);
         works.push(self.autoencoder(second, [h, w], false));
         Ok(())
+    }
+
+    /// The autoencoder, where previews are made by it.
+    fn previews<'a>(
+        &'a self,
+        request: &ImageRequest,
+        [h, w]: [usize; 2],
+        works: &mut Vec<Work<'a>>,
+    ) {
+        if (request.preview || request.trace) && h * w <= PREVIEW_BY_DECODER {
+            works.push(self.autoencoder(request, [h, w], false));
+        }
     }
 
     fn work<'a>(&self, changes: u64, forms: Vec<Form<'a>>) -> Work<'a> {
