@@ -464,7 +464,7 @@ fn settings_come_out_of_pictures_and_traces() {
         "seed",
     );
     refused(&["draw", "--from", "a.png", "--step", "2"], "trace");
-    refused(&["resume", "a.png"], "cannot be continued");
+    refused(&["resume", "a.png"], "cannot be resumed");
     // Another program's picture: what can be taken is taken, what cannot is told.
     let text = "a whale\nNegative prompt: grey\nSteps: 3, Sampler: Euler, Schedule type: Normal, CFG scale: 4, Seed: 11, Size: 40x32, Model: other, ADetailer model: x";
     let picture = encode_png(&[0; 12], 2, 2, &[("parameters", text)]).unwrap();

@@ -11,7 +11,7 @@ use diptych::studio::create::CreateCommand;
 use diptych::studio::create::form::Form;
 use diptych::studio::view::{Drawer, Workspace};
 use diptych::studio::{Studio, StudioOptions};
-use diptych_inference::engine::DeviceChoice;
+use diptych_inference::engine::{DeviceChoice, ModelRef};
 use diptych_tests::repository;
 use diptych_tests::window::Bench;
 use egui::{Key, Modifiers};
@@ -36,12 +36,14 @@ fn a_model_is_unloaded_when_no_job_needs_it_and_comes_back_by_itself() {
         form.steps = Some(300);
     }
     bench.apply(CreateCommand::Generate { front: false });
+    let model = ModelRef::named("sketch");
+    let loaded = |bench: &Bench| {
+        let mut loaded = studio(bench).house.loaded.iter();
+        loaded.any(|model| model.name == "sketch")
+    };
     bench
-        .wait("the model in memory", |bench| {
-            !studio(bench).house.loaded.is_empty()
-        })
+        .wait("the model in memory", |bench| loaded(bench))
         .unwrap();
-    let model = studio(&bench).house.loaded[0].clone();
     let unload = ModelsCommand::Unload(model.clone());
     assert!(refused(&bench, unload.clone()).contains("stop the job first"));
     // Not even if it is asked for all the same.
@@ -56,15 +58,14 @@ fn a_model_is_unloaded_when_no_job_needs_it_and_comes_back_by_itself() {
     let before = studio(&bench).house.memory.unwrap().weights;
     assert!(before > 0);
     bench.apply(AppCommand::Drawer(Drawer::Models));
-    bench.click(&format!("Unload {}", model.name));
+    bench.click("Unload sketch");
     bench
-        .wait("the model to go", |bench| {
-            studio(bench).house.loaded.is_empty()
-        })
+        .wait("the model to go", |bench| !loaded(bench))
         .unwrap();
+    bench.harness.run_steps(2);
     let after = studio(&bench).house.memory.unwrap().weights;
     assert!(after < before, "{after} of {before} bytes of weights");
-    assert!(!bench.has("Unload"));
+    assert!(!bench.has("Unload sketch"));
     // It comes back when it is needed.
     bench.harness.state_mut().studio_mut().create.form.steps = Some(2);
     bench.apply(CreateCommand::Generate { front: false });
@@ -73,14 +74,14 @@ fn a_model_is_unloaded_when_no_job_needs_it_and_comes_back_by_itself() {
         studio(&bench).gallery.items()[0].record.request.prompt,
         prompt
     );
-    assert_eq!(studio(&bench).house.loaded, [model]);
-    // From the menu of the memory's figure, too.
+    bench
+        .wait("the model again", |bench| loaded(bench))
+        .unwrap();
+    // All at once, too.
     bench.apply(AppCommand::CloseDrawer);
     bench.apply(ModelsCommand::UnloadAll);
     bench
-        .wait("the model to go", |bench| {
-            studio(bench).house.loaded.is_empty()
-        })
+        .wait("the model to go", |bench| !loaded(bench))
         .unwrap();
 }
 
@@ -92,8 +93,12 @@ fn a_conversation_is_handled_by_the_keyboard_alone() {
         refused(&bench, ChatCommand::OfShown(Deed::CopyAnswer)),
         "The conversation is not begun"
     );
-    // The slash goes to the field, and is not written into it.
+    // The slash goes to the field to write in, wherever one is.
+    bench.apply(AppCommand::Show(Workspace::Create));
     bench.press(Modifiers::NONE, Key::Slash);
+    bench.harness.run_steps(4);
+    assert!(bench.get("Prompt").is_focused());
+    bench.apply(AppCommand::Show(Workspace::Chat));
     bench.harness.run_steps(4);
     assert!(bench.get("Message").is_focused());
     bench.get("Message").type_text("what is a seed?");
@@ -114,7 +119,7 @@ fn a_conversation_is_handled_by_the_keyboard_alone() {
         "The answer was not cut off"
     );
     // The last question, worded anew, by its key.
-    bench.press(Modifiers::COMMAND, Key::ArrowUp);
+    bench.press(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::E);
     let editing = studio(&bench).chat.editing.as_ref().unwrap();
     assert_eq!(editing.text, "what is a seed?");
     bench.apply(ChatCommand::CancelEdit);
@@ -131,7 +136,7 @@ fn a_conversation_is_handled_by_the_keyboard_alone() {
     bench.harness.run_steps(3);
     bench.press(Modifiers::NONE, Key::Enter);
     assert!(studio(&bench).chat.shown().unwrap().tree.last().is_none());
-    bench.press(Modifiers::COMMAND, Key::Z);
+    bench.apply(AppCommand::Undo);
     bench.wait_idle().unwrap();
     let talk = studio(&bench).chat.shown().unwrap();
     assert_eq!(talk.tree.last().unwrap().text, answer);
@@ -217,8 +222,13 @@ fn shift_and_enter_make_a_line_however_long_the_frame_was() {
     assert_eq!(studio_mut.chat.composer(), "one\ntwo\nthree\nfour\n");
     assert!(studio_mut.chat.shown().is_none(), "nothing was sent");
     bench.harness.run_steps(4);
-    let five = bench.get("Message").rect().height();
-    assert!(five > 3.5 * one, "the field grows: {one} to {five}");
+    let field = bench.get("Message").rect();
+    assert!(field.height() > 3.5 * one, "{one} and {field:?}");
+    let below = bench.get("Attach a text file").rect();
+    assert!(
+        field.bottom() <= below.top(),
+        "{field:?} lies over {below:?}"
+    );
     bench.press(Modifiers::NONE, Key::Enter);
     assert!(studio(&bench).chat.shown().is_some(), "Enter sends");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use egui::style::ScrollAnimation;
 use egui::{Align, Id, Key, Layout, Margin, RichText, ScrollArea, Sense, Ui, UiBuilder, vec2};
 
 use super::super::Gui;
@@ -206,7 +207,7 @@ fn all(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     laid.renamed = renamed;
     laid.shown = shown;
     if let Some((top, bottom)) = wanted.and_then(|id| laid.find(studio.chat.talks(), id)) {
-        ui.scroll_to_rect(place(top, bottom), None);
+        ui.scroll_to_rect_animation(place(top, bottom), None, ScrollAnimation::none());
     }
     let seen = ui.clip_rect();
     let range = laid.between(seen.top() - whole.top(), seen.bottom() - whole.top());
@@ -232,7 +233,10 @@ fn all(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 let (id, pinned) = (talk.id(), talk.conversation.pinned);
                 let title = talk.conversation.title.clone();
                 renaming |= renamed == Some(id);
-                let builder = UiBuilder::new().max_rect(place(top, bottom));
+                // By its own name, so that the keyboard stays with a row while others come and go above it.
+                let builder = UiBuilder::new()
+                    .max_rect(place(top, bottom))
+                    .scope_id(ui.scope_id().with(("conversation", id)));
                 ui.scope_builder(builder, |ui| row(ui, studio, gui, id, &title, pinned));
             }
         }
@@ -270,7 +274,9 @@ fn row(
         }
         let response = ui.add(row);
         if response.gained_focus() && !response.clicked() {
-            response.scroll_to_me(None);
+            // At once: the rows beyond are laid out only when they are near.
+            let rect = response.rect;
+            ui.scroll_to_rect_animation(rect, None, ScrollAnimation::none());
         }
         if response.clicked() {
             gui.send(ChatCommand::Open(id));

@@ -62,11 +62,10 @@ pub fn entries() -> Vec<Entry> {
         .key(Place::Chat, Chord::ctrl(Key::E)),
         Entry::new(ChatCommand::Send, "Send the message", Icon::Send),
         deed(Deed::Continue, "Continue the answer", Icon::Resume),
-        deed(Deed::CopyAnswer, "Copy the answer", Icon::Copy)
-            .key(Place::Chat, Chord::ctrl(Key::C).shift()),
+        deed(Deed::CopyAnswer, "Copy the answer", Icon::Copy),
         deed(Deed::RewordAnswer, "Reword the answer", Icon::Edit),
         deed(Deed::RewordQuestion, "Reword the last question", Icon::Edit)
-            .key(Place::Chat, Chord::ctrl(Key::ArrowUp)),
+            .key(Place::Chat, Chord::ctrl(Key::E).shift()),
         deed(
             Deed::ToCreate,
             "Use the answer as the prompt in Create",

@@ -183,7 +183,8 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("> cut off\n\n</details>"), "{page}");
-        assert_eq!(page.matches("<think>").count(), 1, "{page}");
+        // In the title and in what the person said.
+        assert_eq!(page.matches("<think>").count(), 2, "{page}");
         // The file with everything gives the very words back, marks and all.
         let ours = Bundle::of(std::slice::from_ref(&held)).write().unwrap();
         let again = Bundle::read(std::str::from_utf8(&ours).unwrap()).unwrap();
