@@ -40,13 +40,32 @@ pub fn pressed(ctx: &Context, studio: &Studio, entries: &[Entry]) -> Vec<UiComma
     commands
 }
 
+/// Keys that do their work again and again while they are held: steps, sizes, undo. A held Ctrl+Enter draws one picture, not many.
+fn repeats(chord: Chord) -> bool {
+    match chord.key {
+        Key::ArrowUp
+        | Key::ArrowDown
+        | Key::ArrowLeft
+        | Key::ArrowRight
+        | Key::OpenBracket
+        | Key::CloseBracket
+        | Key::Plus
+        | Key::Equals
+        | Key::Minus => true,
+        Key::Z | Key::Y => chord.ctrl,
+        _ => false,
+    }
+}
+
 /// Whether a key is pressed in this frame, as egui's shortcuts see it.
 fn is_pressed(ctx: &Context, chord: Chord) -> bool {
     let wanted = chord.shortcut();
     ctx.input(|input| {
         input.events.iter().any(|event| {
-            matches!(event, Event::Key { key, modifiers, pressed: true, .. }
-                if *key == wanted.logical_key && modifiers.matches_logically(wanted.modifiers))
+            matches!(event, Event::Key { key, modifiers, repeat, pressed: true, .. }
+                if *key == wanted.logical_key
+                    && modifiers.matches_logically(wanted.modifiers)
+                    && (!*repeat || repeats(chord)))
         })
     })
 }
