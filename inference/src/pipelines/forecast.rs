@@ -326,7 +326,7 @@ pub fn answer(
     needed.dedup();
     let works = needed.into_iter().map(|rows| {
         Work::new(name, 0, PlanKey::Language(rows), move || {
-            Ok(model.choosing_graph(&model.shape(rows))?)
+            model.choosing_graph(&model.shape(rows))
         })
     });
     store.forecast(works.collect())

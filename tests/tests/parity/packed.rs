@@ -120,7 +120,7 @@ fn every_architecture_in_blocks_of_8_bits_against_its_dequantised_weights() {
             count += usize::from(tensor.dtype() == StorageDtype::Q8_0);
             weights.insert(key, tensor);
         }
-        assert!(count >= 8, "{name}: {count} matrices");
+        assert!(count >= 4, "{name}: {count} matrices");
         let model = Llama::new(config, weights).unwrap();
         let ids = Reference::of(name).ids("ids");
         let vocab = model.vocab_size();

@@ -260,7 +260,7 @@ impl ChatJob {
             &name,
             0,
             PlanKey::Language(rows),
-            || Ok(model.choosing_graph(&model.shape(rows))?),
+            || model.choosing_graph(&model.shape(rows)),
         );
         // Making the plan may have cost the cache its place.
         let chat = context.store.chat_state(&name)?;
