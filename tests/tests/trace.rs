@@ -331,7 +331,7 @@ fn what_cannot_change_and_what_is_no_state_is_refused_by_name() {
     }
     for length in [0, 3, 7, 8, 19, 20, 21, state.len() / 2, state.len() - 1] {
         let message = refused(&mut client, &state[..length], &first);
-        assert!(message.contains("cannot be resumed"), "{message}");
+        assert!(message.contains("cannot be continued"), "{message}");
     }
     // Chains that lead nowhere.
     let mut chain = first.clone();
