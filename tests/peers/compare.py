@@ -2,7 +2,7 @@
 """Runs Diptych and its peers in turn on the same file and prints medians as a Markdown table. Fetches and builds nothing.
 
     compare.py text  --diptych D --llama-bench L model.gguf ...
-    compare.py picture --diptych D --sd S --torch PYTHON --size 512x512 model.safetensors ...
+    compare.py picture --diptych D --sd S --torch PYTHON --candle C --size 512x512 model.safetensors ...
 
 Every round runs each program once, one after the other, so that a machine that slows down slows all of them. Needs only
 Python's own library.
@@ -86,6 +86,19 @@ def torch_picture(options, model, device):
     return json.loads(out.splitlines()[-1])
 
 
+def candle_text(options, model, device):
+    """candle-transformers' Qwen 3 by the program of the folder `candle`. On the processor only, as the next."""
+    out, _ = command([options.candle, "text", model, ",".join(options.prompts), str(options.written)],
+                     {"RAYON_NUM_THREADS": str(options.threads)})
+    return json.loads(out)
+
+
+def candle_picture(options, model, device):
+    """candle-transformers' Stable Diffusion 1.5, with random weights of its own, whatever the model's file holds."""
+    out, _ = command([options.candle, "picture", options.size, options.candle_dtype], {"RAYON_NUM_THREADS": str(options.threads)})
+    return json.loads(out)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["text", "picture"])
@@ -95,6 +108,8 @@ def main():
     parser.add_argument("--sd", help="stable-diffusion.cpp's sd-cli")
     parser.add_argument("--torch", help="a Python that has torch and diffusers")
     parser.add_argument("--torch-dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--candle", help="the program of the folder candle; Qwen 3, or Stable Diffusion 1.5")
+    parser.add_argument("--candle-dtype", choices=["f32", "f16"], default="f32")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -113,6 +128,8 @@ def main():
         programs.append(("stable-diffusion.cpp", sd_picture))
     if not text and options.torch and options.device == "cpu":
         programs.append(("torch", torch_picture))
+    if options.candle and options.device == "cpu":
+        programs.append(("candle", candle_text if text else candle_picture))
     unit = "tokens/s" if text else "seconds"
     names = [name for name, _ in programs]
     print(f"| file | workload | {' | '.join(f'{name}, {unit}' for name in names)} | ratio | load |")
