@@ -110,6 +110,7 @@ fn the_built_in_models_are_measured() {
     let options = Options {
         device: DeviceChoice::Cpu,
         models: models.to_vec(),
+        memory: None,
         assets: repository("assets"),
         quick: true,
         ops: false,
@@ -161,6 +162,7 @@ fn measured(device: DeviceChoice, kinds: &[Kind], ops: bool) -> Report {
     let options = Options {
         device,
         models: models.collect(),
+        memory: None,
         assets: repository("assets"),
         quick: true,
         ops,
@@ -243,6 +245,36 @@ fn both_kinds_of_models_are_measured_on_a_gpu() {
     assert_eq!(decode.profile.as_ref().unwrap().clock, "timestamps");
 }
 
+/// What a card of two gigabytes does with Stable Diffusion 1.5.
+#[test]
+fn parts_that_do_not_fit_together_are_measured_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options {
+        device: DeviceChoice::Cpu,
+        memory: None,
+        models: vec![make(folder.path(), Kind::SdTiny, StorageDtype::F16)],
+        assets: repository("assets"),
+        quick: true,
+        ops: false,
+        size: Some((64, 64)),
+        prompts: Vec::new(),
+    };
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        options.device = device;
+        options.memory = None;
+        let roomy = run(&options, &mut Listener(Vec::new())).unwrap();
+        options.memory = Some(roomy.models[0].memory.peak * 9 / 10);
+        let tight = run(&options, &mut Listener(Vec::new())).unwrap();
+        check(&tight);
+        assert!(tight.models[0].memory.peak < roomy.models[0].memory.peak);
+        let names = |report: &Report| -> Vec<String> {
+            let works = report.models[0].workloads.iter();
+            works.map(|work| work.name.clone()).collect()
+        };
+        assert_eq!(names(&tight), names(&roomy));
+    }
+}
+
 #[test]
 fn a_stop_ends_the_measuring() {
     struct Hasty;
@@ -257,6 +289,7 @@ fn a_stop_ends_the_measuring() {
     let options = Options {
         device: DeviceChoice::Cpu,
         models: vec![make(folder.path(), Kind::LlamaTiny, StorageDtype::F16)],
+        memory: None,
         assets: repository("assets"),
         quick: true,
         ops: false,

@@ -103,13 +103,15 @@ pub fn run(global: &Global, args: &BenchArgs) -> Result<()> {
         synthesize::write(&path, kind, quant, 0, &interrupts)?;
         models.push(path);
     }
-    let assets = global.engine_options()?.assets;
+    let engine = global.engine_options()?;
+    let assets = engine.assets;
     if models.is_empty() && !args.ops {
         let folder = folders::assets(global.assets.as_deref()).map_err(CliError::failed)?;
         models.extend(["muse/muse.gguf", "sketch"].map(|name| folder.join("models").join(name)));
     }
     let options = BenchOptions {
         device: global.device.into(),
+        memory: engine.memory_budget,
         models,
         assets,
         quick: args.quick,

@@ -75,6 +75,8 @@ pub enum BenchError {
 pub struct Options {
     /// What computes.
     pub device: DeviceChoice,
+    /// Most memory of the device to use, in bytes; otherwise what the device allows.
+    pub memory: Option<u64>,
     /// Models, each measured by itself.
     pub models: Vec<PathBuf>,
     /// The program's own data, for CLIP's tokenizer.
@@ -115,12 +117,12 @@ enum Opened {
 
 impl Opened {
     /// As [`crate::pipelines::open_executor`], with what only the executor itself tells.
-    fn new(device: DeviceChoice) -> Result<Self, ExecError> {
+    fn new(device: DeviceChoice, budget: Option<u64>) -> Result<Self, ExecError> {
         let gpu = |choice| {
-            let executor = GpuExecutor::open(choice, LimitPolicy::Adapter, None)?;
+            let executor = GpuExecutor::open(choice, LimitPolicy::Adapter, budget)?;
             Ok(Self::Gpu(Box::new(executor)))
         };
-        let cpu = || Self::Cpu(Box::new(CpuExecutor::new(CpuMode::Fast)));
+        let cpu = || Self::Cpu(Box::new(CpuExecutor::with_budget(CpuMode::Fast, budget)));
         match device {
             DeviceChoice::Cpu => Ok(cpu()),
             DeviceChoice::Gpu => gpu(AdapterChoice::Any),
@@ -148,7 +150,7 @@ impl Opened {
 pub fn run(options: &Options, watcher: &mut dyn Watcher) -> Result<Report, BenchError> {
     let started = Instant::now();
     watcher.next("what the machine can do");
-    let (device, limits) = match &Opened::new(options.device)? {
+    let (device, limits) = match &Opened::new(options.device, options.memory)? {
         Opened::Cpu(executor) => (
             processor::describe(executor.device_name()),
             processor::limits(options.quick),
@@ -191,7 +193,7 @@ fn measure_model(
     watcher.next(&format!("{name}: loading"));
     let info = probe(path)?;
     // A device of its own, so that what it holds at most is this model's.
-    let executor = Opened::new(options.device)?;
+    let executor = Opened::new(options.device, options.memory)?;
     let mut session = session::Session::new(executor, name, &info, options, limits, watcher);
     if info.is_chat() {
         text::measure(&mut session, path, &info)?;

@@ -26,7 +26,7 @@ pub(super) fn measure(
     options: &Options,
     watcher: &mut dyn Watcher,
 ) -> Result<Vec<OpReport>, BenchError> {
-    let executor = Opened::new(options.device)?;
+    let executor = Opened::new(options.device, options.memory)?;
     let beside_candle = matches!(executor, Opened::Cpu(_));
     let mut table = Table {
         executor,

@@ -40,23 +40,31 @@ pub(super) fn measure(
 
     let step = || -> Result<Graph, BenchError> { Ok(unet.graph(BATCH, h, w, context)?) };
     let decode = || -> Result<Graph, BenchError> { Ok(model.vae().decode_graph(h, w)?) };
-    session.forecast_apart(&[&step()?, &decode()?]);
+    let together = session.forecast_apart(&[&step()?, &decode()?]);
     let quick = session.options.quick;
     let limits = match quick {
         true => (1, 5, Duration::from_secs(5)),
         false => (3, 20, Duration::from_secs(30)),
     };
 
-    // Both are there before either runs, as they are when a picture is drawn.
-    let plans = [
-        (format!("step {pixels}"), "steps", session.plan(&step)?),
-        (
-            format!("vae decode {pixels}"),
-            "pictures",
-            session.plan(&decode)?,
-        ),
+    type Build<'a> = &'a dyn Fn() -> Result<Graph, BenchError>;
+    let works: [(String, &str, Build<'_>); 2] = [
+        (format!("step {pixels}"), "steps", &step),
+        (format!("vae decode {pixels}"), "pictures", &decode),
     ];
-    for (name, unit, planned) in plans {
+    // Both are there before either runs where there is room, as they are when a picture is drawn.
+    let mut plans = Vec::new();
+    if together {
+        for (.., build) in &works {
+            plans.push(session.plan(build)?);
+        }
+    }
+    let mut plans = plans.into_iter();
+    for (name, unit, build) in works {
+        let planned = match plans.next() {
+            Some(planned) => planned,
+            None => session.plan(build)?,
+        };
         let inputs: Vec<(&'static str, HostTensor)> = planned
             .graph
             .nodes
@@ -80,6 +88,9 @@ pub(super) fn measure(
             context: 0.0,
         };
         session.measure(&planned, &[], naming, limits, &mut |_, _| inputs.clone())?;
+        if !together {
+            session.drop_plan(&planned);
+        }
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) struct Session<'a> {
     limits: &'a LimitReport,
     watcher: &'a mut dyn Watcher,
     report: ModelReport,
-    /// The graph of each workload.
+    /// The graph of each workload whose weights are still there.
     graphs: Vec<Arc<Graph>>,
     resident_before: Option<u64>,
 }
@@ -104,8 +104,9 @@ impl<'a> Session<'a> {
         self.report.memory.forecast += weights + activations + states;
     }
 
-    /// As [`Self::forecast`], of graphs that have nothing in common.
-    pub fn forecast_apart(&mut self, graphs: &[&Graph]) {
+    /// As [`Self::forecast`], of graphs that have nothing in common. Returns whether the budget holds all of them at once; where it does not, they are
+    /// to be planned one after the other, each when the one before was dropped, and the largest is what is foreseen.
+    pub fn forecast_apart(&mut self, graphs: &[&Graph]) -> bool {
         let executor = self.executor.as_mut();
         let on_gpu = executor.kind() == "gpu";
         let all: Vec<MemoryForecast> = graphs
@@ -118,7 +119,26 @@ impl<'a> Session<'a> {
             true => activations.sum(),
             false => activations.max().unwrap_or(0),
         };
-        self.report.memory.forecast += weights + activations;
+        let together = weights + activations;
+        let used = executor.memory();
+        let free = used
+            .budget
+            .saturating_sub(used.weights + used.activations + used.states);
+        if together <= free {
+            self.report.memory.forecast += together;
+            return true;
+        }
+        let each = all.iter().map(|one| one.new_weights + one.activations);
+        // What does not fit by itself is streamed within what there is.
+        self.report.memory.forecast += each.max().unwrap_or(0).min(free);
+        false
+    }
+
+    /// Frees a plan and the weights that no other holds; how long planning it anew takes is not told.
+    pub fn drop_plan(&mut self, planned: &Planned) {
+        self.executor.as_mut().drop_plan(planned.plan);
+        self.graphs
+            .retain(|graph| !Arc::ptr_eq(graph, &planned.graph));
     }
 
     /// Makes a graph ready.
