@@ -334,38 +334,41 @@ fn edit(ui: &mut Ui, gui: &mut Gui<'_>, row: &Row<'_>, editing: &mut Editing) {
             ui.data_mut(|data| data.insert_temp(begun, true));
         }
         ui.add_space(t.size.gap_s);
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let reason = if row.busy {
-                Some("An answer is being written; stop it first")
-            } else if editing.text.trim().is_empty() {
-                Some("Write something first")
-            } else {
-                None
-            };
-            let (name, told) = match row.message.role {
-                Role::User => (
-                    "Send anew",
-                    "Sends this wording; the old one and its answers are kept beside it",
-                ),
-                Role::Assistant => (
-                    "Keep wording",
-                    "The conversation continues from this wording; the model's own is kept beside it",
-                ),
-            };
-            let button = Button::primary(name)
-                .small()
-                .shortcut("Enter")
-                .tooltip(told)
-                .unless(reason);
-            let clicked = ui.add(button).clicked();
-            if clicked || (send && reason.is_none()) {
-                ui.data_mut(|data| data.remove::<bool>(begun));
-                gui.send(ChatCommand::ConfirmEdit);
-            }
-            if ui.add(Button::quiet("Cancel").small()).clicked() {
-                ui.data_mut(|data| data.remove::<bool>(begun));
-                gui.send(ChatCommand::CancelEdit);
-            }
+        // Within a row: alone, such a layout takes all the height that is left below.
+        ui.horizontal(|ui| {
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let reason = if row.busy {
+                    Some("An answer is being written; stop it first")
+                } else if editing.text.trim().is_empty() {
+                    Some("Write something first")
+                } else {
+                    None
+                };
+                let (name, told) = match row.message.role {
+                    Role::User => (
+                        "Send anew",
+                        "Sends this wording; the old one and its answers are kept beside it",
+                    ),
+                    Role::Assistant => (
+                        "Keep wording",
+                        "The conversation continues from this wording; the model's own is kept beside it",
+                    ),
+                };
+                let button = Button::primary(name)
+                    .small()
+                    .shortcut("Enter")
+                    .tooltip(told)
+                    .unless(reason);
+                let clicked = ui.add(button).clicked();
+                if clicked || (send && reason.is_none()) {
+                    ui.data_mut(|data| data.remove::<bool>(begun));
+                    gui.send(ChatCommand::ConfirmEdit);
+                }
+                if ui.add(Button::quiet("Cancel").small()).clicked() {
+                    ui.data_mut(|data| data.remove::<bool>(begun));
+                    gui.send(ChatCommand::CancelEdit);
+                }
+            });
         });
     });
 }
