@@ -55,6 +55,7 @@ fn jobs() -> Vec<Value> {
         "kinds",
         "handovers",
         "presets",
+        "unions",
     ]
     .into_iter()
     .flat_map(|list| {
@@ -329,6 +330,45 @@ fn controlnets_that_do_not_fit_are_refused_before_anything_runs() {
         let reason = refusal(&mut client, Request::Image(request));
         assert!(reason.contains(word), "{place}: {reason}");
     }
+}
+
+/// A ControlNet Union is told the kind of its picture, and edges found here are known to be lines.
+#[test]
+fn a_controlnet_for_several_kinds_is_told_which() {
+    let mut client = Client::start(DeviceChoice::Cpu).unwrap();
+    let good = named("union-depth");
+    draw(&mut client, &good);
+    client
+        .add_model(&fixture("jobs/control-xl-file.safetensors"))
+        .unwrap();
+    let request = |net: &str, kind: Value, canny: bool| -> Request {
+        let mut request = good["request"].clone();
+        request["model"] = json!({ "name": "tiny-sdxl" });
+        request["controls"][0]["model"]["name"] = json!(net);
+        request["controls"][0]["kind"] = kind;
+        if canny {
+            request["controls"][0]["preprocessor"] = json!({"canny": {"low": 30.0, "high": 90.0}});
+        }
+        Request::Image(serde_json::from_value(request).unwrap())
+    };
+    for (net, kind, word) in [
+        ("control-union", Value::Null, "say which this is: pose"),
+        ("control-union", json!("tile"), "does not know"),
+        ("control-xl-file", json!("depth"), "one kind"),
+    ] {
+        let reason = refusal(&mut client, request(net, kind, false));
+        assert!(reason.contains(word), "{reason}");
+    }
+    let mut picture = |kind: Value| {
+        let job = client.submit(request("control-union", kind, true)).unwrap();
+        match client.result(job).unwrap() {
+            Outcome::Image { picture, .. } => picture,
+            other => panic!("{other:?}"),
+        }
+    };
+    let lines = picture(json!("lines"));
+    assert_eq!(picture(Value::Null), lines);
+    assert_ne!(picture(json!("depth")), lines);
 }
 
 /// With its names of the original and with diffusers' it is one network.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use diptych_inference::engine::{
-    ControlUse, Hires, HiresUpscaler, ImageRequest, ModelRef, Preprocessor,
+    ControlKind, ControlUse, Hires, HiresUpscaler, ImageRequest, ModelRef, Preprocessor,
 };
 use diptych_inference::formats::detect::ModelKind;
 
@@ -23,7 +23,8 @@ pub struct AdditionArgs {
     pub refiner: super::refiner::RefinerArgs,
     /// Guide the drawing by a picture through a ControlNet: its file or folder, the picture, how much of it (1 if nothing is said), and
     /// in which share of the steps, such as pose.safetensors:pose.png:0.7:0-0.8; several are added up. canny(photo.png) takes the
-    /// photo's edges (canny(photo.png,100,200) between these thresholds), invert(sketch.png) its negative
+    /// photo's edges (canny(photo.png,100,200) between these thresholds), invert(sketch.png) its negative; a net for several kinds of pictures
+    /// (Union) is told which this is: pose(..), depth(..), soft(..), lines(..), normals(..), segments(..), tile(..), repaint(..)
     #[arg(long, value_name = "FILE:IMAGE[:WEIGHT[:START-END]]", value_parser = control)]
     pub control: Vec<ControlArg>,
     /// Add a learnt word (textual inversion): a .pt, .bin or .safetensors file, whose name is written in the prompt where it is to stand
@@ -69,6 +70,8 @@ pub struct ControlArg {
     pub image: PathBuf,
     /// What is made of it first.
     pub preprocessor: Preprocessor,
+    /// What it is, for a net made for several kinds of pictures.
+    pub kind: Option<ControlKind>,
     /// How much of it.
     pub weight: f32,
     /// Shares of the steps.
@@ -98,8 +101,10 @@ fn control(text: &str) -> std::result::Result<ControlArg, String> {
     let (file, image) = files(rest).ok_or(
         "a ControlNet and a picture with a colon between them, such as canny.safetensors:edges.png:0.7",
     )?;
+    let (image, kind) = kind(image);
     let (image, preprocessor) = preprocessor(image)?;
     Ok(ControlArg {
+        kind,
         file: file.into(),
         image: image.into(),
         preprocessor,
@@ -124,6 +129,15 @@ fn files(text: &str) -> Option<(&str, &str)> {
         .filter(|(file, image)| !file.is_empty() && !image.is_empty());
     let found = splits.clone().find(|(file, _)| Path::new(file).exists());
     found.or_else(|| splits.next())
+}
+
+/// `depth(IMAGE)`: a picture and its kind.
+fn kind(text: &str) -> (&str, Option<ControlKind>) {
+    let found = ControlKind::ALL.into_iter().find_map(|kind| {
+        let inner = text.strip_prefix(kind.name())?.strip_prefix('(')?;
+        Some((inner.strip_suffix(')')?, Some(kind)))
+    });
+    found.unwrap_or((text, None))
 }
 
 /// A picture, and what is made of it.
@@ -171,6 +185,7 @@ pub fn add(args: &AdditionArgs, client: &Client, request: &mut ImageRequest) -> 
             start: given.range.0,
             end: given.range.1,
             preprocessor: given.preprocessor,
+            kind: given.kind,
         });
         blobs.push(picture);
     }
@@ -234,6 +249,12 @@ mod tests {
         assert_eq!((all.weight, all.range), (0.7, (0.1, 0.8)));
         let edges = control("one:canny(a,b.png)").unwrap();
         assert_eq!(edges.image, PathBuf::from("a,b.png"));
+        let told = control("union:depth(a.png):0.5").unwrap();
+        assert_eq!(told.kind, Some(ControlKind::Depth));
+        assert_eq!((told.image, told.weight), ("a.png".into(), 0.5));
+        let both = control("union:soft(invert(a.png))").unwrap();
+        assert_eq!(both.kind, Some(ControlKind::Soft));
+        assert_eq!(both.preprocessor, Preprocessor::Invert);
         let negative = control("one:invert(a.png):-1").unwrap();
         assert_eq!(
             (negative.preprocessor, negative.weight),

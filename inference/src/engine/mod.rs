@@ -28,9 +28,9 @@ pub use protocol::{
 };
 pub use registry::{Registry, RegistryError};
 pub use request::{
-    BlobRef, Branched, ChatPrompt, ChatRequest, ControlUse, Hires, HiresUpscaler, ImageRequest,
-    InitPicture, LoraUse, Mask, Measure, ModelRef, Overflow, Preprocessor, PromptTemplate, Request,
-    ScoreRequest, Toward, UpscaleRequest, Variation, Written,
+    BlobRef, Branched, ChatPrompt, ChatRequest, ControlKind, ControlUse, Hires, HiresUpscaler,
+    ImageRequest, InitPicture, LoraUse, Mask, Measure, ModelRef, Overflow, Preprocessor,
+    PromptTemplate, Request, ScoreRequest, Toward, UpscaleRequest, Variation, Written,
 };
 
 use serde::{Deserialize, Serialize};

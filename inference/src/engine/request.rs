@@ -97,6 +97,60 @@ pub struct ControlUse {
     /// What is made of the picture first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub preprocessor: Preprocessor,
+    /// What the picture is, for a net that is made for several kinds (ControlNet Union); edges that are found here need not be named.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kind: Option<ControlKind>,
+}
+
+/// Kinds of pictures that a ControlNet Union is told apart by, in the order of its training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlKind {
+    /// A person's pose as a drawing of joints (OpenPose).
+    Pose,
+    /// Depth, the nearer the brighter.
+    Depth,
+    /// Soft edges and scribbles (HED, PidiNet).
+    Soft,
+    /// Hard edges and line drawings (Canny, lineart, MLSD).
+    Lines,
+    /// Normals of surfaces.
+    Normals,
+    /// A colour for each kind of thing (segmentation).
+    Segments,
+    /// The picture itself, small or blurred.
+    Tile,
+    /// The picture, with black where it is to be painted.
+    Repaint,
+}
+
+impl ControlKind {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Pose,
+        Self::Depth,
+        Self::Soft,
+        Self::Lines,
+        Self::Normals,
+        Self::Segments,
+        Self::Tile,
+        Self::Repaint,
+    ];
+
+    /// The name by which it is asked for.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pose => "pose",
+            Self::Depth => "depth",
+            Self::Soft => "soft",
+            Self::Lines => "lines",
+            Self::Normals => "normals",
+            Self::Segments => "segments",
+            Self::Tile => "tile",
+            Self::Repaint => "repaint",
+        }
+    }
 }
 
 /// What is made of a picture before a ControlNet sees it.

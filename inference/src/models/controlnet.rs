@@ -11,6 +11,7 @@ use crate::formats::WeightMap;
 use crate::graph::{Activation, Conv2dSpec, Graph, GraphBuilder, Tensor};
 
 use super::config::ConfigReader;
+use super::controlnet_union::{self, UnionConfig};
 use super::error::{ModelError, Result};
 use super::layers::{conv2d, conv3x3};
 use super::loader::Scope;
@@ -27,6 +28,8 @@ pub struct ControlNetConfig {
     pub blue_first: bool,
     /// Widths of the layers that bring the picture to the size of the latents; each but the last halves it.
     pub hint_channels: Vec<usize>,
+    /// Where it is made for several kinds of pictures.
+    pub union: Option<UnionConfig>,
 }
 
 impl ControlNetConfig {
@@ -38,7 +41,6 @@ impl ControlNetConfig {
         let c = ConfigReader::new(path, value)?;
         let remedy = "use a ControlNet of Stable Diffusion 1.5, 2.x or XL";
         c.refuse("global_pool_conditions", &[], remedy)?;
-        c.refuse("num_control_type", &[], remedy)?;
         let order = c.text("controlnet_conditioning_channel_order", "rgb")?;
         if order != "rgb" && order != "bgr" {
             let key = "controlnet_conditioning_channel_order";
@@ -47,15 +49,23 @@ impl ControlNetConfig {
                 .into());
         }
         let key = "conditioning_embedding_out_channels";
-        let hint_channels = c.size_list(key, &[16, 32, 96, 256])?;
+        // diffusers' class for several kinds of pictures has other widths where its config tells none.
+        let union = value.get("num_control_type").is_some_and(|v| !v.is_null());
+        let usual = match union {
+            true => [48, 96, 192, 384],
+            false => [16, 32, 96, 256],
+        };
+        let hint_channels = c.size_list(key, &usual)?;
         if hint_channels.len() > 12 {
             return Err(c.invalid(key, "has more than 12 entries").into());
         }
+        let unet = UNetConfig::from_json(path, &as_unet(value))?;
         Ok(Self {
+            union: UnionConfig::from_json(path, value, &unet)?,
             picture_channels: c.size("conditioning_channels", Some(3))?,
             blue_first: order == "bgr",
             hint_channels,
-            unet: UNetConfig::from_json(path, &as_unet(value))?,
+            unet,
         })
     }
 
@@ -112,6 +122,11 @@ impl ControlNet {
         &self.config
     }
 
+    /// The weights by diffusers' names.
+    pub(super) fn weights(&self) -> &WeightMap {
+        &self.weights
+    }
+
     /// Names and shapes of the outputs of [`Self::graph`].
     #[must_use]
     pub fn control_shapes(&self, batch: usize, height: usize, width: usize) -> Vec<Residual> {
@@ -120,7 +135,7 @@ impl ControlNet {
 
     /// A graph for `batch` latents of `height` x `width`, all under one picture: the net by itself.
     ///
-    /// Inputs as those of [`super::UNet::graph`], and `hint` as [`Self::hint_graph`] gives it; outputs `control_0`, `control_1`, ... as
+    /// Inputs as those of [`super::UNet::graph`], `hint_0` as [`Self::hint_graph`] gives it, and those of [`Self::kind_inputs`]; outputs `control_0`, `control_1`, ... as
     /// [`Self::control_shapes`] tells.
     ///
     /// # Errors
@@ -137,25 +152,32 @@ impl ControlNet {
         let g = GraphBuilder::new(format!("controlnet {batch}x{height}x{width}+{context_len}"));
         let inputs = Inputs::new(&g, c, sizes)?;
         let named = residuals(c, batch, height, width);
-        for (x, residual) in self.within(&g, &inputs, "hint")?.iter().zip(named) {
+        for (x, residual) in self.within(&g, &inputs, 0)?.iter().zip(named) {
             g.output(&residual.name, x);
         }
         Ok(g.finish())
     }
 
-    /// What it adds, within a graph that may hold its U-Net, too; `hint` is the name of the input that takes what [`Self::hint_graph`] gives.
+    /// What it adds, within a graph that may hold its U-Net, too; `place` is its number among the nets there.
     pub(super) fn within(
         &self,
         g: &GraphBuilder,
         inputs: &Inputs,
-        hint: &str,
+        place: usize,
     ) -> Result<Vec<Tensor>> {
         let c = &self.config.unet;
         let w = Scope::new(&self.weights);
         let mut entrance = entrance(g, &w, c, inputs)?;
         let shape = [1, entrance.x.dim(1), entrance.x.dim(2), entrance.x.dim(3)];
-        let hint = g.input(hint, &shape)?;
-        entrance.x = g.add(&entrance.x, &hint)?;
+        let hint = g.input(&format!("hint_{place}"), &shape)?;
+        entrance.x = match self.config.union {
+            None => g.add(&entrance.x, &hint)?,
+            Some(union) => {
+                let told = controlnet_union::told(g, &w, (c, union), place)?;
+                entrance.tell(g, &told)?;
+                controlnet_union::fuse(g, &w, union, [&entrance.x, &hint], place)?
+            }
+        };
         let (middle, skips) = entrance.net(g, c).descend(&w, &entrance.x)?;
         let last = skips.len();
         let mut residuals = Vec::with_capacity(last + 1);
@@ -218,12 +240,18 @@ mod tests {
     fn other_networks_are_refused_by_name() {
         for (key, value) in [
             ("global_pool_conditions", json!(true)),
-            ("num_control_type", json!(6)),
+            ("num_control_type", json!(0)),
+            ("num_trans_channel", json!(7)),
             ("controlnet_conditioning_channel_order", json!("gbr")),
             ("conditioning_embedding_out_channels", json!([])),
             ("down_block_types", json!(vec!["Strange"; 4])),
         ] {
-            let error = ControlNetConfig::from_json(Path::new("c.json"), &json!({ key: value }));
+            let mut config = json!({ key: value });
+            if key == "num_trans_channel" {
+                config["num_control_type"] = json!(6);
+                config["addition_time_embed_dim"] = json!(256);
+            }
+            let error = ControlNetConfig::from_json(Path::new("c.json"), &config);
             let text = error.unwrap_err().to_string();
             assert!(text.contains(key) && text.contains("c.json"), "{text}");
         }

@@ -24,6 +24,7 @@ pub mod check;
 pub mod clip_text;
 pub mod config;
 pub mod controlnet;
+pub mod controlnet_union;
 mod error;
 mod layers;
 pub mod llama;

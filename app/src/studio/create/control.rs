@@ -108,6 +108,7 @@ impl ControlChoice {
             weight: self.weight,
             start: self.start,
             end: self.end,
+            kind: None,
             preprocessor: match self.seen {
                 Seen::AsItIs => Preprocessor::None,
                 Seen::Edges => Preprocessor::Canny {

@@ -165,7 +165,7 @@ pub(super) fn probe_folder(folder: &Path) -> Result<Option<ModelInfo>, FormatErr
     let kind = match class {
         "UNet2DConditionModel" => ModelKind::Denoiser,
         "AutoencoderKL" | "AutoencoderTiny" => ModelKind::Autoencoder,
-        "ControlNetModel" => ModelKind::ControlNet,
+        "ControlNetModel" | "ControlNetUnionModel" => ModelKind::ControlNet,
         "CLIPTextModel" | "CLIPTextModelWithProjection" | "T5EncoderModel" => {
             ModelKind::TextEncoder
         }

@@ -22,7 +22,7 @@ const HINT: &str = "controlnet_cond_embedding.";
 pub fn open_controlnet(path: &Path) -> Result<Component, FormatError> {
     if path.is_dir() {
         let part = crate::formats::diffusers::open_component(path, "ControlNet", None)?;
-        if part.class == "ControlNetModel" {
+        if ["ControlNetModel", "ControlNetUnionModel"].contains(&part.class.as_str()) {
             return Ok(part);
         }
         return Err(refused(path, format!("a {}", part.class)));
@@ -51,12 +51,6 @@ pub fn convert_controlnet(path: &Path, tensors: &WeightMap) -> Result<Component,
     }
     if tensors.contains("lora_controlnet") {
         return Err(refused(path, "a Control-LoRA".into()));
-    }
-    if tensors.has_prefix("task_embedding") || tensors.has_prefix("control_type_proj.") {
-        return Err(refused(
-            path,
-            "a ControlNet Union, for several kinds of pictures at once".into(),
-        ));
     }
     let stripped = tensors.filter_prefix(CONTROL);
     let tensors = if stripped.is_empty() {
@@ -119,6 +113,21 @@ fn with_hint(path: &Path, mut config: Value, weights: &WeightMap) -> Result<Valu
         keys.insert("_class_name".into(), json!("ControlNetModel"));
         keys.insert("conditioning_channels".into(), json!(first[1]));
         keys.insert("conditioning_embedding_out_channels".into(), json!(widths));
+        // One for several kinds of pictures; its heads cannot be told, and are eight in those that there are.
+        let kinds = weights.get("task_embedding").map(|tensor| tensor.shape());
+        let told = inner(weights.get("control_add_embedding.linear_1.weight"));
+        if let (Some(&[kinds, width]), Some(told)) = (kinds, told) {
+            let layers = count_from(weights, "transformer_layes.", 0);
+            for (key, value) in [
+                ("num_control_type", kinds),
+                ("num_trans_channel", width),
+                ("num_proj_channel", width),
+                ("num_trans_layer", layers),
+                ("addition_time_embed_dim", told / kinds.max(1)),
+            ] {
+                keys.insert(key.into(), json!(value));
+            }
+        }
     }
     Ok(config)
 }

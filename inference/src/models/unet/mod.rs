@@ -72,7 +72,7 @@ impl UNet {
 
     /// As [`Self::graph`], with ControlNets in the same graph, which add to the skip connections and to the middle (Zhang et al. 2023,
     /// "Adding Conditional Control to Text-to-Image Diffusion Models"), so that nothing of it leaves the device. Further inputs for net `i`, counted from 0,
-    /// are `hint_i`, the output of [`ControlNet::hint_graph`], and `strength_i [1, 1, 1, 1]`.
+    /// are `hint_i`, the output of [`ControlNet::hint_graph`], `strength_i [1, 1, 1, 1]`, and those of [`ControlNet::kind_inputs`].
     ///
     /// # Errors
     /// As [`Self::graph`]; nets made for another U-Net.
@@ -103,7 +103,7 @@ impl UNet {
         for (place, net) in nets.iter().enumerate() {
             let strength = g.input(&format!("strength_{place}"), &[1, 1, 1, 1])?;
             let _scope = g.scope(format!("controlnet_{place}"));
-            let residuals = net.within(&g, &inputs, &format!("hint_{place}"))?;
+            let residuals = net.within(&g, &inputs, place)?;
             for (place, residual) in residuals.iter().enumerate() {
                 let residual = g.mul(residual, &strength)?;
                 match added.get_mut(place) {
@@ -196,29 +196,33 @@ impl UNet {
     }
 
     fn features(&self, numbers: &[f32], width: usize) -> Vec<f32> {
-        let c = &self.config;
-        let half = width / 2;
-        // -ln(10000) i / (half - shift), rounded to f32 step by step as torch does.
-        let frequencies: Vec<f32> = (0..half)
-            .map(|i| {
-                let exponent = -(10000f64.ln()) as f32 * i as f32;
-                (exponent / (half as f64 - c.freq_shift) as f32).exp()
-            })
-            .collect();
-        let mut features = Vec::with_capacity(numbers.len() * width);
-        for t in numbers {
-            let sines = frequencies.iter().map(|f| (t * f).sin());
-            let cosines = frequencies.iter().map(|f| (t * f).cos());
-            if c.flip_sin_to_cos {
-                features.extend(cosines.chain(sines));
-            } else {
-                features.extend(sines.chain(cosines));
-            }
-            // An odd width is filled with a zero.
-            features.extend(std::iter::repeat_n(0.0, width % 2));
-        }
-        features
+        sinusoids(&self.config, numbers, width)
     }
+}
+
+/// Sinusoids of numbers, `width` of each, in the order that a configuration tells.
+pub(super) fn sinusoids(c: &UNetConfig, numbers: &[f32], width: usize) -> Vec<f32> {
+    let half = width / 2;
+    // -ln(10000) i / (half - shift), rounded to f32 step by step as torch does.
+    let frequencies: Vec<f32> = (0..half)
+        .map(|i| {
+            let exponent = -(10000f64.ln()) as f32 * i as f32;
+            (exponent / (half as f64 - c.freq_shift) as f32).exp()
+        })
+        .collect();
+    let mut features = Vec::with_capacity(numbers.len() * width);
+    for t in numbers {
+        let sines = frequencies.iter().map(|f| (t * f).sin());
+        let cosines = frequencies.iter().map(|f| (t * f).cos());
+        if c.flip_sin_to_cos {
+            features.extend(cosines.chain(sines));
+        } else {
+            features.extend(sines.chain(cosines));
+        }
+        // An odd width is filled with a zero.
+        features.extend(std::iter::repeat_n(0.0, width % 2));
+    }
+    features
 }
 
 /// One of the values that a ControlNet adds to a U-Net.
@@ -270,6 +274,12 @@ pub(super) struct Entrance {
 }
 
 impl Entrance {
+    /// Tells the time's embedding something more.
+    pub(super) fn tell(&mut self, g: &GraphBuilder, what: &Tensor) -> Result<()> {
+        self.time = g.add(&self.time, what)?;
+        Ok(())
+    }
+
     pub(super) fn net<'a>(
         &'a self,
         g: &'a GraphBuilder,

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::{ImageJob, Stage};
-use crate::engine::{ControlUse, Preprocessor};
+use crate::engine::{ControlKind, ControlUse, Preprocessor};
 use crate::formats::lora::family_of_width;
 use crate::graph::HostTensor;
 use crate::models::ControlNet;
@@ -24,6 +24,8 @@ const MOST_GRADIENT: f32 = 2040.0;
 pub(super) struct Guide {
     net: Arc<ControlNet>,
     given: ControlUse,
+    /// The number of the picture's kind, for a net that is told.
+    kind: Option<usize>,
     /// Its picture as it is to see it.
     picture: HostTensor,
     /// What it makes of it, once for all steps.
@@ -70,8 +72,10 @@ impl ImageJob {
                 kept.model.hash = Some(hash);
             }
             let hint = OnceLock::new();
+            let kind = kind(&given, &net)?;
             guides.push(Guide {
                 net,
+                kind,
                 given,
                 picture,
                 hint,
@@ -144,6 +148,9 @@ impl ImageJob {
             inputs.push((format!("hint_{place}"), guide.hint(context)?));
             let strength = HostTensor::f32([1, 1, 1, 1], vec![guide.given.weight]);
             inputs.push((format!("strength_{place}"), strength));
+            if let Some(kind) = guide.kind {
+                inputs.extend(guide.net.kind_inputs(place, kind)?);
+            }
         }
         let names = active.iter().map(|guide| guide.name());
         let nets = context.store.nets(names);
@@ -197,6 +204,44 @@ impl Guide {
         let hint = hint.unwrap_or_else(|| HostTensor::f32([0], Vec::new()));
         Ok(self.hint.get_or_init(|| hint).clone())
     }
+}
+
+/// The number of the kind that a net for several kinds of pictures is to be told.
+fn kind(given: &ControlUse, net: &ControlNet) -> Result<Option<usize>, JobError> {
+    let name = &given.model.name;
+    let Some(union) = net.config().union else {
+        return match given.kind {
+            None => Ok(None),
+            Some(kind) => Err(JobError::Request(format!(
+                "the ControlNet '{name}' is made for one kind of pictures and cannot be told that this is one of {}; leave that out",
+                kind.name()
+            ))),
+        };
+    };
+    let known = || {
+        let names: Vec<&str> = (ControlKind::ALL.iter().take(union.kinds))
+            .map(|kind| kind.name())
+            .collect();
+        names.join(", ")
+    };
+    let found = match (given.kind, given.preprocessor) {
+        (Some(kind), _) => kind,
+        (None, Preprocessor::Canny { .. }) => ControlKind::Lines,
+        (None, _) => {
+            return Err(JobError::Request(format!(
+                "the ControlNet '{name}' is made for several kinds of pictures; say which this is: {}",
+                known()
+            )));
+        }
+    };
+    if found as usize >= union.kinds {
+        return Err(JobError::Request(format!(
+            "the ControlNet '{name}' does not know pictures of the kind {}; it knows {}",
+            found.name(),
+            known()
+        )));
+    }
+    Ok(Some(found as usize))
 }
 
 /// Refuses settings that no ControlNet can be used with.

@@ -1,0 +1,171 @@
+//! ControlNet Union: one net for several kinds of pictures, which is told the kind.
+//!
+//! Equal to diffusers' `ControlNetUnionModel` with one picture: what is seen of the picture and of the latents is put in relation by a small
+//! transformer, which shifts the picture's channels, and the time's embedding is told the kind.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::formats::TensorData;
+use crate::graph::{Activation, GraphBuilder, HostTensor, Tensor};
+
+use super::config::ConfigReader;
+use super::controlnet::ControlNet;
+use super::error::Result;
+use super::layers::{layer_norm, linear};
+use super::loader::Scope;
+use super::unet::{UNetConfig, sinusoids};
+
+/// The epsilon of torch's `LayerNorm`, which no config tells.
+const EPS: f32 = 1e-5;
+/// Beyond these a config is a mistake.
+const MOST_KINDS: usize = 64;
+const MOST_LAYERS: usize = 64;
+
+/// What a union has beside a plain ControlNet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnionConfig {
+    /// Kinds of pictures.
+    pub kinds: usize,
+    /// Heads of its transformer.
+    pub heads: usize,
+    /// Layers of its transformer.
+    pub layers: usize,
+    /// Sinusoids that each kind is told by.
+    pub features: usize,
+}
+
+impl UnionConfig {
+    /// Reads what a `config.json` says of it; nothing where the net is a plain one.
+    ///
+    /// # Errors
+    /// Values that make no sense.
+    pub(super) fn from_json(path: &Path, value: &Value, unet: &UNetConfig) -> Result<Option<Self>> {
+        let c = ConfigReader::new(path, value)?;
+        if value.get("num_control_type").is_none_or(Value::is_null) {
+            return Ok(None);
+        }
+        let found = Self {
+            kinds: c.size("num_control_type", None)?,
+            heads: c.size("num_trans_head", Some(8))?,
+            layers: c.size("num_trans_layer", Some(1))?,
+            features: c.size("addition_time_embed_dim", None)?,
+        };
+        let widest = unet.blocks.first().map_or(1, |block| block.channels);
+        for key in ["num_trans_channel", "num_proj_channel"] {
+            let width = c.size(key, Some(widest))?;
+            if width != widest || !width.is_multiple_of(found.heads) {
+                let detail = format!("is {width}; with this net it is {widest}, in whole heads");
+                return Err(c.invalid(key, detail).into());
+            }
+        }
+        if found.kinds > MOST_KINDS || found.layers > MOST_LAYERS {
+            let detail = format!("{} kinds, {} layers", found.kinds, found.layers);
+            return Err(c.invalid("num_control_type", detail).into());
+        }
+        Ok(Some(found))
+    }
+}
+
+/// The inputs that tell a net at a place its kind.
+pub(super) fn inputs(place: usize) -> [String; 2] {
+    [format!("kind_{place}"), format!("task_{place}")]
+}
+
+impl ControlNet {
+    /// What a graph is given to tell the kind of the picture, counted from 0: `kind_i` and `task_i` for the net at place `i`; nothing for a plain net, or
+    /// a kind that it does not know.
+    ///
+    /// # Errors
+    /// A weight that cannot be read.
+    pub fn kind_inputs(&self, place: usize, kind: usize) -> Result<Vec<(String, HostTensor)>> {
+        let config = self.config();
+        let Some(union) = config.union.filter(|union| kind < union.kinds) else {
+            return Ok(Vec::new());
+        };
+        let mut chosen = vec![0.0; union.kinds];
+        if let Some(one) = chosen.get_mut(kind) {
+            *one = 1.0;
+        }
+        let told = sinusoids(&config.unet, &chosen, union.features);
+        let width = config.unet.blocks.first().map_or(1, |block| block.channels);
+        let tasks = Scope::new(self.weights());
+        let task = tasks
+            .tensor("task_embedding", &[union.kinds, width])?
+            .rows_to_f32(kind, 1)?;
+        let [kind_name, task_name] = inputs(place);
+        Ok(vec![
+            (kind_name, HostTensor::f32([1, told.len()], told)),
+            (task_name, HostTensor::f32([1, 1, width], task)),
+        ])
+    }
+}
+
+/// What the time's embedding is told of the kind: `[1, time_width]`.
+pub(super) fn told(
+    g: &GraphBuilder,
+    w: &Scope<'_>,
+    (c, union): (&UNetConfig, UnionConfig),
+    place: usize,
+) -> Result<Tensor> {
+    let [kind, _] = inputs(place);
+    let x = g.input(&kind, &[1, union.kinds * union.features])?;
+    let w = w.scope("control_add_embedding");
+    let x = linear(g, &w.scope("linear_1"), &x, c.time_width)?;
+    let x = g.activation(&x, Activation::Silu)?;
+    linear(g, &w.scope("linear_2"), &x, c.time_width)
+}
+
+/// Adds the picture to the latents' first convolution `[B, C, h, w]`; `hint` is `[1, C, h, w]`.
+pub(super) fn fuse(
+    g: &GraphBuilder,
+    w: &Scope<'_>,
+    union: UnionConfig,
+    [x, hint]: [&Tensor; 2],
+    place: usize,
+) -> Result<Tensor> {
+    let (batch, channels) = (x.dim(0), x.dim(1));
+    let pixels = x.dim(2) * x.dim(3);
+    let share = TensorData::from_f32("mean", &[1, pixels], &vec![1.0 / pixels as f32; pixels])?;
+    let mean = |x: &Tensor| -> Result<Tensor> {
+        let rows = g.reshape(x, &[x.dim(0), channels, pixels])?;
+        let mean = g.linear(&rows, &share, None)?;
+        Ok(g.reshape(&mean, &[x.dim(0), 1, channels])?)
+    };
+    let [_, task] = inputs(place);
+    let seen = g.add(&mean(hint)?, &g.input(&task, &[1, 1, channels])?)?;
+    let copies: Vec<&Tensor> = (0..batch).map(|_| &seen).collect();
+    let seen = g.concat(&copies, 0)?;
+    let mut both = g.concat(&[&seen, &mean(x)?], 1)?;
+    for layer in 0..union.layers {
+        let w = w.scope(format!("transformer_layes.{layer}"));
+        both = block(g, &w, &both, union.heads)?;
+    }
+    let seen = g.slice(&both, 1, 0, 1)?;
+    let shift = linear(g, &w.scope("spatial_ch_projs"), &seen, channels)?;
+    let shift = g.reshape(&shift, &[batch, channels, 1, 1])?;
+    Ok(g.add(&g.add(x, hint)?, &shift)?)
+}
+
+/// A block of CLIP's transformer, with torch's `MultiheadAttention`.
+fn block(g: &GraphBuilder, w: &Scope<'_>, x: &Tensor, heads: usize) -> Result<Tensor> {
+    let _scope = w.enter(g);
+    let width = x.last_dim();
+    let h = layer_norm(g, &w.scope("ln_1"), x, EPS)?;
+    let matrix = w.tensor("attn.in_proj_weight", &[3 * width, width])?;
+    let bias = w.tensor("attn.in_proj_bias", &[3 * width])?;
+    let project = |part: usize| -> Result<Tensor> {
+        let matrix = matrix.slice_rows(part * width, width)?;
+        let bias = bias.slice_rows(part * width, width)?;
+        Ok(g.linear(&h, &matrix, Some(&bias))?)
+    };
+    let (q, k, v) = (project(0)?, project(1)?, project(2)?);
+    let scale = ((width / heads.max(1)) as f32).sqrt().recip();
+    let y = g.attention([&q, &k, &v], heads, heads, scale, false)?;
+    let x = g.add(x, &linear(g, &w.scope("attn.out_proj"), &y, width)?)?;
+    let h = layer_norm(g, &w.scope("ln_2"), &x, EPS)?;
+    let h = linear(g, &w.scope("mlp.c_fc"), &h, 4 * width)?;
+    let h = g.activation(&h, Activation::QuickGelu)?;
+    Ok(g.add(&x, &linear(g, &w.scope("mlp.c_proj"), &h, width)?)?)
+}
