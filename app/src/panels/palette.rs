@@ -1,5 +1,8 @@
 //! The command palette: everything that can be done, found by a few letters.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use diptych_inference::formats::detect::ModelKind;
 use egui::{
     Align, Align2, Area, Color32, Frame, Id, Key, Label, Layout, Margin, Modal, Modifiers, Order,
@@ -46,6 +49,45 @@ struct Open {
     search: String,
     at: usize,
     pass: u64,
+    list: Arc<Mutex<List>>,
+}
+
+/// Seconds for which the list stands. With thousands of conversations to look through, each frame would take longer than one may.
+const STANDS_SECS: f64 = 0.5;
+
+/// Everything that can be chosen, and what of it matches, as it was when it was last looked up.
+#[derive(Default)]
+struct List {
+    built: Option<f64>,
+    choices: Vec<Choice>,
+    /// What was searched for, and what of the choices matches, each under its group.
+    found: Option<(String, Vec<(&'static str, usize)>)>,
+}
+
+impl List {
+    /// Builds it anew if it is too old at `now`, in seconds; otherwise tells in how many seconds it will be.
+    fn renew(&mut self, now: f64, build: impl FnOnce() -> Vec<Choice>) -> Option<f64> {
+        let left = self.built.map_or(0.0, |built| built + STANDS_SECS - now);
+        if left > 0.0 {
+            return Some(left);
+        }
+        (self.built, self.choices, self.found) = (Some(now), build(), None);
+        None
+    }
+
+    /// What matches, as far as it is listed.
+    fn find(&mut self, search: &str, recent: &[String]) -> Vec<(&'static str, &Choice)> {
+        let (of, found) = self.found.get_or_insert_with(|| {
+            let found = found(&self.choices, search, recent);
+            (search.to_owned(), found)
+        });
+        if of != search {
+            search.clone_into(of);
+            *found = self::found(&self.choices, search, recent);
+        }
+        let choice = |(group, at): &(&'static str, usize)| Some((*group, self.choices.get(*at)?));
+        found.iter().filter_map(choice).collect()
+    }
 }
 
 /// How well letters match a text: `None` not at all, higher is better. Letters must come in order; those that begin words
@@ -263,37 +305,36 @@ fn additions(studio: &Studio) -> Vec<Choice> {
     choices
 }
 
-/// What matches, best first; without a search, what was used last comes first.
-fn found<'a>(
-    choices: &'a [Choice],
-    search: &str,
-    recent: &[String],
-) -> Vec<(&'static str, &'a Choice)> {
+/// What matches, best first; without a search, what was used last comes first. No more than is listed.
+fn found(choices: &[Choice], search: &str, recent: &[String]) -> Vec<(&'static str, usize)> {
     if search.trim().is_empty() {
         let used = recent.iter().filter_map(|label| {
-            let choice = choices.iter().find(|choice| choice.label == *label)?;
-            Some(("Used last", choice))
+            let at = choices.iter().position(|choice| choice.label == *label)?;
+            Some(("Used last", at))
         });
         let others = choices
             .iter()
-            .filter(|choice| !recent.contains(&choice.label))
-            .map(|choice| (choice.group, choice));
-        return used.chain(others).collect();
+            .enumerate()
+            .filter(|(_, choice)| !recent.contains(&choice.label))
+            .map(|(at, choice)| (choice.group, at));
+        return used.chain(others).take(MOST).collect();
     }
-    let mut found: Vec<(i32, &Choice)> = choices
+    let mut found: Vec<(i32, usize)> = choices
         .iter()
-        .filter_map(|choice| {
+        .enumerate()
+        .filter_map(|(at, choice)| {
             let points = score(search, &choice.label);
             let second = score(search, &choice.second).map(|points| points / 2);
             let mut points = points.max(second)?;
             if choice.refused.is_some() {
                 points /= 2;
             }
-            Some((points, choice))
+            Some((points, at))
         })
         .collect();
     found.sort_by_key(|(points, _)| std::cmp::Reverse(*points));
-    found.into_iter().map(|(_, choice)| ("", choice)).collect()
+    let listed = found.into_iter().take(MOST);
+    listed.map(|(_, at)| ("", at)).collect()
 }
 
 /// Shows it over the window.
@@ -313,7 +354,12 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .data(|data| data.get_temp(recent_id))
         .unwrap_or_default();
 
-    let choices = choices(studio, gui);
+    let list = Arc::clone(&open.list);
+    let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = ctx.input(|input| input.time);
+    if let Some(left) = list.renew(now, || choices(studio, gui)) {
+        ctx.request_repaint_after(Duration::from_secs_f64(left));
+    }
     let room = ctx.content_rect();
     let width = WIDTH.min(room.width() - 2.0 * t.size.gap_xl);
     let top = (room.height() * 0.14).min(120.0);
@@ -342,8 +388,8 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             if searched {
                 open.at = 0;
             }
-            let found = found(&choices, &open.search, &recent);
-            let moved = keys(ui, &mut open.at, found.len().min(MOST));
+            let found = list.find(&open.search, &recent);
+            let moved = keys(ui, &mut open.at, found.len());
             let enter = ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Enter));
             // Half a row peeks out below, so that one sees that there is more.
             let fit = ((room.height() - top - 160.0) / ROW)
@@ -359,19 +405,22 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 height,
             );
             let at = pressed.or((enter && !fresh).then_some(open.at));
-            chosen = at.and_then(|at| found.get(at)).map(|(_, choice)| *choice);
+            chosen = at.and_then(|at| found.get(at)).map(|(_, choice)| {
+                let commands = choice.commands.clone();
+                (choice.label.clone(), choice.refused.is_none(), commands)
+            });
         });
     ctx.data_mut(|data| data.insert_temp(id, open));
     let beside = modal.should_close();
     match chosen {
-        Some(choice) if choice.refused.is_none() => {
-            recent.retain(|label| *label != choice.label);
-            recent.insert(0, choice.label.clone());
+        Some((label, true, commands)) => {
+            recent.retain(|other| *other != label);
+            recent.insert(0, label);
             recent.truncate(RECENT);
             ctx.data_mut(|data| data.insert_temp(recent_id, recent));
             gui.send(AppCommand::CloseOverlay);
-            for command in &choice.commands {
-                gui.send(command.clone());
+            for command in commands {
+                gui.send(command);
             }
         }
         _ if beside => gui.send(AppCommand::CloseOverlay),
@@ -450,7 +499,7 @@ fn rows(
     frame.show(ui, |ui| {
         ScrollArea::vertical().max_height(height).show(ui, |ui| {
             let mut group = "";
-            for (index, (of, choice)) in found.iter().take(MOST).enumerate() {
+            for (index, (of, choice)) in found.iter().enumerate() {
                 if *of != group {
                     group = of;
                     ui.add_space(t.size.gap_s);
@@ -537,8 +586,53 @@ mod tests {
         let found = found(&choices, search, &["Quit".to_owned()]);
         found
             .iter()
-            .map(|(_, choice)| choice.label.clone())
+            .map(|(_, at)| choices[*at].label.clone())
             .collect()
+    }
+
+    fn named(label: String) -> Choice {
+        Choice {
+            group: "Conversations",
+            label,
+            second: String::new(),
+            icon: Icon::Chat,
+            keys: None,
+            commands: Vec::new(),
+            refused: None,
+        }
+    }
+
+    #[test]
+    fn the_list_is_built_twice_a_second_at_most_and_searched_once_for_each_wording() {
+        let (mut list, mut built) = (List::default(), 0);
+        // Two seconds of frames.
+        for frame in 0..120 {
+            let left = list.renew(f64::from(frame) / 60.0, || {
+                built += 1;
+                vec![named(format!("fox {built}")), named("boat".to_owned())]
+            });
+            assert!(left.is_none_or(|left| left <= STANDS_SECS));
+            let search = if frame % 2 == 0 { "fox" } else { "boat" };
+            let found = list.find(search, &[]);
+            assert_eq!(found.len(), 1);
+            // What is shown is never of an older list.
+            let wanted = if search == "fox" {
+                format!("fox {built}")
+            } else {
+                search.to_owned()
+            };
+            assert_eq!(found[0].1.label, wanted);
+        }
+        assert_eq!(built, 4);
+        // No more than is listed is kept.
+        list.renew(99.0, || {
+            (0..5000).map(|at| named(format!("fox {at}"))).collect()
+        });
+        assert_eq!(list.find("fox", &[]).len(), MOST);
+        assert_eq!(
+            list.find("", &["fox 4000".to_owned()])[0].1.label,
+            "fox 4000"
+        );
     }
 
     #[test]
