@@ -18,9 +18,7 @@ use super::Library;
 use super::adopt::Restored;
 use super::chats::Found;
 use super::error::Result;
-use super::records::{
-    ConversationId, Message, MessageId, Millis, PictureRecord, SessionId, TaskRecord,
-};
+use super::records::{ConversationId, Message, MessageId, Millis, PictureRecord, SessionId};
 use super::trace::Trace;
 use worker::Worker;
 
@@ -28,8 +26,8 @@ use worker::Worker;
 const EVENTS: usize = 256;
 /// How long the end of the thread is waited for when a keeper is dropped.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
-/// What the library tells. Everything it tells as kept is on the disk.
-#[allow(clippy::large_enum_variant, reason = "few of them exist at a time")]
+
+/// What the library tells: how it is, what is kept, and what was asked for. Everything it tells as kept is on the disk.
 #[derive(Clone, Debug)]
 pub enum LibraryEvent {
     /// The library is open; what there was. The first event, unless there is trouble. If the library can be read but not
@@ -37,7 +35,7 @@ pub enum LibraryEvent {
     /// written.
     Opened(Box<Restored>),
     /// A picture is kept.
-    PictureSaved(PictureRecord),
+    PictureSaved(Box<PictureRecord>),
     /// Text is kept.
     DraftSaved {
         /// The window's key for it.
@@ -66,10 +64,6 @@ pub enum LibraryEvent {
         /// Its tokens.
         trace: Option<Arc<Trace>>,
     },
-    /// Pictures that were asked for.
-    Pictures(Vec<PictureRecord>),
-    /// Jobs that were asked for, or were taken over later.
-    Tasks(Vec<TaskRecord>),
     /// What a search found.
     Found {
         /// What was searched for.

@@ -240,7 +240,7 @@ impl House {
         self.fresh.insert(new.id, new.picture.clone());
         self.keeper.save("a picture", move |library| {
             let record = library.save_picture(new.clone())?;
-            Ok(Some(LibraryEvent::PictureSaved(record)))
+            Ok(Some(LibraryEvent::PictureSaved(record.into())))
         });
     }
 
