@@ -85,7 +85,7 @@ fn tab(
         (false, true) => colours.text,
         (false, false) => colours.text_muted,
     };
-    let plate = rect.shrink2(vec2(size.gap_xs + 2.0, 1.0));
+    let plate = rect.shrink2(vec2(2.0, 1.0));
     if chosen {
         ui.painter()
             .rect_filled(plate, gui.tokens.corner_m(), colours.bg_active);

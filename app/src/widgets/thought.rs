@@ -69,5 +69,6 @@ pub fn show(ui: &mut Ui, id: Id, text: &str, writing: bool, laid: &mut Markdown,
         );
         ui.painter().rect_filled(bar, 1, look.line);
     }
-    ui.add_space(6.0);
+    // The answer stands off from what was only thought.
+    ui.add_space(if open { 14.0 } else { 6.0 });
 }
