@@ -160,6 +160,7 @@ fn harness(desk: Desk, size: Vec2, dark: bool) -> Harness<'static, Desk> {
                     commands: Vec::new(),
                     focus: None,
                     dropped: false,
+                    notices: None,
                 };
                 let frame = Frame::new().fill(t.bg_panel).inner_margin(t.size.gap_s);
                 CentralPanel::default()

@@ -20,6 +20,8 @@ pub mod toasts;
 
 use std::sync::Arc;
 
+use egui::Rect;
+
 use crate::studio::command::{Entry, UiCommand};
 use crate::theme::Tokens;
 
@@ -35,6 +37,8 @@ pub struct Gui<'a> {
     pub focus: Option<&'static str>,
     /// Whether a panel has taken the files that were dropped in this frame.
     pub dropped: bool,
+    /// Where notices may lie: a part of the workspace in which nothing is pressed next. `None` is all of it.
+    pub notices: Option<Rect>,
 }
 
 impl Gui<'_> {

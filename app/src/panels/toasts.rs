@@ -1,6 +1,6 @@
 //! Notices in the corner.
 
-use egui::{Context, Rect};
+use egui::{Context, Rect, Vec2, vec2};
 
 use super::Gui;
 use crate::studio::Studio;
@@ -8,7 +8,10 @@ use crate::studio::command::UiCommand;
 use crate::studio::log::Level;
 use crate::widgets::toast::{Toast, ToastKind, Toasts};
 
-/// Shows the notices over everything in `room`; new ones are taken from the log.
+/// Least size of a part of a workspace for notices to stay within it.
+const LEAST: Vec2 = vec2(300.0, 150.0);
+
+/// Shows the notices over the workspace, which takes all of `room`, in the part of it that its panel names; new ones are taken from the log.
 pub fn show(
     ctx: &Context,
     room: Rect,
@@ -29,6 +32,10 @@ pub fn show(
         }
         toasts.push(toast);
     }
+    let room = gui
+        .notices
+        .filter(|part| part.width() >= LEAST.x && part.height() >= LEAST.y)
+        .unwrap_or(room);
     if let Some(command) = toasts.show(ctx, room) {
         gui.send(command);
     }

@@ -1,4 +1,5 @@
-//! Toasts: what happened, why, and what to do about it, in the window's lower right corner.
+//! Toasts: what happened, why, and what to do about it, in the upper right corner of the room that they are given. What is pressed
+//! next (send, generate, go on) lies at the lower edge of most panels, so that they hang from the upper one.
 
 use egui::{
     Align, Align2, Area, Context, Frame, Id, Label, Layout, Margin, Order, Rect, RichText, Role,
@@ -8,6 +9,9 @@ use egui::{
 use super::base;
 use super::button::{Button, IconButton};
 use crate::theme::{self, Icon, Tokens};
+
+/// Width of a toast, where there is so much room.
+const WIDTH: f32 = 340.0;
 
 /// Most toasts that are shown at once; older ones that are no errors give way.
 const MOST: usize = 5;
@@ -186,26 +190,33 @@ impl<A: Clone> Toasts<A> {
         self.shown.clear();
     }
 
-    /// Shows them within `room`, newest at the bottom; answers what a button that was pressed asks for.
+    /// Shows them within `room`, newest at the top; answers what a button that was pressed asks for. Those that have no room wait.
     pub fn show(&mut self, ctx: &Context, room: Rect) -> Option<A> {
         let t = theme::tokens(ctx);
         let mut asked = None;
         let mut closed = Vec::new();
+        let mut seen = Vec::new();
         let mut hovered = false;
-        let mut bottom = room.bottom() - t.size.gap_l;
-        let width = 340.0_f32.min(room.width() - 2.0 * t.size.gap_l);
+        let mut top = room.top() + t.size.gap_m;
+        let width = WIDTH.min(room.width() - 2.0 * t.size.gap_m);
         for shown in self.shown.iter().rev() {
             let id = Id::unique(("toast", shown.number));
+            let before = ctx.memory(|memory| memory.area_rect(id));
+            let height = before.map_or(0.0, |rect| rect.height());
+            if !seen.is_empty() && top + height > room.bottom() {
+                break;
+            }
+            seen.push(shown.number);
             let arrival = ctx.animate_bool_with_time_and_easing(
                 id.with("arrival"),
                 !base::first_time(ctx, id.with("seen")),
                 t.size.time_normal,
                 egui::emath::easing::cubic_out,
             );
-            let at = egui::pos2(room.right() - t.size.gap_l + (1.0 - arrival) * 24.0, bottom);
+            let at = egui::pos2(room.right() - t.size.gap_m + (1.0 - arrival) * 24.0, top);
             let area = Area::new(id)
                 .order(Order::Foreground)
-                .pivot(Align2::RIGHT_BOTTOM)
+                .pivot(Align2::RIGHT_TOP)
                 .fixed_pos(at)
                 .constrain(false)
                 .default_width(width)
@@ -227,13 +238,10 @@ impl<A: Clone> Toasts<A> {
                 }
                 None => {}
             }
-            bottom = area.response.rect.top() - t.size.gap_s;
-            if bottom < room.top() + 60.0 {
-                break;
-            }
+            top = area.response.rect.bottom() + t.size.gap_s;
         }
         let now = ctx.input(|input| input.time);
-        self.age(now, hovered);
+        self.age(now, hovered, &seen);
         self.shown.retain(|shown| {
             !closed.contains(&shown.number) && shown.until.is_none_or(|until| until > now)
         });
@@ -249,10 +257,12 @@ impl<A: Clone> Toasts<A> {
         asked
     }
 
-    /// Begins the time of new ones, and gives all some more while the pointer is on one of them.
-    fn age(&mut self, now: f64, hovered: bool) {
+    /// Begins the time of those that are seen for the first time, and gives all of them some more while the pointer is on one.
+    fn age(&mut self, now: f64, hovered: bool, seen: &[u64]) {
         for shown in &mut self.shown {
-            let Some(secs) = shown.secs else { continue };
+            let Some(secs) = shown.secs.filter(|_| seen.contains(&shown.number)) else {
+                continue;
+            };
             let until = shown.until.get_or_insert(now + secs);
             if hovered {
                 *until = until.max(now + HOVER_SECS);

@@ -111,6 +111,7 @@ impl Window {
             commands: Vec::new(),
             focus: self.focus.take(),
             dropped: false,
+            notices: None,
         };
         let studio = &mut self.studio;
         gui.commands

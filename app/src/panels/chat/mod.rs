@@ -106,14 +106,17 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .show_separator_line(false)
         .frame(Frame::new())
         .show(ui, |ui| composer::show(ui, studio, gui));
-    egui::CentralPanel::no_frame().show(ui, |ui| match studio.chat.shown() {
-        None => empty::show(ui, studio, gui),
-        Some(talk) if talk.loaded != Loaded::Yes => {
-            ui.centered_and_justified(|ui| {
-                ui.label(RichText::new("Opening the conversation").color(t.text_faint));
-            });
+    egui::CentralPanel::no_frame().show(ui, |ui| {
+        gui.notices = Some(ui.max_rect());
+        match studio.chat.shown() {
+            None => empty::show(ui, studio, gui),
+            Some(talk) if talk.loaded != Loaded::Yes => {
+                ui.centered_and_justified(|ui| {
+                    ui.label(RichText::new("Opening the conversation").color(t.text_faint));
+                });
+            }
+            Some(_) => messages::show(ui, studio, gui, &mut view),
         }
-        Some(_) => messages::show(ui, studio, gui, &mut view),
     });
 }
 

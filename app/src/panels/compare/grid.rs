@@ -34,6 +34,7 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let add_width = tokens.size.control_m + gap;
     let for_cells = inner.width() - HEAD - add_width - gap * columns as f32 - 10.0;
     let for_rows = inner.height() - head_height - tokens.size.control_m - gap * 3.0;
+    gui.notices = Some(area.with_min_y(area.min.y + gap + head_height));
     let aspect = aspect(studio);
     // As large as all columns fit; and if that is possible, all rows.
     let by_width = for_cells / columns.max(1) as f32;

@@ -28,6 +28,8 @@ use crate::widgets::{self, text};
 
 /// Height of the composer, in points.
 const COMPOSER: f32 = 96.0;
+/// Height of a lane's model and settings, in points.
+const HEAD: f32 = 64.0;
 
 pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let tokens = gui.tokens.clone();
@@ -46,6 +48,7 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         ui.scope_builder(UiBuilder::new().max_rect(head), |ui| ui.add(label));
         lanes.min.y += 32.0;
     }
+    gui.notices = Some(lanes.with_min_y(lanes.min.y + HEAD));
     let count = studio.compare.lanes.lanes.len();
     let differences = studio.compare.lanes.differences();
     let shared = texts(ui);

@@ -37,6 +37,7 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         return;
     };
     let area = ui.available_rect_before_wrap();
+    gui.notices = Some(area);
     ui.painter().rect_filled(area, 0.0, tokens.canvas_bg);
     let store = PictureStore::of(ui.ctx());
     let view = CompareView::new(

@@ -67,7 +67,10 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     }
     CentralPanel::no_frame()
         .frame(Frame::new().fill(tokens.canvas_bg))
-        .show(ui, |ui| stage::show(ui, studio, gui));
+        .show(ui, |ui| {
+            gui.notices = Some(ui.max_rect());
+            stage::show(ui, studio, gui);
+        });
     larger::show(ui.ctx(), studio, gui);
     copy_key(ui.ctx(), studio, gui);
 }

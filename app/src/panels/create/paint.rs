@@ -53,7 +53,10 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         .show(ui, |ui| info(ui, &tokens, studio));
     CentralPanel::no_frame()
         .frame(Frame::new().fill(tokens.canvas_bg))
-        .show(ui, |ui| canvas(ui, studio));
+        .show(ui, |ui| {
+            gui.notices = Some(ui.max_rect());
+            canvas(ui, studio);
+        });
 }
 
 /// A square button for a command of the palette or of the whole window.

@@ -137,6 +137,7 @@ fn line(ui: &mut Ui, tokens: &Tokens, words: &str) {
 fn canvas(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
     let tokens = gui.tokens.clone();
     let viewport = ui.available_rect_before_wrap();
+    gui.notices = Some(viewport);
     let (source, name) = match current {
         Current::Nothing => (None, String::new()),
         Current::Job(task) => {

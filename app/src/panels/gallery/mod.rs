@@ -40,6 +40,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     CentralPanel::no_frame()
         .frame(Frame::new().fill(tokens.bg_base))
         .show(ui, |ui| {
+            gui.notices = Some(ui.max_rect());
             if studio.gallery.shown().is_empty() {
                 empty(ui, studio, gui);
             } else {
