@@ -29,6 +29,12 @@ pub(super) fn ancestral(from: f32, to: f32) -> (f32, f32) {
     (down, up)
 }
 
+/// A noise level as k-diffusion's DPM++ SDE has it back from its logarithm. In single precision it is another: of 4518 by up to two thousandths, by which its Brownian
+/// path is cut elsewhere.
+pub(super) fn through_logarithm(level: f32) -> f32 {
+    f64::from(f64::from(level).ln() as f32).exp() as f32
+}
+
 /// The noise levels of k-diffusion's samplers, noisiest first, without the closing zero. Schedules that pick from the model's own
 /// levels may give one more or, for the beta schedule, fewer than asked for.
 pub(super) fn of_schedule(

@@ -20,7 +20,7 @@ mod table;
 pub use error::{DiffusionError, Result};
 pub use guidance::{compose, guide, rescale};
 pub use noise::TorchCpuRng;
-pub use samplers::{Beginning, Denoising, Eval, Repaint, StepDone};
+pub use samplers::{Beginning, Denoising, DrawnNoise, Eval, NoiseAhead, Repaint, StepDone};
 pub use schedule::{BetaSchedule, PredictionType, SchedulerConfig, TrainingSchedule};
 pub use source::{NoiseRng, NoiseSource, vary};
 pub use spec::{Convention, SamplerKind, SamplerSpec, ScheduleKind, Spacing};

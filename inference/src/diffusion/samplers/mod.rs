@@ -2,6 +2,7 @@
 //!
 //! Nothing here calls a model, so the engine may pause, branch or store a run between any two predictions.
 
+mod ahead;
 mod packed;
 mod state;
 mod steps;
@@ -14,11 +15,12 @@ use serde::{Deserialize, Serialize};
 use super::bits;
 use super::brownian::BrownianPath;
 use super::error::{DiffusionError, Result};
-use super::levels::ancestral;
+use super::levels::{ancestral, through_logarithm};
 use super::schedule::{PredictionType, TrainingSchedule};
 use super::source::{NoiseRng, NoiseSource};
 use super::spec::{Convention, SamplerKind, SamplerSpec};
 use super::table::{LatentSpace, Midpoint, StepTable};
+pub use ahead::{DrawnNoise, NoiseAhead};
 use state::StoredDenoising;
 use steps::{Prediction, Stride};
 
@@ -102,15 +104,9 @@ struct Half {
 struct StepNoise {
     rng: NoiseRng,
     path: Option<BrownianPath>,
-}
-
-impl StepNoise {
-    fn between(&mut self, from: f32, to: f32, count: usize) -> Vec<f32> {
-        match &self.path {
-            Some(path) => path.noise(from, to, count),
-            None => self.rng.randn(count),
-        }
-    }
+    /// What the next evaluation needs, drawn while the network was at work.
+    #[serde(skip)]
+    drawn: Option<DrawnNoise>,
 }
 
 /// A picture being denoised. Serialisable at any moment; restored, it goes on to the very same latents.
@@ -210,7 +206,11 @@ impl Denoising {
             convention: spec.convention,
             prediction: training.prediction(),
             table,
-            noise: StepNoise { rng, path },
+            noise: StepNoise {
+                rng,
+                path,
+                drawn: None,
+            },
             done: 0,
             latents,
             denoised: None,
@@ -271,10 +271,11 @@ impl Denoising {
             values: model_output,
         };
         let denoised = self.denoise(&network, stride);
+        let noise = self.draw_noise();
         let finished = if self.sampler.asks_twice() {
-            self.step_in_halves(&denoised, stride)
+            self.step_in_halves(&denoised, stride, &noise)
         } else {
-            self.step_at_once(&denoised, &network, stride);
+            self.step_at_once(&denoised, &network, stride, &noise);
             true
         };
         if finished {
@@ -332,9 +333,9 @@ impl Denoising {
         }
     }
 
-    /// Methods that ask the network twice. Gives whether the step is done.
-    fn step_in_halves(&mut self, denoised: &[f32], stride: Stride) -> bool {
-        let (from, to, count) = (stride.from, stride.to, denoised.len());
+    /// Methods that ask the network twice, with the noise of [`Self::noise_span`]. Gives whether the step is done.
+    fn step_in_halves(&mut self, denoised: &[f32], stride: Stride, noise: &[f32]) -> bool {
+        let (from, to) = (stride.from, stride.to);
         let Some(middle) = self.midpoint() else {
             steps::euler(&mut self.latents, denoised, from, to);
             return true;
@@ -351,8 +352,8 @@ impl Denoising {
                     denoised.to_vec()
                 }
                 SamplerKind::DpmPpSde => {
-                    let noise = self.noise.between(from, middle.level, count);
-                    steps::sde_half(&mut ahead, denoised, from, middle.level, &noise);
+                    let from = through_logarithm(from);
+                    steps::sde_half(&mut ahead, denoised, from, middle.level, noise);
                     denoised.to_vec()
                 }
                 _ => {
@@ -374,20 +375,18 @@ impl Denoising {
             SamplerKind::DpmPp2SAncestral => {
                 let (down, up) = ancestral(from, to);
                 steps::dpm_step(&mut self.latents, denoised, from, down);
-                let noise = self.noise.between(from, to, count);
-                steps::add(&mut self.latents, &noise, f64::from(up));
+                steps::add(&mut self.latents, noise, f64::from(up));
             }
             SamplerKind::DpmPpSde => {
                 // With r = 1/2 the first prediction drops out of the mixture.
-                let noise = self.noise.between(from, to, count);
-                steps::sde_half(&mut self.latents, denoised, from, to, &noise);
+                let (from, to) = (through_logarithm(from), through_logarithm(to));
+                steps::sde_half(&mut self.latents, denoised, from, to, noise);
             }
             SamplerKind::Dpm2Ancestral => {
                 let (down, up) = ancestral(from, to);
                 let slope = steps::derivative(&half.ahead, denoised, middle.level);
                 steps::add(&mut self.latents, &slope, f64::from(down - from));
-                let noise = self.noise.between(from, to, count);
-                steps::add(&mut self.latents, &noise, f64::from(up));
+                steps::add(&mut self.latents, noise, f64::from(up));
             }
             _ => {
                 let slope = steps::derivative(&half.ahead, denoised, middle.level);
@@ -397,9 +396,15 @@ impl Denoising {
         true
     }
 
-    /// Methods that ask the network once.
-    fn step_at_once(&mut self, denoised: &[f32], network: &Prediction<'_>, stride: Stride) {
-        let (from, to, count) = (stride.from, stride.to, denoised.len());
+    /// Methods that ask the network once, with the noise of [`Self::noise_span`].
+    fn step_at_once(
+        &mut self,
+        denoised: &[f32],
+        network: &Prediction<'_>,
+        stride: Stride,
+        noise: &[f32],
+    ) {
+        let (from, to) = (stride.from, stride.to);
         let space = self.table.space;
         let before = |back: usize| {
             let step = self.done.checked_sub(back)?;
@@ -411,8 +416,7 @@ impl Denoising {
                 let (down, up) = ancestral(from, to);
                 steps::euler(&mut self.latents, denoised, from, down);
                 if to > 0.0 {
-                    let noise = self.noise.between(from, to, count);
-                    steps::add(&mut self.latents, &noise, f64::from(up));
+                    steps::add(&mut self.latents, noise, f64::from(up));
                 }
             }
             SamplerKind::DpmPp2M => {
@@ -422,8 +426,7 @@ impl Denoising {
             }
             SamplerKind::DpmPp2MSde => {
                 let history = level1.zip(self.kept.first().map(Vec::as_slice));
-                let noise = self.noise.between(from, to, count);
-                steps::dpmpp_2m_sde(&mut self.latents, denoised, stride, history, &noise, space);
+                steps::dpmpp_2m_sde(&mut self.latents, denoised, stride, history, noise, space);
                 self.keep(denoised.to_vec(), 1);
             }
             SamplerKind::DpmPp3MSde => {
@@ -432,8 +435,7 @@ impl Denoising {
                     .zip(&self.kept)
                     .filter_map(|(level, picture)| Some((level?, picture.as_slice())))
                     .collect();
-                let noise = self.noise.between(from, to, count);
-                steps::dpmpp_3m_sde(&mut self.latents, denoised, stride, &history, &noise);
+                steps::dpmpp_3m_sde(&mut self.latents, denoised, stride, &history, noise);
                 self.keep(denoised.to_vec(), 2);
             }
             SamplerKind::Lms => {
@@ -448,7 +450,7 @@ impl Denoising {
                 steps::ddim(&mut self.latents, denoised, said, stride);
             }
             SamplerKind::UniPc => self.step_unipc(denoised, stride),
-            SamplerKind::Lcm => self.step_lcm(denoised, stride),
+            SamplerKind::Lcm => self.step_lcm(denoised, stride, noise),
             _ => steps::euler(&mut self.latents, denoised, from, to),
         }
     }
@@ -505,8 +507,7 @@ impl Denoising {
     }
 
     /// Latent consistency: the predicted picture, with fresh noise but in the last step.
-    fn step_lcm(&mut self, denoised: &[f32], stride: Stride) {
-        let last = self.done + 1 >= self.table.steps();
+    fn step_lcm(&mut self, denoised: &[f32], stride: Stride, noise: &[f32]) {
         let mut picture = denoised.to_vec();
         let (mut signal, mut spread) = (1.0, stride.to);
         if self.table.space == LatentSpace::VariancePreserving {
@@ -518,11 +519,9 @@ impl Denoising {
             signal = stride.to.sqrt();
             spread = (1.0 - stride.to).sqrt();
         }
-        if !last && stride.to > 0.0 {
-            let noise = self.noise.between(stride.from, stride.to, picture.len());
-            for (x, noise) in picture.iter_mut().zip(noise) {
-                *x = signal * *x + spread * noise;
-            }
+        // There is none after the last step.
+        for (x, noise) in picture.iter_mut().zip(noise) {
+            *x = signal * *x + spread * noise;
         }
         self.latents = picture;
     }

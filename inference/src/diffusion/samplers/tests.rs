@@ -479,3 +479,47 @@ fn words_that_python_writes_into_json_are_read() {
         (0.012, Some("leading"))
     );
 }
+
+/// What the host does between two evaluations, noise apart, which is drawn while the network is at work: a few hundred microseconds where a step of a picture
+/// of 1024x1024 takes a fast GPU a hundred times as long. Run by hand, on a machine that does nothing else:
+/// `cargo test --release --workspace --lib samplers::tests::what_a_step_costs -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn what_a_step_costs_the_host() {
+    let schedules = schedules();
+    for count in [4 * 64 * 64, 4 * 128 * 128] {
+        for sampler in SamplerKind::ALL {
+            let spec = spec(sampler, ScheduleKind::Normal, Convention::KDiffusion, 12);
+            let beginning = Beginning::of_seed(NoiseSource::Cpu, SEED, count);
+            let mut run = Denoising::new(&spec, &schedules["sd_eps"], beginning).unwrap();
+            let rows = vec![0.3f32; 2 * count];
+            let (mut arithmetic, mut noise, mut evals) = (f64::MAX, 0f64, 0);
+            loop {
+                let started = std::time::Instant::now();
+                let Some(eval) = run.next_eval() else { break };
+                let both = eval.input.repeat(2);
+                let before = started.elapsed().as_secs_f64();
+                let started = std::time::Instant::now();
+                if let Some(drawn) = run.noise_ahead().map(NoiseAhead::draw) {
+                    run.take_noise(drawn);
+                }
+                noise = noise.max(started.elapsed().as_secs_f64());
+                let started = std::time::Instant::now();
+                let (without, with) = rows.split_at(count);
+                run.give(&crate::diffusion::guide(without, with, 7.5))
+                    .unwrap();
+                std::hint::black_box(both);
+                arithmetic = arithmetic.min(before + started.elapsed().as_secs_f64());
+                evals += 1;
+            }
+            assert!(evals >= 12);
+            println!(
+                "{count} values, {}: {:.0} us between evaluations, noise up to {:.1} ms beside them",
+                sampler.label(),
+                1e6 * arithmetic,
+                1e3 * noise
+            );
+            assert!(arithmetic < 0.01, "{sampler:?}: {arithmetic} s");
+        }
+    }
+}

@@ -26,7 +26,7 @@ use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
 use super::store::PlanKey;
 use super::{Context, Pipeline, Progress};
-use crate::diffusion::{Denoising, compose, guide, rescale};
+use crate::diffusion::{Denoising, DrawnNoise, NoiseAhead, compose, guide, rescale};
 
 use crate::engine::{Event, ImageRequest, Outcome, Picture, Request};
 use crate::graph::HostTensor;
@@ -407,10 +407,20 @@ impl ImageJob {
             return Ok(Progress::Finished(self.outcome(picture)));
         };
         let started = Instant::now();
-        let prediction = self.predict(context, &model, &eval.input, eval.timestep)?;
+        let ahead = match &self.stage {
+            Stage::Denoise(denoising) => denoising.noise_ahead(),
+            Stage::Start | Stage::Enlarge(_) => None,
+        };
+        let (prediction, noise) = meanwhile(ahead, || {
+            self.predict(context, &model, &eval.input, eval.timestep)
+        });
+        let prediction = prediction?;
         let Stage::Denoise(denoising) = &mut self.stage else {
             return Ok(Progress::Working);
         };
+        if let Some(noise) = noise {
+            denoising.take_noise(noise);
+        }
         let done = denoising.give(&prediction)?;
         self.step_seconds += started.elapsed().as_secs_f32();
         if !done.outer_step_finished {
@@ -449,6 +459,19 @@ impl ImageJob {
         self.checkpoint(context);
         Ok(Progress::Working)
     }
+}
+
+/// Draws the noise of a step while the network is at work, so that the device does not wait for it; what cannot be drawn beside is drawn after.
+fn meanwhile<T>(ahead: Option<NoiseAhead>, work: impl FnOnce() -> T) -> (T, Option<DrawnNoise>) {
+    let Some(ahead) = ahead else {
+        return (work(), None);
+    };
+    std::thread::scope(|scope| {
+        let named = std::thread::Builder::new().name("noise of a step".into());
+        let beside = named.spawn_scoped(scope, move || ahead.draw());
+        let done = work();
+        (done, beside.ok().and_then(|thread| thread.join().ok()))
+    })
 }
 
 impl Pipeline for ImageJob {
