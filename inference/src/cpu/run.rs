@@ -206,12 +206,12 @@ fn results(mut values: Values<'_>) -> Result<Vec<HostTensor>, ExecError> {
         let shape = graph.node(id).shape.clone();
         let data = match values.value(id)? {
             Value::Own(_) if !again => match values.slots.get_mut(root.0).and_then(Option::take) {
-                Some(Value::Own(data)) => HostData::F32(data),
+                Some(Value::Own(data)) => HostData::F32(data.into()),
                 _ => return Err(values.missing(id)),
             },
-            Value::Own(data) => HostData::F32(data.clone()),
-            Value::Lent(data) => HostData::F32(data.to_vec()),
-            Value::Integers(data) => HostData::U32(data.to_vec()),
+            Value::Own(data) => HostData::F32(data.clone().into()),
+            Value::Lent(data) => HostData::F32(data.to_vec().into()),
+            Value::Integers(data) => HostData::U32(data.to_vec().into()),
         };
         results.push(HostTensor { shape, data });
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use super::device::{AdapterChoice, GpuDevice, LimitPolicy};
+use super::inputs::send;
 use super::kept::read_kept;
 use super::kernels::KernelLimits;
 use super::kv::KvBuffers;
@@ -183,7 +184,8 @@ impl Executor for GpuExecutor {
     }
 
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
-        let plan = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
+        let (plan, sent) = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
+        self.submitter.host_time.bytes_sent += sent;
         let mut pace = std::mem::take(&mut plan.pace);
         let measured = pace.begin();
         let (device, submitter) = (&self.device, &mut self.submitter);
@@ -227,7 +229,8 @@ impl Executor for GpuExecutor {
         if !profile::has_timestamps(&self.device) {
             return Ok((self.run(plan, run)?, None));
         }
-        let plan = &*begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
+        let (plan, _) = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
+        let plan = &*plan;
         let groups = plan.state_groups(run.states);
         let device = &self.device;
         let mut ops = Vec::new();
@@ -291,14 +294,14 @@ impl Executor for GpuExecutor {
     }
 }
 
-/// Checks what a run is given, binds its caches and writes its inputs; gives the plan, ready to be executed.
+/// Checks what a run is given, binds its caches and sends its inputs; gives the plan, ready to be executed, and how many bytes were sent.
 fn begin<'a>(
     device: &GpuDevice,
     plans: &'a mut BTreeMap<PlanId, Plan>,
     states: &BTreeMap<StateId, KvBuffers>,
     plan: PlanId,
     run: &Run<'_>,
-) -> Result<&'a mut Plan, ExecError> {
+) -> Result<(&'a mut Plan, u64), ExecError> {
     device.check("before a run")?;
     let states: Vec<&KvBuffers> = run
         .states
@@ -317,8 +320,8 @@ fn begin<'a>(
     check_inputs(plan, run, &states)?;
     plan.done.set(false);
     plan.bind_states(device, run.states, &states)?;
-    write_inputs(device, plan, run)?;
-    Ok(plan)
+    let sent = send(device, plan, run)?;
+    Ok((plan, sent))
 }
 
 fn check_inputs(plan: &Plan, run: &Run<'_>, states: &[&KvBuffers]) -> Result<(), ExecError> {
@@ -344,23 +347,6 @@ fn check_inputs(plan: &Plan, run: &Run<'_>, states: &[&KvBuffers]) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn write_inputs(device: &GpuDevice, plan: &Plan, run: &Run<'_>) -> Result<(), ExecError> {
-    for (name, id, _) in plan.graph.inputs() {
-        let Some((_, tensor)) = run.inputs.iter().find(|(given, _)| *given == name) else {
-            continue;
-        };
-        let Some((buffer, offset)) = plan.place(id.0) else {
-            continue;
-        };
-        let bytes: &[u8] = match &tensor.data {
-            HostData::F32(data) => bytemuck::cast_slice(data),
-            HostData::U32(data) => bytemuck::cast_slice(data),
-        };
-        device.queue.write_buffer(buffer, offset, bytes);
-    }
-    device.check("writing inputs")
 }
 
 fn read_outputs(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTensor>, ExecError> {

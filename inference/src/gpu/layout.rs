@@ -218,7 +218,8 @@ pub fn compile(
     })
 }
 
-/// For each node the last one at whose place its value is read; results of the graph live to the end.
+/// For each node the last one at whose place its value is read; results of the graph live to the end, and so do inputs: what a run does not
+/// change is not sent again for the next.
 fn last_uses(graph: &Graph, units: &[Unit]) -> Vec<usize> {
     let mut last: Vec<usize> = (0..graph.nodes.len()).collect();
     for unit in units {
@@ -228,6 +229,9 @@ fn last_uses(graph: &Graph, units: &[Unit]) -> Vec<usize> {
     }
     for (_, output) in &graph.outputs {
         last[graph.storage_of(*output).0] = graph.nodes.len();
+    }
+    for (_, input, _) in graph.inputs() {
+        last[input.0] = graph.nodes.len();
     }
     last
 }

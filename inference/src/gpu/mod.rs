@@ -22,6 +22,7 @@
 //! | `tiers` | kernels that use more than every device offers, and their proof |
 //! | `self_test` | whether this device computes what it should |
 //! | `submit`, `pace` | dispatches on their way to the device, in pieces of about ten milliseconds |
+//! | `inputs` | what a run is given, sent where it is not there yet |
 //! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
 
 mod arena;
@@ -29,6 +30,7 @@ mod device;
 mod disk;
 mod executor;
 mod fuse;
+mod inputs;
 mod kept;
 pub mod kernels;
 mod kv;

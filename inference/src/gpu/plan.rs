@@ -8,6 +8,7 @@ use diptych_shaders::Kernel;
 
 use super::device::GpuDevice;
 use super::fuse::Unit;
+use super::inputs::Sent;
 use super::kernels::{Arg, BoundArg};
 use super::kv::KvBuffers;
 use super::layout::{Bound, Compiled, Step};
@@ -74,6 +75,8 @@ pub struct Plan {
     pub bounds: Vec<Bound>,
     /// How long its dispatches take.
     pub pace: Pace,
+    /// What its inputs were sent.
+    pub sent: Sent,
     compiled: Places,
     arenas: Vec<Tracked>,
     uniforms: Tracked,
@@ -160,6 +163,7 @@ impl Plan {
             done: Cell::new(false),
             bounds,
             pace: Pace::default(),
+            sent: Sent::default(),
             compiled: Places {
                 units,
                 spots,

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::{Dtype, ExecError, Graph, HostTime, KvShape, Profile};
 
-/// Data of a tensor in host memory.
+/// Data of a tensor in host memory. Copies share it until one of them is changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HostData {
     /// 32-bit floats.
-    F32(Vec<f32>),
+    F32(Arc<Vec<f32>>),
     /// 32-bit unsigned integers.
-    U32(Vec<u32>),
+    U32(Arc<Vec<u32>>),
 }
 
 /// A tensor in host memory, row-major.
@@ -29,7 +29,7 @@ impl HostTensor {
     pub fn f32(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Self {
         Self {
             shape: shape.into(),
-            data: HostData::F32(data),
+            data: HostData::F32(Arc::new(data)),
         }
     }
 
@@ -37,7 +37,7 @@ impl HostTensor {
     pub fn u32(shape: impl Into<Vec<usize>>, data: Vec<u32>) -> Self {
         Self {
             shape: shape.into(),
-            data: HostData::U32(data),
+            data: HostData::U32(Arc::new(data)),
         }
     }
 
@@ -73,7 +73,7 @@ impl HostTensor {
     /// The floats by value; empty for an integer tensor.
     pub fn into_f32(self) -> Vec<f32> {
         match self.data {
-            HostData::F32(data) => data,
+            HostData::F32(data) => Arc::unwrap_or_clone(data),
             HostData::U32(_) => Vec::new(),
         }
     }

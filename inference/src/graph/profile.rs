@@ -52,6 +52,8 @@ pub struct HostTime {
     pub uploaded: u64,
     /// Seconds spent on reading, packing and sending them.
     pub upload_seconds: f64,
+    /// Bytes of inputs sent to the device; what it has from the run before is not sent again.
+    pub bytes_sent: u64,
     /// Bytes of results read back from the device.
     pub bytes_read: u64,
 }

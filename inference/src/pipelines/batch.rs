@@ -1,5 +1,7 @@
 //! Work on several rows at once where memory allows, else row after row.
 
+use std::sync::Arc;
+
 use super::error::JobError;
 use super::store::{Form, ModelStore, PlanKey};
 use crate::graph::{ExecError, Graph, HostData, HostTensor, Interrupt, PlanId};
@@ -104,8 +106,8 @@ fn append(all: &mut HostTensor, one: HostTensor) {
         *first += more;
     }
     match (&mut all.data, one.data) {
-        (HostData::F32(all), HostData::F32(one)) => all.extend(one),
-        (HostData::U32(all), HostData::U32(one)) => all.extend(one),
+        (HostData::F32(all), HostData::F32(one)) => Arc::make_mut(all).extend_from_slice(&one),
+        (HostData::U32(all), HostData::U32(one)) => Arc::make_mut(all).extend_from_slice(&one),
         _ => {}
     }
 }

@@ -10,6 +10,8 @@ mod transformer;
 
 pub use config::{AddedConfig, DownUpConfig, MidConfig, UNetConfig};
 
+use std::sync::Arc;
+
 use crate::formats::WeightMap;
 use crate::graph::{Conv2dSpec, Graph, GraphBuilder, HostData, HostTensor, Tensor};
 
@@ -186,7 +188,7 @@ impl UNet {
             .map(|row| row.iter().zip(&told).map(|(a, b)| a * b).sum())
             .collect();
         if let HostData::F32(values) = &mut features.data {
-            for row in values.chunks_exact_mut(width.max(1)) {
+            for row in Arc::make_mut(values).chunks_exact_mut(width.max(1)) {
                 for (value, added) in row.iter_mut().zip(&added) {
                     *value += added;
                 }
