@@ -1,7 +1,7 @@
 //! Named tensors of a model part, as they lie in a file: typed, shaped, bounds-checked views of mapped memory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,14 +45,7 @@ impl Storage {
 
     /// Maps a regular file. An empty one gives no bytes. Folders, pipes and devices are refused.
     pub(crate) fn map(path: &Path) -> Result<Arc<Self>, FormatError> {
-        // Asked before opening: opening a pipe would wait for a writer.
-        let meta = std::fs::metadata(path).map_err(|e| FormatError::io(path, "open", e))?;
-        if !meta.is_file() {
-            return Err(FormatError::WrongFileKind {
-                path: path.into(),
-                wanted: "a regular file",
-            });
-        }
+        regular_file(path)?;
         let file = File::open(path).map_err(|e| FormatError::io(path, "open", e))?;
         let meta = file
             .metadata()
@@ -102,6 +95,18 @@ impl Storage {
     pub(crate) fn source(&self) -> &Path {
         &self.source
     }
+}
+
+/// What is known of a regular file; folders, pipes and devices are refused. Asked before opening: opening a pipe would wait for a writer.
+pub(crate) fn regular_file(path: &Path) -> Result<Metadata, FormatError> {
+    let meta = std::fs::metadata(path).map_err(|e| FormatError::io(path, "open", e))?;
+    if !meta.is_file() {
+        return Err(FormatError::WrongFileKind {
+            path: path.into(),
+            wanted: "a regular file",
+        });
+    }
+    Ok(meta)
 }
 
 /// The product of the dimensions, if it fits.

@@ -20,7 +20,7 @@ use crate::formats::safetensors::{
     Safetensors, count_dtypes, find_in_folder, looks_like_safetensors, read_any,
 };
 use crate::formats::torch::looks_like_torch;
-use crate::formats::weights::WeightMap;
+use crate::formats::weights::{WeightMap, regular_file};
 
 /// Architectures of GGUF files that are run here, by the name that the file gives.
 pub(crate) const CHAT_ARCHITECTURES: [&str; 10] = [
@@ -70,14 +70,7 @@ pub(super) enum Magic {
 
 /// Looks at the first bytes.
 pub(super) fn magic(path: &Path) -> Result<Magic, FormatError> {
-    // Asked before opening: opening a pipe would wait for a writer.
-    let meta = std::fs::metadata(path).map_err(|e| FormatError::io(path, "open", e))?;
-    if !meta.is_file() {
-        return Err(FormatError::WrongFileKind {
-            path: path.into(),
-            wanted: "a regular file",
-        });
-    }
+    let meta = regular_file(path)?;
     let mut start = Vec::new();
     File::open(path)
         .map_err(|e| FormatError::io(path, "open", e))?

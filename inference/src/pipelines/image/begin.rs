@@ -131,6 +131,17 @@ impl DiffusersDraws {
     }
 }
 
+/// How a request is sampled.
+pub(super) fn sampler_spec(request: &ImageRequest) -> SamplerSpec {
+    SamplerSpec {
+        sampler: request.sampler,
+        schedule: request.schedule,
+        convention: request.convention,
+        spacing: request.spacing,
+        steps: request.steps as usize,
+    }
+}
+
 impl ImageJob {
     /// Checks the request and draws the noise.
     pub(super) fn begin(
@@ -191,14 +202,11 @@ impl ImageJob {
                 beginning.rng = NoiseRng::new(request.noise_source, request.seed);
             }
         }
-        let spec = SamplerSpec {
-            sampler: request.sampler,
-            schedule: request.schedule,
-            convention: request.convention,
-            spacing: request.spacing,
-            steps: request.steps as usize,
-        };
-        Ok(Denoising::new(&spec, model.training(), beginning)?)
+        Ok(Denoising::new(
+            &sampler_spec(request),
+            model.training(),
+            beginning,
+        )?)
     }
 
     /// The picture that it begins from, made ready if it is not.

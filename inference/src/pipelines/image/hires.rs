@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{ImageJob, LARGEST_SIDE, Stage, begin};
-use crate::diffusion::{Beginning, Denoising, SamplerSpec};
+use crate::diffusion::{Beginning, Denoising};
 use crate::engine::{BlobRef, Hires, HiresUpscaler, ImageRequest, InitPicture};
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::raster::Raster;
@@ -115,16 +115,9 @@ impl ImageJob {
         request: &ImageRequest,
         model: &ImageModel,
     ) -> Result<u32, JobError> {
-        let spec = SamplerSpec {
-            sampler: request.sampler,
-            schedule: request.schedule,
-            convention: request.convention,
-            spacing: request.spacing,
-            steps: request.steps as usize,
-        };
         let mut beginning = Beginning::of_seed(request.noise_source, request.seed, 1);
         beginning.init = request.init.as_ref().map(|init| (vec![0.0], init.strength));
-        let run = Denoising::new(&spec, model.training(), beginning)?;
+        let run = Denoising::new(&begin::sampler_spec(request), model.training(), beginning)?;
         Ok(run.total_steps() as u32)
     }
 
