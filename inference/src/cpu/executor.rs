@@ -330,6 +330,8 @@ impl Executor for CpuExecutor {
                 .map(|plan| plan.weights.streamed_bytes())
                 .sum(),
             forecast: 0,
+            beside: 0,
+            beside_forecast: 0,
         }
     }
 }

@@ -105,14 +105,16 @@ pub(super) fn ggml_dtype(dtype: StorageDtype) -> Option<GgmlDType> {
     }
 }
 
-/// Bytes that a weight takes in a form. Bytes that are read in a mapped file count in full: they are in memory while in use.
+/// Bytes that a weight takes in a form. Bytes that are read in a mapped file count in full: they are in memory while in use. Of a weight that was converted
+/// while it was loaded, what it is copied from stays in memory, too.
 fn bytes(tensor: &TensorData, kept: Kept) -> u64 {
     let stored = tensor.byte_count() as u64;
     match kept {
         Kept::File => stored,
-        Kept::Floats | Kept::Matrix => 4 * tensor.elements() as u64,
-        Kept::Quantised => stored + repacked_bytes(tensor),
-        Kept::Packed => packed::bytes(tensor).unwrap_or(stored),
+        Kept::Floats if as_floats(tensor).is_some() => stored,
+        Kept::Floats | Kept::Matrix => 4 * tensor.elements() as u64 + tensor.made_bytes(),
+        Kept::Quantised => stored + repacked_bytes(tensor) + tensor.made_bytes(),
+        Kept::Packed => packed::bytes(tensor).unwrap_or(stored) + tensor.made_bytes(),
     }
 }
 

@@ -289,6 +289,33 @@ fn unet_forecast(hand: &Hand) -> crate::graph::MemoryForecast {
     worker.store.executor_mut().forecast(&graph)
 }
 
+/// It is used once in a picture: sending its weights anew costs little, and in parts it would see less.
+#[test]
+fn an_autoencoder_that_does_not_fit_is_streamed_before_it_works_in_parts() {
+    for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
+        let mut hand = Hand::new(device, PLENTY);
+        let picture = hand.draw().unwrap();
+        let (side, _) = unet_size(&hand);
+        let decoder = {
+            let mut worker = Hand::new(device, PLENTY).worker;
+            let model = hand.model("sketch");
+            let model = worker.store.image_model(&model, &mut ()).unwrap();
+            let graph = model.vae().decode_graph(side, side).unwrap();
+            worker.store.executor_mut().forecast(&graph)
+        };
+        let budget = decoder.activations + decoder.new_weights / 5 * 4;
+        let mut poor = Hand::new(device, budget);
+        assert_eq!(
+            poor.draw().unwrap(),
+            picture,
+            "{device:?} in {budget} bytes"
+        );
+        let whole = (0, PlanKey::Decode(side, side));
+        assert!(poor.worker.store.has_plan("sketch", whole), "{device:?}");
+        assert_forecast(&format!("{device:?} in {budget} bytes"), poor.memory());
+    }
+}
+
 #[test]
 fn guidance_goes_row_by_row_where_two_rows_do_not_fit() {
     for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {

@@ -95,6 +95,20 @@ impl Storage {
     pub(crate) fn source(&self) -> &Path {
         &self.source
     }
+
+    /// Whether its bytes lie in this process's own memory rather than in a mapped file, or will once they are asked for.
+    fn is_made(&self) -> bool {
+        !matches!(self.bytes, Bytes::Mapped(_))
+    }
+
+    /// Whether they do now.
+    fn is_there(&self) -> bool {
+        match &self.bytes {
+            Bytes::Mapped(_) => false,
+            Bytes::Owned(_) => true,
+            Bytes::Later { made, .. } => made.get().is_some(),
+        }
+    }
 }
 
 /// What is known of a regular file; folders, pipes and devices are refused. Asked before opening: opening a pipe would wait for a writer.
@@ -254,6 +268,27 @@ impl TensorData {
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Bytes of it that will lie in this process's own memory once it is used, as those of weights that are converted or merged do; none of one that lies
+    /// in a mapped file.
+    #[must_use]
+    pub fn made_bytes(&self) -> u64 {
+        if self.storage.is_made() {
+            self.range.len() as u64
+        } else {
+            0
+        }
+    }
+
+    /// Bytes of it that lie in this process's own memory now.
+    #[must_use]
+    pub fn bytes_there(&self) -> u64 {
+        if self.storage.is_there() {
+            self.range.len() as u64
+        } else {
+            0
+        }
     }
 
     /// How the elements are stored.

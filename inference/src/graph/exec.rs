@@ -146,6 +146,11 @@ pub struct MemoryUse {
     pub streamed: u64,
     /// What `peak` was forecast to be before the latest job ran; 0 if none has.
     pub forecast: u64,
+    /// Bytes of weights that were converted or merged while they were loaded, and stay in the host's memory beside what a device holds; not part of the
+    /// budget. 0 where the host is the device: there they are among `weights`.
+    pub beside: u64,
+    /// What `beside` was forecast to be before the latest job ran.
+    pub beside_forecast: u64,
 }
 
 /// What is known about a tier of kernels that use more than every device offers.

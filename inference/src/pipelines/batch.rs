@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::JobError;
-use super::store::{Form, ModelStore, PlanKey};
+use super::store::{Form, ModelStore, PlanKey, Shortage};
 use crate::graph::{ExecError, Graph, HostData, HostTensor, Interrupt, PlanId};
 
 /// Work that can be done on any number of rows: what its plans are known by, and how their graphs are built.
@@ -41,7 +41,8 @@ impl ModelStore {
                 .iter()
                 .map(|&size| Form::new((rows.key)(size), move || (rows.build)(size)))
                 .collect();
-            let (place, plan) = self.first_fitting(rows.name, rows.changes, forms, interrupt)?;
+            let owner = (rows.name, rows.changes);
+            let (place, plan) = self.first_fitting(owner, forms, Shortage::Smaller, interrupt)?;
             let size = sizes.get(place).copied().unwrap_or(1);
             let result = match size {
                 1 if rows.count > 1 => self.run_each(plan, rows.count, inputs, interrupt),

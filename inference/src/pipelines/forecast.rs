@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::chat_model::ChatModel;
 use super::error::JobError;
-use super::store::{Form, ModelStore, PlanKey, surplus};
+use super::store::{Form, ModelStore, PlanKey, Shortage, surplus, trials};
 use crate::formats::TensorKey;
 use crate::graph::{Executor, Graph};
 
@@ -20,6 +20,8 @@ pub struct Cost {
     pub held: u64,
     /// KV caches that it refers to.
     states: u64,
+    /// Its weights that will lie in the host's memory beside the device.
+    beside: Vec<(TensorKey, u64)>,
 }
 
 impl Cost {
@@ -45,15 +47,20 @@ pub fn cost(executor: &dyn Executor, graph: &Graph) -> Cost {
     let made = u128::from(forecast.new_weights + forecast.shared_weights);
     let stored = u128::from(graph.weight_bytes().max(1));
     let mut weights: HashMap<TensorKey, u64> = HashMap::new();
+    let mut beside: HashMap<TensorKey, u64> = HashMap::new();
     for weight in &graph.weights {
         let bytes = weight.byte_count() as u128 * made / stored;
         weights.insert(weight.key(), u64::try_from(bytes).unwrap_or(u64::MAX));
+        if executor.kind() != "cpu" && weight.made_bytes() > 0 {
+            beside.insert(weight.key(), weight.made_bytes());
+        }
     }
     Cost {
         weights: weights.into_iter().collect(),
         activations: forecast.activations,
         held: forecast.held,
         states: forecast.states,
+        beside: beside.into_iter().collect(),
     }
 }
 
@@ -70,7 +77,7 @@ pub struct Holding {
     pub plans: Vec<((u64, PlanKey), Cost)>,
 }
 
-/// Work that a job will do: one plan, in the first of several forms that fits.
+/// Work that a job will do: one plan, in the first of several forms that fits (see [`ModelStore::first_fitting`]).
 pub struct Work<'a> {
     /// Name of the model.
     pub owner: String,
@@ -78,6 +85,8 @@ pub struct Work<'a> {
     pub changes: u64,
     /// The forms; later ones need less memory.
     pub forms: Vec<Form<'a>>,
+    /// What is done first where it is short.
+    pub shortage: Shortage,
 }
 
 impl<'a> Work<'a> {
@@ -92,6 +101,7 @@ impl<'a> Work<'a> {
             owner: owner.to_owned(),
             changes,
             forms: vec![Form::new(key, build)],
+            shortage: Shortage::Smaller,
         }
     }
 }
@@ -109,34 +119,52 @@ impl ModelStore {
             memory.weights + memory.states,
         );
         self.foreseen.clear();
+        // They stay as long as their models do.
+        let mut beside = self.beside();
         for work in works {
             let Work {
                 owner,
                 changes,
                 forms,
+                shortage,
             } = work;
             let mut costs: Vec<((u64, PlanKey), Cost)> = Vec::new();
             let mut done = false;
-            for form in forms {
-                let key = (changes, form.key());
-                if house.has(&owner, key) {
-                    done = house.make(&owner, key, &Cost::default());
-                } else {
+            let count = forms.len();
+            let mut forms = forms.into_iter();
+            for (place, stream) in trials(count, shortage) {
+                if costs.len() == place
+                    && let Some(form) = forms.next()
+                {
+                    let key = (changes, form.key());
+                    if house.has(&owner, key) {
+                        done = house.make(&owner, key, &Cost::default());
+                        break;
+                    }
                     let cost = cost(self.executor_mut(), &form.build()?);
-                    self.foreseen
-                        .insert((owner.clone(), changes, key.1), cost.clone());
-                    done = house.make(&owner, key, &cost);
+                    beside.extend(cost.beside.iter().cloned());
+                    let known = (owner.clone(), changes, key.1);
+                    self.foreseen.insert(known, cost.clone());
                     costs.push((key, cost));
                 }
+                let Some((key, cost)) = costs.get(place) else {
+                    break;
+                };
+                done = match stream {
+                    true => house.stream(&owner, *key, cost),
+                    false => house.make(&owner, *key, cost),
+                };
                 if done {
                     break;
                 }
             }
-            if let (false, Some((key, cost))) = (done, costs.first()) {
-                house.stream(&owner, *key, cost);
+            if !done {
+                // It will be refused when it comes to it; until then all memory may be taken.
+                house.peak = house.peak.max(memory.budget);
             }
         }
         self.forecast = house.peak.max(memory.peak);
+        self.beside_forecast = beside.values().sum();
         tracing::debug!(
             "the job is forecast to take {} MiB of {} MiB",
             self.forecast >> 20,
@@ -288,11 +316,17 @@ impl House {
         }
     }
 
-    /// Makes a plan ready that does not fit: all else is given up, and weights are streamed, with a sixteenth left free.
-    fn stream(&mut self, owner: &str, key: (u64, PlanKey), cost: &Cost) {
+    /// Makes a plan ready that does not fit: all else is given up, and weights are streamed, with a sixteenth left free where that can be. Returns whether
+    /// that is possible: one weight at least must fit at a time.
+    fn stream(&mut self, owner: &str, key: (u64, PlanKey), cost: &Cost) -> bool {
+        let largest = cost.weights.iter().map(|(_, bytes)| *bytes).max();
+        let least = self.other + cost.states + cost.activations + largest.unwrap_or(0);
+        if least > self.budget {
+            return false;
+        }
         let index = self.index(owner);
         while self.make_room(index, None) {}
-        let most = self.budget - self.budget / 16;
+        let most = (self.budget - self.budget / 16).max(least);
         let needed = self.used() + cost.weights() + cost.activations;
         let mut cost = cost.clone();
         cost.stream(needed.saturating_sub(most));
@@ -300,6 +334,7 @@ impl House {
         if let Some(model) = self.models.get_mut(index) {
             model.plans.push((key, cost));
         }
+        true
     }
 }
 
@@ -351,7 +386,7 @@ mod tests {
             weights: weights.to_vec(),
             activations,
             held,
-            states: 0,
+            ..Cost::default()
         }
     }
 
@@ -359,9 +394,8 @@ mod tests {
     fn highest(works: &[(PlanKey, Cost)], models: Vec<Holding>, used: u64, budget: u64) -> u64 {
         let mut house = House::new(models, budget, used);
         for (key, cost) in works {
-            if !house.make("own", (0, *key), cost) {
-                house.stream("own", (0, *key), cost);
-            }
+            let key = (0, *key);
+            assert!(house.make("own", key, cost) || house.stream("own", key, cost));
         }
         house.peak
     }
@@ -394,7 +428,10 @@ mod tests {
         // On the processor activations are given back after each run.
         let picture = [
             (PlanKey::Encode(1, 77, 0), cost(&keys(&[100]), 40, 0)),
-            (PlanKey::Denoise(2, 8, 8, 77), cost(&keys(&[300]), 70, 0)),
+            (
+                PlanKey::Denoise(2, 8, 8, 77),
+                cost(&keys(&[100, 100, 100]), 70, 0),
+            ),
             (PlanKey::Decode(8, 8), cost(&keys(&[50]), 90, 0)),
         ];
         assert_eq!(highest(&picture, vec![], 0, 1000), 100 + 300 + 50 + 90);
@@ -402,6 +439,27 @@ mod tests {
         assert_eq!(highest(&picture, vec![], 0, 400), 300 + 70);
         // The U-Net alone is too large: it is streamed.
         assert_eq!(highest(&picture, vec![], 0, 320), 300);
+    }
+
+    #[test]
+    fn what_cannot_be_streamed_either_is_known() {
+        let mut house = House::new(vec![], 320, 0);
+        let decode = (0, PlanKey::Decode(8, 8));
+        // One weight must fit at a time, beside the activations.
+        assert!(!house.stream("own", decode, &cost(&keys(&[100, 100]), 221, 0)));
+        assert!(house.models.is_empty());
+        assert!(house.stream("own", decode, &cost(&keys(&[100, 100]), 220, 0)));
+        assert_eq!(house.peak, 320);
+    }
+
+    #[test]
+    fn forms_are_tried_in_the_order_of_the_work() {
+        let order = |forms, shortage| trials(forms, shortage).collect::<Vec<_>>();
+        let smaller = [(0, false), (1, false), (0, true), (1, true)];
+        assert_eq!(order(2, Shortage::Smaller), smaller);
+        let streamed = [(0, false), (0, true), (1, false), (1, true)];
+        assert_eq!(order(2, Shortage::Stream), streamed);
+        assert_eq!(order(0, Shortage::Smaller), []);
     }
 
     #[test]

@@ -4,7 +4,8 @@ mod governor;
 mod hashes;
 mod load;
 
-pub(super) use governor::surplus;
+pub use governor::Shortage;
+pub(super) use governor::{surplus, trials};
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -22,6 +23,7 @@ use super::prompt::{Conditioning, EmbeddingKey};
 use super::prompt_tokens::PromptTokenizers;
 use super::upscale::Upscaler;
 use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
+use crate::formats::TensorKey;
 use crate::formats::detect::ModelKind;
 use crate::formats::embedding::Embedding;
 use crate::formats::lora::Lora;
@@ -167,6 +169,8 @@ struct Loaded {
     /// The model as it was changed last, and by what.
     changed: Option<(Changes, Vec<Stamp>, Arc<ImageModel>)>,
     chat: Option<ChatState>,
+    /// Weights of its plans that were converted or merged, in the host's memory; the number is that of the changed model, as in [`Ready::key`].
+    beside: HashMap<(u64, TensorKey), u64>,
     last_used: u64,
 }
 
@@ -186,6 +190,8 @@ pub struct ModelStore {
     longest_context: usize,
     /// See [`MemoryUse::forecast`].
     pub(super) forecast: u64,
+    /// See [`MemoryUse::beside_forecast`].
+    pub(super) beside_forecast: u64,
     /// Of the latest forecast.
     pub(super) foreseen: Foreseen,
     most_streamed: u64,
@@ -212,6 +218,7 @@ impl ModelStore {
             kv_type: KvType::F32,
             longest_context: LONGEST_CONTEXT,
             forecast: 0,
+            beside_forecast: 0,
             foreseen: Foreseen::new(),
             most_streamed: 0,
             vae_tiles: Vec::new(),
@@ -279,8 +286,16 @@ impl ModelStore {
     pub fn memory(&self) -> MemoryUse {
         MemoryUse {
             forecast: self.forecast,
+            beside: self.beside().values().sum(),
+            beside_forecast: self.beside_forecast,
             ..self.executor.memory()
         }
+    }
+
+    /// Weights in the host's memory beside the device, each once.
+    pub(super) fn beside(&self) -> HashMap<TensorKey, u64> {
+        let all = self.loaded.iter().flat_map(|loaded| &loaded.beside);
+        all.map(|((_, key), bytes)| (key.clone(), *bytes)).collect()
     }
 
     /// Names of the models that are loaded.
@@ -491,6 +506,7 @@ impl ModelStore {
             .into_iter()
             .partition(|ready| ready.key.0 == 0);
         loaded.plans = kept;
+        loaded.beside.retain(|(changes, _), _| *changes == 0);
         for Ready { plan, .. } in gone {
             self.executor.drop_plan(plan);
         }

@@ -58,6 +58,31 @@ fn forecasts_are_what_jobs_use_on_the_gpu() {
     forecasts(DeviceChoice::Gpu);
 }
 
+/// Weights that are converted while they are loaded, or merged with others, stay in the host's memory beside what the device holds.
+#[test]
+fn what_is_converted_while_loading_is_forecast_too() {
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    for job in jobs() {
+        let name = job["name"].as_str().unwrap();
+        let mut client = Client::start(DeviceChoice::Gpu).unwrap();
+        draw(&mut client, &job);
+        let memory = memory(&mut client);
+        if memory.beside > 0 {
+            found.push(name.to_owned());
+        }
+        let share = memory.beside_forecast as f64 / memory.beside.max(1) as f64;
+        if memory.beside > 0 && !(0.9..=1.1).contains(&share) || memory.beside == 0 && share > 0.0 {
+            let (beside, forecast) = (memory.beside, memory.beside_forecast);
+            faults.push(format!("{name}: {beside} bytes, forecast {forecast}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    println!("with weights beside the device: {found:?}");
+    for named in ["fp8", "lora"] {
+        assert!(found.iter().any(|name| name.contains(named)), "{found:?}");
+    }
+}
+
 #[test]
 fn forecasts_of_upscalers_are_what_they_use() {
     for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {

@@ -1,6 +1,7 @@
 //! What drawing a picture needs, before anything of it runs: first pass and second, ControlNets, upscaler, and models that take over later.
 
 use super::decode::PREVIEW_BY_DECODER;
+use super::vae::{SHORTAGE, Way};
 use super::{ImageJob, control};
 use crate::diffusion::Convention;
 use crate::engine::{Hires, HiresUpscaler, ImageRequest};
@@ -8,13 +9,10 @@ use crate::models::ControlNet;
 use crate::pipelines::forecast::Work;
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::prompt;
-use crate::pipelines::store::{Form, PlanKey};
+use crate::pipelines::store::{Form, PlanKey, Shortage};
 use crate::pipelines::upscale::{self, Upscaler};
 use crate::pipelines::{Context, JobError};
 use std::sync::Arc;
-
-/// Parts of the latents that an autoencoder works in where they do not fit at once, largest first.
-const TILES: [usize; 4] = [64, 32, 16, 8];
 
 /// All that one request needs.
 struct Needs {
@@ -113,22 +111,22 @@ impl Needs {
         let [h, w] = size(request);
         let sees_mask = model.unet().config().in_channels > model.latent_channels();
         if first && (request.init.is_some() || sees_mask) {
-            works.push(self.autoencoder(request, [h, w], true));
+            works.push(self.autoencoder(context, request, [h, w], true));
         }
         let (chunks, read_again) = prompt::sizes(model, request)?;
         let length = chunks * model.tokenizer().max_length();
         self.words(read_again, works);
         self.hints(request, works);
         self.denoise(context, request, [h, w, length, self.steps], works);
-        self.previews(request, [h, w], works);
+        self.previews(context, request, [h, w], works);
         let Some((second, hires, steps)) = self.second.as_ref().filter(|_| last) else {
             if last {
-                works.push(self.autoencoder(request, [h, w], false));
+                works.push(self.autoencoder(context, request, [h, w], false));
             }
             return Ok(());
         };
         if hires.upscaler != HiresUpscaler::Latent {
-            works.push(self.autoencoder(request, [h, w], false));
+            works.push(self.autoencoder(context, request, [h, w], false));
         }
         let (width, height) = (request.width as usize, request.height as usize);
         if let (Some(net), HiresUpscaler::Model(name)) = (&self.upscaler, &hires.upscaler) {
@@ -139,24 +137,25 @@ impl Needs {
         }
         let [h, w] = size(second);
         if hires.upscaler != HiresUpscaler::Latent || sees_mask {
-            works.push(self.autoencoder(second, [h, w], true));
+            works.push(self.autoencoder(context, second, [h, w], true));
         }
         self.hints(second, works);
         self.denoise(context, second, [h, w, length, *steps], works);
-        self.previews(second, [h, w], works);
-        works.push(self.autoencoder(second, [h, w], false));
+        self.previews(context, second, [h, w], works);
+        works.push(self.autoencoder(context, second, [h, w], false));
         Ok(())
     }
 
     /// The autoencoder, where previews are made by it.
     fn previews<'a>(
         &'a self,
+        context: &Context<'_>,
         request: &ImageRequest,
         [h, w]: [usize; 2],
         works: &mut Vec<Work<'a>>,
     ) {
         if (request.preview || request.trace) && h * w <= PREVIEW_BY_DECODER {
-            works.push(self.autoencoder(request, [h, w], false));
+            works.push(self.autoencoder(context, request, [h, w], false));
         }
     }
 
@@ -165,6 +164,7 @@ impl Needs {
             owner: self.request.model.name.clone(),
             changes,
             forms,
+            shortage: Shortage::Smaller,
         }
     }
 
@@ -245,33 +245,26 @@ impl Needs {
         }
     }
 
-    /// The autoencoder: of the whole picture, else in ever smaller parts; where parts are asked for, it sees no more than one of them at once.
+    /// The autoencoder, in the forms that it will be tried in.
     fn autoencoder<'a>(
         &'a self,
+        context: &Context<'_>,
         request: &ImageRequest,
-        [h, w]: [usize; 2],
+        size: [usize; 2],
         encodes: bool,
     ) -> Work<'a> {
-        let (vae, factor) = (self.model.vae(), self.model.factor().max(1));
-        let mut sizes = match request.vae_tile {
-            Some(pixels) => vec![(pixels as usize / factor).max(1)],
-            None => vec![h.max(w)],
+        let way = match encodes {
+            true => Way::Encode,
+            false => Way::Decode,
         };
-        let whole = sizes.iter().copied().max().unwrap_or(1);
-        sizes.extend(TILES.into_iter().filter(|tile| *tile <= whole / 2));
-        let forms = sizes.into_iter().map(|tile| {
-            let (h, w) = (h.min(tile), w.min(tile));
-            match encodes {
-                true => {
-                    let (height, width) = (h * factor, w * factor);
-                    Form::new(PlanKey::EncodePicture(height, width), move || {
-                        vae.encode_graph(height, width)
-                    })
-                }
-                false => Form::new(PlanKey::Decode(h, w), move || vae.decode_graph(h, w)),
-            }
-        });
-        self.work(self.model.vae_changes(), forms.collect())
+        let parts = way.parts(context.store, request, &self.model, size);
+        Work {
+            shortage: SHORTAGE,
+            ..self.work(
+                self.model.vae_changes(),
+                way.forms(&self.model, size, &parts),
+            )
+        }
     }
 }
 

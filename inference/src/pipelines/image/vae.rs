@@ -4,21 +4,24 @@
 //! parts is not that made at once; overlap and blending hide the difference.
 
 use super::ImageJob;
-use crate::graph::{ExecError, HostTensor};
+use crate::engine::ImageRequest;
+use crate::graph::{ExecError, HostTensor, PlanId};
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::raster::{Area, Raster};
-use crate::pipelines::store::PlanKey;
+use crate::pipelines::store::{Form, ModelStore, PlanKey, Shortage};
 use crate::pipelines::tiles::Tiles;
 use crate::pipelines::{Context, JobError};
 
 /// Parts of the latents have at least so many pixels a side.
 const LEAST_TILE: usize = 8;
-/// Largest parts that are tried where a picture does not fit into memory at once.
-const FIRST_TILE: usize = 64;
+/// Parts of the latents that are tried where they do not fit into memory at once, largest first.
+const TILES: [usize; 4] = [64, 32, 16, LEAST_TILE];
+/// The autoencoder's weights are small and used once in a picture: streamed, it still sees the picture whole.
+pub(super) const SHORTAGE: Shortage = Shortage::Stream;
 
 /// What is made of a picture or of latents.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Decode,
     Encode,
 }
@@ -29,6 +32,50 @@ impl Way {
             Self::Decode => "decode",
             Self::Encode => "encode",
         }
+    }
+
+    /// Sides of the parts of latents of `h` x `w` that are tried, largest first: the request's, where it says one, else all at once; then ever smaller
+    /// ones. What was found too large for this picture before is left out.
+    pub(super) fn parts(
+        self,
+        store: &ModelStore,
+        request: &ImageRequest,
+        model: &ImageModel,
+        [h, w]: [usize; 2],
+    ) -> Vec<usize> {
+        let first = match request.vae_tile {
+            Some(pixels) => (pixels as usize / model.factor().max(1)).max(LEAST_TILE),
+            None => store
+                .vae_tile((&request.model.name, self.name(), h, w))
+                .unwrap_or(h.max(w)),
+        };
+        let most = first.min(h.max(w)) / 2;
+        std::iter::once(first)
+            .chain(TILES.into_iter().filter(|tile| *tile <= most))
+            .collect()
+    }
+
+    /// What is planned for each of these parts.
+    pub(super) fn forms<'a>(
+        self,
+        model: &'a ImageModel,
+        [h, w]: [usize; 2],
+        parts: &[usize],
+    ) -> Vec<Form<'a>> {
+        let (vae, factor) = (model.vae(), model.factor().max(1));
+        let form = |tile: &usize| {
+            let (h, w) = (h.min(*tile), w.min(*tile));
+            match self {
+                Self::Encode => {
+                    let (height, width) = (h * factor, w * factor);
+                    Form::new(PlanKey::EncodePicture(height, width), move || {
+                        vae.encode_graph(height, width)
+                    })
+                }
+                Self::Decode => Form::new(PlanKey::Decode(h, w), move || vae.decode_graph(h, w)),
+            }
+        };
+        parts.iter().map(form).collect()
     }
 }
 
@@ -61,7 +108,7 @@ impl ImageJob {
         Ok((both, deviation))
     }
 
-    /// In parts of the request's size where it says one, else at once; where that does not fit into memory, in ever smaller parts.
+    /// In the largest parts that fit ([`Way::parts`]).
     fn vae(
         &self,
         context: &mut Context<'_>,
@@ -69,33 +116,32 @@ impl ImageJob {
         input: &Raster,
         way: Way,
     ) -> Result<Vec<f32>, JobError> {
-        let factor = model.factor();
+        let factor = model.factor().max(1);
         let (h, w) = match way {
             Way::Decode => (input.height, input.width),
             Way::Encode => (input.height / factor, input.width / factor),
         };
-        let mut tile = match self.request.vae_tile {
-            Some(pixels) => (pixels as usize / factor).max(LEAST_TILE),
-            None => context
-                .store
-                .vae_tile((&self.request.model.name, way.name(), h, w))
-                .unwrap_or(h.max(w)),
-        };
+        let mut parts = way.parts(context.store, &self.request, model, [h, w]);
         let mut smaller = false;
         loop {
+            let owner = (self.request.model.name.as_str(), model.vae_changes());
+            let forms = way.forms(model, [h, w], &parts);
+            let (place, plan) =
+                (context.store).first_fitting(owner, forms, SHORTAGE, context.interrupt)?;
+            let tile = parts.get(place).copied().unwrap_or(LEAST_TILE);
+            smaller |= place > 0;
             let result = if tile >= h.max(w) {
-                self.vae_part(context, model, input, way)
+                self.vae_part(context, model, input, (way, plan))
             } else {
-                self.vae_in_tiles(context, model, input, (way, [h, w], tile))
+                self.vae_in_tiles(context, model, input, (way, plan), ([h, w], tile))
             };
             match result {
-                Err(JobError::Exec(ExecError::OutOfMemory { .. })) if tile > LEAST_TILE => {
-                    tile = (tile.min(h.max(w)) / 2).clamp(LEAST_TILE, FIRST_TILE);
+                // Other programs have taken what was there.
+                Err(JobError::Exec(ExecError::OutOfMemory { .. })) if place + 1 < parts.len() => {
+                    context.store.give_up(plan);
+                    parts.drain(..=place);
                     smaller = true;
-                    tracing::info!(
-                        "the autoencoder goes on with parts of {} pixels",
-                        tile * factor
-                    );
+                    tracing::info!("the autoencoder goes on with smaller parts");
                 }
                 result => {
                     // The next picture need not drive everything out of memory to find out again.
@@ -115,7 +161,8 @@ impl ImageJob {
         context: &mut Context<'_>,
         model: &ImageModel,
         input: &Raster,
-        (way, [h, w], tile): (Way, [usize; 2], usize),
+        (way, plan): (Way, PlanId),
+        ([h, w], tile): ([usize; 2], usize),
     ) -> Result<Vec<f32>, JobError> {
         let tiles = Tiles::new(w, h, tile, tile / 4);
         let (wide, tall) = tiles.size();
@@ -132,7 +179,7 @@ impl ImageJob {
                 width: wide * unit,
                 height: tall * unit,
             };
-            let values = self.vae_part(context, model, &input.crop(area), way)?;
+            let values = self.vae_part(context, model, &input.crop(area), (way, plan))?;
             canvas.lay(&values, part);
         }
         Ok(canvas.finish())
@@ -144,27 +191,13 @@ impl ImageJob {
         context: &mut Context<'_>,
         model: &ImageModel,
         input: &Raster,
-        way: Way,
+        (way, plan): (Way, PlanId),
     ) -> Result<Vec<f32>, JobError> {
         let (height, width) = (input.height, input.width);
-        let (key, name) = match way {
-            Way::Decode => (PlanKey::Decode(height, width), "latent"),
-            Way::Encode => (PlanKey::EncodePicture(height, width), "picture"),
+        let name = match way {
+            Way::Decode => "latent",
+            Way::Encode => "picture",
         };
-        let owner = &self.request.model.name;
-        let plan =
-            context
-                .store
-                .plan_while(
-                    context.interrupt,
-                    owner,
-                    model.vae_changes(),
-                    key,
-                    || match way {
-                        Way::Decode => model.vae().decode_graph(height, width),
-                        Way::Encode => model.vae().encode_graph(height, width),
-                    },
-                )?;
         let channels = input.values.len() / (height * width).max(1);
         let tensor = HostTensor::f32([1, channels, height, width], input.values.clone());
         let outputs = context

@@ -33,6 +33,26 @@ pub(in crate::pipelines) fn surplus(
     gone
 }
 
+/// What is done first where memory is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// A smaller form is taken, and weights are streamed only where none fits: for work that is done again and again.
+    Smaller,
+    /// Weights are streamed before a smaller form is taken: for work that is done once, and better in one piece.
+    Stream,
+}
+
+/// Which of so many forms are tried, and whether with their weights streamed, in this order. Governor and forecast both go by it.
+pub(in crate::pipelines) fn trials(
+    forms: usize,
+    shortage: Shortage,
+) -> impl Iterator<Item = (usize, bool)> {
+    (0..2 * forms).map(move |trial| match shortage {
+        Shortage::Smaller => (trial % forms, trial >= forms),
+        Shortage::Stream => (trial / 2, trial % 2 == 1),
+    })
+}
+
 /// Forms that are remembered as too large, of one model.
 const TOO_LARGE: usize = 32;
 
@@ -74,24 +94,24 @@ impl ModelStore {
         kind: PlanKey,
         build: impl FnOnce() -> Result<Graph, JobError>,
     ) -> Result<PlanId, JobError> {
-        self.first_fitting(name, changes, vec![Form::new(kind, build)], interrupt)
+        let forms = vec![Form::new(kind, build)];
+        self.first_fitting((name, changes), forms, Shortage::Smaller, interrupt)
             .map(|(_, plan)| plan)
     }
 
     /// The plan of the first of several forms of the same work that memory suffices for, and which one that is; later forms need
     /// less memory and more time.
     ///
-    /// When memory runs out, other models and then this model's plans for other work are given up; if still no form fits, weights
-    /// are streamed. A later form is not taken for being ready, but only where those before it were found not to fit: what is drawn
-    /// must not depend on what was drawn before.
+    /// When memory runs out, other models and then this model's plans for other work are given up; what comes next, `shortage` tells. A later form is not
+    /// taken for being ready, but only where those before it were found not to fit: what is drawn must not depend on what was drawn before.
     ///
     /// # Errors
     /// From building or preparing the graphs. That memory does not suffice is only said when nothing is left to be given up.
     pub fn first_fitting(
         &mut self,
-        name: &str,
-        changes: u64,
+        (name, changes): (&str, u64),
         forms: Vec<Form<'_>>,
+        shortage: Shortage,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(usize, PlanId), JobError> {
         let index = self.index(name)?;
@@ -110,26 +130,30 @@ impl ModelStore {
                 break;
             }
         }
-        let mut graphs: Vec<(PlanKey, Arc<Graph>)> = Vec::with_capacity(forms.len());
-        for form in forms {
-            let graph = Arc::new((form.build)()?);
-            let own = (name, changes);
-            if let Some(plan) = self.make_ready(own, form.key, &graph, false, interrupt)? {
-                return Ok((graphs.len(), plan));
-            }
-            let index = self.index(name)?;
-            self.loaded[index].note_too_large((changes, form.key));
-            graphs.push((form.key, graph));
-        }
         let mut last = None;
-        for (place, (key, graph)) in graphs.iter().enumerate() {
-            match self.make_ready((name, changes), *key, graph, true, interrupt) {
+        let mut graphs: Vec<(PlanKey, Arc<Graph>)> = Vec::with_capacity(forms.len());
+        let count = forms.len();
+        let mut forms = forms.into_iter();
+        for (place, stream) in trials(count, shortage) {
+            if graphs.len() == place
+                && let Some(form) = forms.next()
+            {
+                graphs.push((form.key, Arc::new((form.build)()?)));
+            }
+            let Some((key, graph)) = graphs.get(place) else {
+                break;
+            };
+            match self.make_ready((name, changes), *key, graph, stream, interrupt) {
                 Ok(Some(plan)) => return Ok((place, plan)),
                 Ok(None) => {}
-                Err(JobError::Exec(ExecError::Interrupted)) => {
-                    return Err(ExecError::Interrupted.into());
-                }
-                Err(error) => last = Some(error),
+                Err(error @ JobError::Exec(ExecError::Interrupted)) => return Err(error),
+                Err(error) if stream => last = Some(error),
+                Err(error) => return Err(error),
+            }
+            if stream || shortage == Shortage::Smaller {
+                let key = (changes, *key);
+                let index = self.index(name)?;
+                self.loaded[index].note_too_large(key);
             }
         }
         Err(last.unwrap_or_else(|| JobError::Request(format!("'{name}' cannot be planned"))))
@@ -184,8 +208,16 @@ impl ModelStore {
             cost.stream(streamed);
         }
         let key = (changes, kind);
+        let on_device = self.executor.kind() != "cpu";
         let index = self.index(name)?;
-        self.loaded[index].plans.push(Ready { key, plan, cost });
+        let loaded = &mut self.loaded[index];
+        if on_device {
+            for weight in graph.weights.iter().filter(|w| w.bytes_there() > 0) {
+                let key = (changes, weight.key());
+                loaded.beside.insert(key, weight.bytes_there());
+            }
+        }
+        loaded.plans.push(Ready { key, plan, cost });
         Ok(Some(plan))
     }
 

@@ -70,6 +70,7 @@ impl ModelStore {
                     too_large: Vec::new(),
                     changed: None,
                     chat: None,
+                    beside: Default::default(),
                     last_used: 0,
                 }
             }
