@@ -31,6 +31,8 @@ pub struct Bench {
 pub struct Setup {
     /// Size in points.
     pub size: [f32; 2],
+    /// Pixels of the screen to a point.
+    pub scale: f32,
     /// The theme; `None` is dark.
     pub theme: egui::Theme,
     /// Folder of the library; `None` is a new one.
@@ -43,6 +45,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             size: [1280.0, 800.0],
+            scale: 1.0,
             theme: egui::Theme::Dark,
             data: None,
             wait: true,
@@ -84,6 +87,7 @@ impl Bench {
         let mut failure = None;
         let harness = Harness::builder()
             .with_size(setup.size)
+            .with_pixels_per_point(setup.scale)
             .with_theme(setup.theme)
             .with_max_steps(64)
             .wgpu()

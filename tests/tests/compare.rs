@@ -380,6 +380,24 @@ fn a_chat_model_proposes_variants_as_rows() {
 }
 
 #[test]
+fn cells_take_the_room_of_a_large_window() {
+    let mut bench = bench(Setup {
+        size: [1920.0, 1080.0],
+        ..Setup::default()
+    });
+    quick(&mut bench, &["a red fox", "a blue fox"], &[1, 2, 3]);
+    bench.harness.run_steps(4);
+    // Three columns and two rows of squares, as large as both fit.
+    let first = bench.get("Seed 1").rect().left();
+    let second = bench.get("Seed 2").rect().left();
+    let side = second - first;
+    assert!((400.0..=520.0).contains(&side), "a column is {side} wide");
+    let below = bench.get("Add a prompt").rect().max.y;
+    let strip = bench.get("Queue").rect().min.y;
+    assert!(below < strip, "{below} of {strip}: the rows are in sight");
+}
+
+#[test]
 fn a_deleted_grid_comes_back() {
     let mut bench = bench(Setup::default());
     quick(&mut bench, &["a red fox", "a blue fox"], &[1]);
@@ -390,8 +408,8 @@ fn a_deleted_grid_comes_back() {
     studio.apply(CompareCommand::Delete(id).into());
     bench.wait_label("Comparison deleted").unwrap();
     assert_ne!(bench.harness.state().studio().compare.grid.id, id);
-    let studio = bench.harness.state_mut().studio_mut();
-    studio.apply(CompareCommand::Undelete(id).into());
+    bench.harness.run_steps(12);
+    bench.click("Undo");
     bench.wait_idle().unwrap();
     let compare = &bench.harness.state().studio().compare;
     assert_eq!((compare.grid.id, drawn(&bench)), (id, 2));

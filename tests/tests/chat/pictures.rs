@@ -51,6 +51,7 @@ fn pictures_to_look_at() -> Result<()> {
                 theme,
                 data: Some(data),
                 wait: true,
+                ..Setup::default()
             })?;
             let stem = format!("{name}-{}", size[0]);
             let shot = |bench: &mut Bench, what: &str| {

@@ -12,7 +12,10 @@ fn an_answer_is_reworded_and_the_model_goes_on_from_there() -> Result<()> {
     bench.press(Modifiers::COMMAND, Key::A);
     bench.type_into("New wording", "A blue boat, flat");
     let gap = bench.get("Keep wording").rect().min.y - bench.get("New wording").rect().max.y;
-    ensure!((0.0..=32.0).contains(&gap), "{gap} between field and button");
+    ensure!(
+        (0.0..=32.0).contains(&gap),
+        "{gap} between field and button"
+    );
     bench.click("Keep wording");
     bench.wait_label("In your words.")?;
     let own = branch(&bench).pop().context("no answer")?;

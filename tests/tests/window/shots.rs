@@ -254,13 +254,14 @@ fn uncommon(data: &std::path::Path) -> [ConversationId; 2] {
     })
 }
 
-fn seldom(name: &str, size: [f32; 2], theme: egui::Theme) {
+fn seldom(name: &str, size: [f32; 2], scale: f32, theme: egui::Theme) {
     let folder = folder();
     let kept = tempfile::tempdir().unwrap();
     let data = kept.path().join("data");
     let [thoughts, failed] = uncommon(&data);
     let mut bench = Bench::with(Setup {
         size,
+        scale,
         theme,
         data: Some(data),
         ..Setup::default()
@@ -336,7 +337,10 @@ fn seldom(name: &str, size: [f32; 2], theme: egui::Theme) {
 #[test]
 #[ignore = "pictures for people"]
 fn seldom_seen() {
-    seldom("seldom-dark", [1024.0, 640.0], egui::Theme::Dark);
-    seldom("seldom-light", [1280.0, 800.0], egui::Theme::Light);
-    seldom("seldom-4k", [3840.0, 2160.0], egui::Theme::Dark);
+    let (dark, light) = (egui::Theme::Dark, egui::Theme::Light);
+    seldom("seldom-dark", [1024.0, 640.0], 1.0, dark);
+    seldom("seldom-light", [1280.0, 800.0], 1.0, light);
+    seldom("seldom-4k", [3840.0, 2160.0], 1.0, dark);
+    // The same screen as most people set it.
+    seldom("seldom-4k-twice", [1920.0, 1080.0], 2.0, light);
 }

@@ -133,6 +133,7 @@ fn look(name: &str, size: [f32; 2], theme: egui::Theme) {
         theme,
         data: Some(data),
         wait: true,
+        ..Setup::default()
     })
     .unwrap();
     let options = SnapshotOptions::new()

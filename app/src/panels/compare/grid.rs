@@ -17,7 +17,7 @@ use crate::widgets::text;
 /// Width of the prompts, in points.
 const HEAD: f32 = 236.0;
 /// Least and largest side of a cell, in points.
-const SIDES: std::ops::RangeInclusive<f32> = 112.0..=340.0;
+const SIDES: std::ops::RangeInclusive<f32> = 112.0..=560.0;
 /// Least height of a row: a prompt needs some room.
 const LEAST_ROW: f32 = 116.0;
 
