@@ -1,7 +1,7 @@
 //! ControlNet Union: one net for several kinds of pictures, which is told the kind.
 //!
-//! Equal to diffusers' `ControlNetUnionModel` with one picture: what is seen of the picture and of the latents is put in relation by a small
-//! transformer, which shifts the picture's channels, and the time's embedding is told the kind.
+//! Equal to diffusers' `ControlNetUnionModel` with one picture: a small transformer makes of what is seen of the picture and of its kind a shift of the
+//! picture's channels, and the time's embedding is told the kind.
 
 use std::path::Path;
 
@@ -28,8 +28,6 @@ const MOST_LAYERS: usize = 64;
 pub struct UnionConfig {
     /// Kinds of pictures.
     pub kinds: usize,
-    /// Heads of its transformer.
-    pub heads: usize,
     /// Layers of its transformer.
     pub layers: usize,
     /// Sinusoids that each kind is told by.
@@ -48,15 +46,14 @@ impl UnionConfig {
         }
         let found = Self {
             kinds: c.size("num_control_type", None)?,
-            heads: c.size("num_trans_head", Some(8))?,
             layers: c.size("num_trans_layer", Some(1))?,
             features: c.size("addition_time_embed_dim", None)?,
         };
         let widest = unet.blocks.first().map_or(1, |block| block.channels);
         for key in ["num_trans_channel", "num_proj_channel"] {
             let width = c.size(key, Some(widest))?;
-            if width != widest || !width.is_multiple_of(found.heads) {
-                let detail = format!("is {width}; with this net it is {widest}, in whole heads");
+            if width != widest {
+                let detail = format!("is {width}; with this net it is {widest}");
                 return Err(c.invalid(key, detail).into());
             }
         }
@@ -125,45 +122,35 @@ pub(super) fn fuse(
     [x, hint]: [&Tensor; 2],
     place: usize,
 ) -> Result<Tensor> {
-    let (batch, channels) = (x.dim(0), x.dim(1));
-    let pixels = x.dim(2) * x.dim(3);
+    let (channels, pixels) = (hint.dim(1), hint.dim(2) * hint.dim(3));
     let share = TensorData::from_f32("mean", &[1, pixels], &vec![1.0 / pixels as f32; pixels])?;
-    let mean = |x: &Tensor| -> Result<Tensor> {
-        let rows = g.reshape(x, &[x.dim(0), channels, pixels])?;
-        let mean = g.linear(&rows, &share, None)?;
-        Ok(g.reshape(&mean, &[x.dim(0), 1, channels])?)
-    };
+    let rows = g.reshape(hint, &[1, channels, pixels])?;
+    let mean = g.reshape(&g.linear(&rows, &share, None)?, &[1, 1, channels])?;
     let [_, task] = inputs(place);
-    let seen = g.add(&mean(hint)?, &g.input(&task, &[1, 1, channels])?)?;
-    let copies: Vec<&Tensor> = (0..batch).map(|_| &seen).collect();
-    let seen = g.concat(&copies, 0)?;
-    let mut both = g.concat(&[&seen, &mean(x)?], 1)?;
+    let mut seen = g.add(&mean, &g.input(&task, &[1, 1, channels])?)?;
     for layer in 0..union.layers {
-        let w = w.scope(format!("transformer_layes.{layer}"));
-        both = block(g, &w, &both, union.heads)?;
+        seen = block(g, &w.scope(format!("transformer_layes.{layer}")), &seen)?;
     }
-    let seen = g.slice(&both, 1, 0, 1)?;
     let shift = linear(g, &w.scope("spatial_ch_projs"), &seen, channels)?;
-    let shift = g.reshape(&shift, &[batch, channels, 1, 1])?;
+    let shift = g.reshape(&shift, &[1, channels, 1, 1])?;
     Ok(g.add(&g.add(x, hint)?, &shift)?)
 }
 
-/// A block of CLIP's transformer, with torch's `MultiheadAttention`.
-fn block(g: &GraphBuilder, w: &Scope<'_>, x: &Tensor, heads: usize) -> Result<Tensor> {
+/// A block of CLIP's transformer, `[1, 1, C]`, as the reference runs it: its `MultiheadAttention` takes the first axis for the places, so that what is seen of the
+/// picture attends to the same of the batch's other rows. These are equal (guidance asks about the same latents under the same picture), whatever attends to
+/// them takes their value as it is, and what is seen of the latents never comes in; so that all rows, and each alone, come to this.
+fn block(g: &GraphBuilder, w: &Scope<'_>, x: &Tensor) -> Result<Tensor> {
     let _scope = w.enter(g);
     let width = x.last_dim();
     let h = layer_norm(g, &w.scope("ln_1"), x, EPS)?;
     let matrix = w.tensor("attn.in_proj_weight", &[3 * width, width])?;
     let bias = w.tensor("attn.in_proj_bias", &[3 * width])?;
-    let project = |part: usize| -> Result<Tensor> {
-        let matrix = matrix.slice_rows(part * width, width)?;
-        let bias = bias.slice_rows(part * width, width)?;
-        Ok(g.linear(&h, &matrix, Some(&bias))?)
-    };
-    let (q, k, v) = (project(0)?, project(1)?, project(2)?);
-    let scale = ((width / heads.max(1)) as f32).sqrt().recip();
-    let y = g.attention([&q, &k, &v], heads, heads, scale, false)?;
-    let x = g.add(x, &linear(g, &w.scope("attn.out_proj"), &y, width)?)?;
+    let (matrix, bias) = (
+        matrix.slice_rows(2 * width, width)?,
+        bias.slice_rows(2 * width, width)?,
+    );
+    let value = g.linear(&h, &matrix, Some(&bias))?;
+    let x = g.add(x, &linear(g, &w.scope("attn.out_proj"), &value, width)?)?;
     let h = layer_norm(g, &w.scope("ln_2"), &x, EPS)?;
     let h = linear(g, &w.scope("mlp.c_fc"), &h, 4 * width)?;
     let h = g.activation(&h, Activation::QuickGelu)?;

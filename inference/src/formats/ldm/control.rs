@@ -113,7 +113,7 @@ fn with_hint(path: &Path, mut config: Value, weights: &WeightMap) -> Result<Valu
         keys.insert("_class_name".into(), json!("ControlNetModel"));
         keys.insert("conditioning_channels".into(), json!(first[1]));
         keys.insert("conditioning_embedding_out_channels".into(), json!(widths));
-        // One for several kinds of pictures; its heads cannot be told, and are eight in those that there are.
+        // One for several kinds of pictures.
         let kinds = weights.get("task_embedding").map(|tensor| tensor.shape());
         let told = inner(weights.get("control_add_embedding.linear_1.weight"));
         if let (Some(&[kinds, width]), Some(told)) = (kinds, told) {
