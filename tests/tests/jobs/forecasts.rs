@@ -78,7 +78,7 @@ fn what_is_converted_while_loading_is_forecast_too() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     println!("with weights beside the device: {found:?}");
-    for named in ["fp8", "lora"] {
+    for named in ["lora", "word", "hires-model"] {
         assert!(found.iter().any(|name| name.contains(named)), "{found:?}");
     }
 }
