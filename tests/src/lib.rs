@@ -81,7 +81,7 @@ impl Client {
     pub fn start_with(device: DeviceChoice, kv_type: KvType) -> anyhow::Result<Self> {
         Self::start_as(EngineOptions {
             device,
-            kv_type,
+            kv_type: kv_type.into(),
             ..EngineOptions::default()
         })
     }

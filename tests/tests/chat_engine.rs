@@ -256,7 +256,9 @@ fn a_prompt_that_is_too_long_loses_its_oldest_turns_only_when_asked() {
         (shifted.prompt, shifted.dropped),
         (told.tokens, told.dropped)
     );
-    // The same as if a person had deleted the oldest turns: the least number of them that leaves room.
+    // The same as if a person had deleted the oldest turns: the least number of them that makes room, counted in quarters of the context.
+    let whole = told.tokens + told.dropped;
+    let need = (whole - (told.context_length - 24)).next_multiple_of(told.context_length / 4);
     let mut same = None;
     for gone in 1..120 {
         let kept = [&messages[..1], &messages[1 + 2 * gone..]].concat();
@@ -271,7 +273,7 @@ fn a_prompt_that_is_too_long_loses_its_oldest_turns_only_when_asked() {
         }
         assert!(ledger.tokens > shifted.prompt, "{gone} turns: {ledger:?}");
         assert!(
-            ledger.tokens + 24 > ledger.context_length,
+            whole - ledger.tokens < need,
             "{gone} turns would have been enough"
         );
     }

@@ -390,6 +390,9 @@ pub struct ChatArgs {
     /// Print a line of JSON for each answer, rather than its text
     #[arg(long)]
     pub json: bool,
+    /// What the model may call: a JSON list of functions in this file, as OpenAI's API has it; a call is a part of the answer's text
+    #[arg(long, value_name = "FILE", conflicts_with = "logits")]
+    pub tools: Option<PathBuf>,
     /// Answer nothing, but write the logits of the conversation to a safetensors file
     #[arg(long, value_name = "FILE", conflicts_with = "interactive")]
     pub logits: Option<PathBuf>,

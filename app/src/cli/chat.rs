@@ -13,7 +13,7 @@ use super::interrupt::Interrupts;
 use super::out;
 use super::perplexity::write_logits;
 use super::save;
-use super::shape::ShapeArgs;
+use super::shape::{self, ShapeArgs};
 use super::talk::{self, Manner};
 use crate::defaults::{self, Defaults};
 
@@ -60,6 +60,7 @@ fn open(
         max_tokens: sampling.max_tokens.unwrap_or(most_tokens),
         time: talk::now(),
         grammar,
+        tools: Vec::new(),
         overflow: shape.overflow(),
     };
     Ok((client, manner, defaults))
@@ -73,6 +74,7 @@ pub fn run(global: &Global, args: &ChatArgs) -> Result<()> {
     if let Some(logits) = &args.logits {
         save::check_file_target(logits)?;
     }
+    let tools = args.tools.as_deref().map(shape::tools).transpose()?;
     let (client, mut manner, defaults) = open(
         global,
         args.model.as_ref(),
@@ -80,6 +82,7 @@ pub fn run(global: &Global, args: &ChatArgs) -> Result<()> {
         &args.shape,
         ANSWER_TOKENS,
     )?;
+    manner.tools = tools.unwrap_or_default();
     if let (None, Some(wanted)) = (args.sampling.max_tokens, defaults.max_tokens) {
         manner.max_tokens = wanted;
     }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use diptych_inference::engine::{KvType, Overflow};
+use diptych_inference::engine::{KvChoice, Overflow};
 use diptych_inference::text::grammar::Grammar;
+use serde_json::Value;
 
 use super::error::{CliError, Result};
 
-/// Longest file of a schema or grammar, in bytes.
+/// Longest file of a schema, a grammar or of tools, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// What an answer looks like.
@@ -26,9 +27,9 @@ pub struct ShapeArgs {
     /// When the context is full, leave out what is oldest after the system message, rather than to stop
     #[arg(long)]
     pub shift: bool,
-    /// How keys and values of the context are kept: f16 takes half the memory of f32, q8_0 about a quarter
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = kv_type)]
-    pub kv_type: KvType,
+    /// How keys and values of the context are kept: f16 takes half the memory of f32, q8_0 about a quarter; auto takes f32 where it fits beside the model, else f16
+    #[arg(long, value_name = "TYPE", default_value = "auto", value_parser = kv_type)]
+    pub kv_type: KvChoice,
     /// Most tokens of a conversation, answer included, up to the model's own context; 8192 if nothing is said
     #[arg(long, value_name = "TOKENS", value_parser = context)]
     pub context: Option<usize>,
@@ -41,10 +42,10 @@ fn context(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
-fn kv_type(name: &str) -> std::result::Result<KvType, String> {
-    let known = KvType::ALL.into_iter().find(|known| known.name() == name);
+fn kv_type(name: &str) -> std::result::Result<KvChoice, String> {
+    let known = KvChoice::ALL.into_iter().find(|known| known.name() == name);
     known.ok_or_else(|| {
-        let names = KvType::ALL.map(KvType::name).join(", ");
+        let names = KvChoice::ALL.map(KvChoice::name).join(", ");
         format!("it is one of: {names}")
     })
 }
@@ -77,12 +78,31 @@ impl ShapeArgs {
     }
 }
 
+/// What a file says that the model may call.
+///
+/// # Errors
+/// Files that cannot be read, or hold no list of functions.
+pub fn tools(path: &Path) -> Result<Vec<Value>> {
+    let fault = |what: String| CliError::Failed(format!("{}: {what}", path.display()));
+    let mut value: Value =
+        serde_json::from_str(&read(path)?).map_err(|error| fault(error.to_string()))?;
+    if let Some(list) = value.get_mut("tools") {
+        value = list.take();
+    }
+    match value {
+        Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_object) => Ok(list),
+        _ => Err(fault(
+            "it holds no list of functions: [{\"type\": \"function\", \"function\": {\"name\": …, \"parameters\": {…}}}]".into(),
+        )),
+    }
+}
+
 fn read(path: &Path) -> Result<String> {
     super::client::check_readable(path)?;
     let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
     if bytes > LONGEST {
         return Err(CliError::Failed(format!(
-            "{}: it has {bytes} bytes; a schema or grammar has at most {LONGEST}",
+            "{}: it has {bytes} bytes; such a file has at most {LONGEST}",
             path.display()
         )));
     }

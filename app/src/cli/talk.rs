@@ -67,6 +67,8 @@ pub struct Manner {
     pub time: i64,
     /// What the answers look like.
     pub grammar: Option<Grammar>,
+    /// What the model may call.
+    pub tools: Vec<serde_json::Value>,
     /// What becomes of a conversation that is too long.
     pub overflow: Overflow,
 }
@@ -135,6 +137,7 @@ pub fn write(
         max_tokens: manner.max_tokens,
         time: manner.time,
         grammar: manner.grammar.clone(),
+        tools: manner.tools.clone(),
         overflow: manner.overflow,
         ..ChatRequest::new(manner.model.clone(), prompt)
     };

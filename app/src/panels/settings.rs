@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use diptych_inference::engine::{DeviceChoice, KvType};
+use diptych_inference::engine::{DeviceChoice, KvChoice, KvType};
 use diptych_inference::formats::detect::Remembers;
 use diptych_inference::tools::full_conversation;
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
@@ -199,16 +199,19 @@ fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     let settings = &studio.house.settings;
     let mut kv_type = settings.kv_type;
     let chosen = Segmented::new("Memory of conversations")
-        .option(KvType::F32, "32-bit")
-        .option(KvType::F16, "16-bit")
-        .option(KvType::Q8, "8-bit")
+        .option(KvChoice::Auto, "Automatic")
+        .option(KvChoice::F32, "32-bit")
+        .option(KvChoice::F16, "16-bit")
+        .option(KvChoice::Q8, "8-bit")
         .full_width()
         .show(ui, &mut kv_type);
     let meaning = match kv_type {
-        KvType::F32 => "Exact.",
-        KvType::F16 => "Half the memory; answers hardly change.",
-        KvType::Q8 => "About a quarter of the memory (q8_0); answers may change a little.",
+        KvChoice::Auto => "32-bit (exact) where it fits beside the model, else 16-bit.",
+        KvChoice::F32 => "Exact.",
+        KvChoice::F16 => "Half the memory; answers hardly change.",
+        KvChoice::Q8 => "About a quarter of the memory (q8_0); answers may change a little.",
     };
+    let settled = kv_type.settled().unwrap_or(KvType::F32);
     let chat = studio.chat.settings(&studio.house);
     let model = studio.chat.model_of(&chat, &studio.house);
     let kept = model.and_then(|model| Some((model, model.info.as_ref()?.remembers()?)));
@@ -227,7 +230,7 @@ fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     let sizes = CONTEXTS.map(|tokens| match kept {
         // Beyond the model's own context nothing more is taken.
         Some((_, kept)) if kept.tokens > tokens as usize / 2 => {
-            words::bytes(full_conversation(kept, tokens as usize, kv_type).1)
+            words::bytes(full_conversation(kept, tokens as usize, settled).1)
         }
         _ => String::new(),
     });
@@ -252,10 +255,15 @@ fn conversations(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
 }
 
 /// What a full conversation takes.
-fn full(model: &str, kept: Remembers, longest: u32, kv_type: KvType) -> String {
-    let (tokens, bytes) = full_conversation(kept, longest as usize, kv_type);
+fn full(model: &str, kept: Remembers, longest: u32, kv_type: KvChoice) -> String {
+    let takes = |kv_type| full_conversation(kept, longest as usize, kv_type);
+    let (tokens, bytes) = takes(kv_type.settled().unwrap_or(KvType::F32));
+    let narrower = match kv_type {
+        KvChoice::Auto => format!(", {} in 16-bit", words::bytes(takes(KvType::F16).1)),
+        _ => String::new(),
+    };
     format!(
-        "A full conversation of {} tokens takes {} with {model}.",
+        "A full conversation of {} tokens takes {} with {model}{narrower}.",
         words::count(tokens as u64),
         words::bytes(bytes),
     )

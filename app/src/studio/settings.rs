@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use diptych_inference::engine::{DeviceChoice, KvType, LONGEST_CONTEXT};
+use diptych_inference::engine::{DeviceChoice, KvChoice, LONGEST_CONTEXT};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ pub struct Settings {
     /// Most bytes to use on the device; `None` lets the engine decide.
     pub memory_budget: Option<u64>,
     /// How what conversations leave in memory (keys and values) is kept.
-    pub kv_type: KvType,
+    pub kv_type: KvChoice,
     /// Most tokens of a conversation, where the model's own context is longer.
     pub context: u32,
     /// Folders and files in which to look for models, beside the built-in ones.
@@ -71,7 +71,7 @@ impl Default for Settings {
             scale: 1.0,
             device: DeviceChoice::Auto,
             memory_budget: None,
-            kv_type: KvType::F32,
+            kv_type: KvChoice::Auto,
             context: LONGEST_CONTEXT as u32,
             folders: Vec::new(),
             look_elsewhere: true,
@@ -96,7 +96,7 @@ pub enum SettingsCommand {
     /// Most bytes to use on the device.
     MemoryBudget(Option<u64>),
     /// How keys and values of conversations are kept.
-    KvType(KvType),
+    KvType(KvChoice),
     /// Most tokens of a conversation.
     Context(u32),
     /// Whether to look into the folders of other programs.
@@ -276,7 +276,7 @@ mod tests {
     fn settings_come_back_and_faulty_ones_are_left_out() {
         let settings = Settings {
             scale: 1.5,
-            kv_type: KvType::Q8,
+            kv_type: KvChoice::Q8,
             context: 32_768,
             folders: vec!["/models".into()],
             ..Settings::default()
@@ -292,7 +292,7 @@ mod tests {
         let read = Settings::read(&kept(faulty));
         assert_eq!(read.folders, settings.folders);
         assert_eq!((read.scale, read.device), (1.0, DeviceChoice::Auto));
-        assert_eq!(read.kv_type, KvType::F32);
+        assert_eq!(read.kv_type, KvChoice::Auto);
         assert_eq!(read.context, CONTEXTS[0]);
         let huge = serde_json::json!({"scale": 1e9});
         assert_eq!(Settings::read(&kept(huge)).scale, *SCALES.end());

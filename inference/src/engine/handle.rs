@@ -7,8 +7,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::outbox::Outbox;
 use super::protocol::{Command, Event, JobId};
-use super::{DeviceChoice, worker};
-use crate::graph::KvType;
+use super::{DeviceChoice, KvChoice, worker};
 use std::path::PathBuf;
 
 /// Commands that may wait before a client is told that the engine is busy.
@@ -26,7 +25,7 @@ pub struct EngineOptions {
     /// Where the program's own data lie (tokenizer of single-file checkpoints).
     pub assets: PathBuf,
     /// How keys and values of chat models are kept.
-    pub kv_type: KvType,
+    pub kv_type: KvChoice,
     /// Most tokens that a conversation may have, where the model's own context is longer; `None` is [`crate::models::llama::LONGEST_CONTEXT`].
     pub longest_context: Option<usize>,
     /// Where compiled kernels and the like are kept between runs of the program; `None` keeps nothing.

@@ -8,6 +8,7 @@
 //! [`Event::Failed`]; the next one runs as if nothing had happened.
 
 mod handle;
+mod kv_choice;
 mod outbox;
 mod protocol;
 mod queue;
@@ -21,6 +22,7 @@ pub use crate::graph::{HostTensor, KvType, MemoryUse};
 pub use crate::models::llama::LONGEST_CONTEXT;
 pub use crate::pipelines::request_of_state;
 pub use handle::{Engine, EngineHandle, EngineOptions};
+pub use kv_choice::KvChoice;
 pub(crate) use outbox::Outbox;
 pub use protocol::{
     Alternative, Command, Event, Failure, FinishReason, FoundModel, JobId, Ledger, Outcome,

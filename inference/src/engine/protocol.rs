@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::request::{ChatRequest, ImageRequest, ModelRef, Request};
 use crate::formats::detect::ModelInfo;
 use crate::formats::split::ModelParts;
-use crate::graph::{HostTensor, MemoryUse};
+use crate::graph::{HostTensor, KvType, MemoryUse};
 use crate::text::sampling::Distribution;
 
 /// A job's number. Clients choose it ([`super::EngineHandle::next_job`]), so that no answer has to be waited for.
@@ -161,7 +161,7 @@ pub struct Picture {
 /// What a chat request's prompt would cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
-    /// Tokens of the prompt, after `dropped`. At `context_length` or above, the request would be refused.
+    /// Tokens of the prompt, and those that the request begins with, after `dropped`. At `context_length` or above, the request would be refused.
     pub tokens: u32,
     /// Of them, those whose keys and values are in the cache.
     pub cached: u32,
@@ -173,6 +173,8 @@ pub struct Ledger {
     pub context_length: u32,
     /// How much of the request's `max_tokens` fits behind the prompt.
     pub reserved: u32,
+    /// How the model's cache keeps keys and values.
+    pub kv_type: KvType,
 }
 
 /// Why an answer ended.

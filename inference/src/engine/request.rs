@@ -475,6 +475,9 @@ pub struct ChatRequest {
     /// What the answer must look like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grammar: Option<Grammar>,
+    /// What the model is told that it may call, as [`crate::text::template::RenderOptions::tools`] has it; a call is a part of the answer's text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<serde_json::Value>,
     /// What to do when the conversation is longer than the context.
     #[serde(default, skip_serializing_if = "is_default")]
     pub overflow: Overflow,
@@ -497,6 +500,7 @@ impl ChatRequest {
             time: 0,
             stop: Vec::new(),
             grammar: None,
+            tools: Vec::new(),
             overflow: Overflow::Stop,
             written: None,
         }

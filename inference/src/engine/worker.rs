@@ -118,7 +118,7 @@ pub fn run(options: &EngineOptions, commands: Receiver<Command>, mut outbox: Out
         device: executor.device_name(),
     });
     let mut store = ModelStore::new(executor, Registry::default(), options.assets.clone());
-    store.set_kv_type(options.kv_type);
+    store.set_kv_choice(options.kv_type);
     store.set_longest_context(options.longest_context);
     store.keep_hashes_in(options.cache.clone());
     let inbox = Inbox {

@@ -1,5 +1,7 @@
 //! A chat model: decoder, tokenizer and template, as one file or folder holds them.
 
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -13,7 +15,7 @@ use crate::models::llama::{LONGEST_CONTEXT, LlamaShape};
 use crate::text::TextError;
 use crate::text::grammar::Guide;
 use crate::text::template::{CHATML, ChatMessage, RenderOptions, Rendered, render};
-use crate::text::tokenizer::{EncodeOptions, FolderTokenizer, GgufVocab, Tokenizer};
+use crate::text::tokenizer::{EncodeOptions, FolderTokenizer, GgufVocab, Guard, Tokenizer};
 
 /// A second context's worth of pages, for other conversations and branches, is added up to this size.
 const ROOM_FOR_OTHERS: u64 = 512 << 20;
@@ -24,7 +26,18 @@ pub struct ChatModel {
     tokenizer: Tokenizer,
     template: Option<String>,
     context_length: usize,
+    /// Whether the cache may have pages for other conversations.
+    room_for_others: bool,
     guide: OnceLock<Result<Guide, TextError>>,
+    guards: OnceLock<Result<Guards, TextError>>,
+}
+
+/// What is not to be read as a token in messages.
+struct Guards {
+    /// In those of a person.
+    said: Guard,
+    /// In answers.
+    answered: Guard,
 }
 
 /// A chat model's KV cache on the device.
@@ -37,11 +50,62 @@ pub struct ChatState {
     pub bytes: u64,
 }
 
-/// Messages in which what is to be taken literally is marked.
+/// Messages, and what they are told of tools, in which what is to be taken literally is marked.
 struct Literal {
     messages: Vec<ChatMessage>,
+    tools: Vec<serde_json::Value>,
     /// What marks it; `None` where there is nothing to mark.
     mark: Option<char>,
+}
+
+/// Code points for marks: they are no characters, and never will be.
+const NO_CHARACTERS: RangeInclusive<char> = '\u{fdd0}'..='\u{fdef}';
+
+fn is_no_character(c: &char) -> bool {
+    NO_CHARACTERS.contains(c)
+}
+
+/// Does something with each text of a conversation, and tells whether it is of an answer.
+fn each_text(
+    messages: &mut [ChatMessage],
+    tools: &mut [serde_json::Value],
+    each: &mut dyn FnMut(&mut String, bool) -> Result<(), TextError>,
+) -> Result<(), TextError> {
+    for message in messages {
+        let answered = message.role == "assistant";
+        each(&mut message.content, answered)?;
+        for call in &mut message.tool_calls {
+            each_string(call, &mut |text| each(text, answered))?;
+        }
+    }
+    for tool in tools {
+        each_string(tool, &mut |text| each(text, false))?;
+    }
+    Ok(())
+}
+
+/// Does something with each string of a value, names of an object's fields among them.
+fn each_string(
+    value: &mut serde_json::Value,
+    each: &mut dyn FnMut(&mut String) -> Result<(), TextError>,
+) -> Result<(), TextError> {
+    match value {
+        serde_json::Value::String(text) => each(text)?,
+        serde_json::Value::Array(all) => {
+            for one in all {
+                each_string(one, each)?;
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (mut name, mut one) in std::mem::take(fields) {
+                each(&mut name)?;
+                each_string(&mut one, each)?;
+                fields.insert(name, one);
+            }
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+    Ok(())
 }
 
 /// A text without its marks, and where they were.
@@ -115,7 +179,9 @@ impl ChatModel {
             tokenizer,
             template,
             context_length,
+            room_for_others: true,
             guide: OnceLock::new(),
+            guards: OnceLock::new(),
         }
     }
 
@@ -131,6 +197,24 @@ impl ChatModel {
         }
     }
 
+    /// With another template.
+    #[cfg(test)]
+    #[must_use]
+    pub(super) fn with_template(mut self, template: &str) -> Self {
+        self.template = Some(template.to_owned());
+        self.guards = OnceLock::new();
+        self
+    }
+
+    /// With another tokenizer.
+    #[cfg(test)]
+    #[must_use]
+    pub(super) fn with_tokenizer(mut self, tokenizer: Tokenizer) -> Self {
+        self.tokenizer = tokenizer;
+        self.guards = OnceLock::new();
+        self
+    }
+
     /// With keys and values kept in another type.
     #[must_use]
     pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
@@ -143,6 +227,19 @@ impl ChatModel {
     pub fn with_longest_context(mut self, tokens: usize) -> Self {
         self.context_length = self.llama.kept_context(tokens);
         self
+    }
+
+    /// With a cache of no more than one conversation.
+    #[must_use]
+    pub fn without_room_for_others(mut self) -> Self {
+        self.room_for_others = false;
+        self
+    }
+
+    /// Bytes of a cache of one whole conversation, and of the cache that this model wants.
+    pub fn cache_bytes(&self) -> (u64, u64) {
+        let one = self.llama.kv_shape(self.pages_per_sequence());
+        (one.bytes(), self.kv_shape().bytes())
     }
 
     /// The decoder.
@@ -178,7 +275,7 @@ impl ChatModel {
     pub fn kv_shape(&self) -> KvShape {
         let pages = self.pages_per_sequence();
         let once = self.llama.kv_shape(pages);
-        if once.bytes() <= ROOM_FOR_OTHERS {
+        if self.room_for_others && once.bytes() <= ROOM_FOR_OTHERS {
             self.llama.kv_shape(2 * pages)
         } else {
             once
@@ -214,9 +311,7 @@ impl ChatModel {
         }
     }
 
-    /// The tokens of a conversation that the assistant is to answer, and what to warn about. If the last message is the
-    /// assistant's own, its words stand behind the template's beginning of an answer, to be gone on with. `now` is for
-    /// templates that tell the date, in seconds since 1970.
+    /// As [`Self::encode_conversation`], without tools.
     ///
     /// # Errors
     /// From template or tokenizer.
@@ -225,18 +320,27 @@ impl ChatModel {
         messages: &[ChatMessage],
         now: i64,
     ) -> Result<(Vec<u32>, Option<String>), JobError> {
+        self.encode_conversation(messages, &[], now)
+    }
+
+    /// The tokens of a conversation that the assistant is to answer, and what to warn about. If the last message is the
+    /// assistant's own, its words stand behind the template's beginning of an answer, to be gone on with. `now` is for
+    /// templates that tell the date, in seconds since 1970.
+    ///
+    /// # Errors
+    /// From template or tokenizer.
+    pub fn encode_conversation(
+        &self,
+        messages: &[ChatMessage],
+        tools: &[serde_json::Value],
+        now: i64,
+    ) -> Result<(Vec<u32>, Option<String>), JobError> {
         let name = |id: Option<u32>| {
             id.and_then(|id| self.tokenizer.piece_text(id))
                 .unwrap_or_default()
                 .to_owned()
         };
         let (bos, eos) = (name(self.tokenizer.bos()), name(self.tokenizer.eos()));
-        let options = RenderOptions {
-            add_generation_prompt: true,
-            bos: bos.clone(),
-            eos,
-            now,
-        };
         let (messages, begun) = match messages.split_last() {
             Some((last, before)) if last.role == "assistant" && !before.is_empty() => {
                 (before, last.content.as_str())
@@ -246,9 +350,28 @@ impl ChatModel {
         // What a person has written is text, whatever it spells: it must not end a message or begin another.
         let begun = ChatMessage::new("assistant", begun);
         let all: Vec<ChatMessage> = messages.iter().chain([&begun]).cloned().collect();
-        let Literal { messages, mark } = self.literal(all)?;
+        let Literal {
+            messages,
+            tools,
+            mark,
+        } = self.literal(all, tools)?;
         let (begun, messages) = messages.split_last().unwrap_or((&begun, &messages));
-        let Rendered { text, warning } = render(self.template.as_deref(), messages, &options)?;
+        let mut options = RenderOptions {
+            add_generation_prompt: true,
+            bos: bos.clone(),
+            eos,
+            now,
+            tools,
+        };
+        let template = self.template.as_deref();
+        let Rendered { text, mut warning } = render(template, messages, &options)?;
+        if !options.tools.is_empty() && warning.is_none() {
+            options.tools.clear();
+            let without = render(template, messages, &options);
+            if without.is_ok_and(|without| without.text == text) {
+                warning = Some("the model's chat template says nothing of tools, so the model does not know of them".to_owned());
+            }
+        }
         let (text, literal) = without_marks(text + &begun.content, mark);
         // Templates that write the beginning themselves must not get a second one; those of Hugging Face folders write all of it.
         let own_template = self.tokenizer.is_json() && self.template.is_some();
@@ -269,7 +392,7 @@ impl ChatModel {
     /// From the tokenizer.
     pub fn encode_part(&self, text: &str) -> Result<Vec<u32>, JobError> {
         let message = vec![ChatMessage::new("user", text)];
-        let Literal { messages, mark } = self.literal(message)?;
+        let Literal { messages, mark, .. } = self.literal(message, &[])?;
         let text = messages
             .into_iter()
             .next()
@@ -282,61 +405,81 @@ impl ChatModel {
         Ok(self.tokenizer.encode_around(&text, options, &literal)?)
     }
 
-    /// Marks in messages what spells a special token and is not to be read as one: control tokens, ends of an answer, and, but for answers, in which models
-    /// themselves part their thoughts so, what the template writes.
-    fn literal(&self, messages: Vec<ChatMessage>) -> Result<Literal, JobError> {
-        let template = self.template.as_deref().unwrap_or(CHATML);
-        let of_template = |id: u32| {
-            let text = self.tokenizer.piece_text(id).unwrap_or_default();
-            template.contains(text) || CHATML.contains(text)
-        };
-        let mut places = Vec::with_capacity(messages.len());
-        for message in &messages {
-            let mut spelled = self.tokenizer.spelled(&message.content)?;
-            spelled.retain(|(_, id)| {
-                self.tokenizer.is_special(*id)
-                    || self.tokenizer.is_end(*id)
-                    || message.role != "assistant" && of_template(*id)
+    /// What messages are looked through for, made ready the first time: control tokens, ends of an answer, and, but for answers, in which models themselves
+    /// part their thoughts so, what the template writes. White space is no mark of a template, though some vocabularies have tokens of it.
+    fn guards(&self) -> Result<&Guards, TextError> {
+        let guards = self.guards.get_or_init(|| {
+            let mut written = HashSet::new();
+            for template in [self.template.as_deref().unwrap_or_default(), CHATML] {
+                let spelled = self.tokenizer.spelled(template)?.into_iter();
+                written.extend(spelled.map(|(_, id)| id));
+            }
+            let is_blank = |id: u32| {
+                let text = self.tokenizer.piece_text(id).unwrap_or_default();
+                text.trim().is_empty()
+            };
+            let always = |id: u32| self.tokenizer.is_special(id) || self.tokenizer.is_end(id);
+            Ok(Guards {
+                said: (self.tokenizer)
+                    .guard(|id| always(id) || written.contains(&id) && !is_blank(id)),
+                answered: self.tokenizer.guard(always),
+            })
+        });
+        guards.as_ref().map_err(Clone::clone)
+    }
+
+    /// Marks in messages what spells a token that is not to be read as one, or a part of one at an end, whose rest may stand beside it.
+    fn literal(
+        &self,
+        mut messages: Vec<ChatMessage>,
+        tools: &[serde_json::Value],
+    ) -> Result<Literal, JobError> {
+        let guards = self.guards()?;
+        let mut tools = tools.to_vec();
+        let mut found = false;
+        let mut seen = String::new();
+        each_text(&mut messages, &mut tools, &mut |text, answered| {
+            let guard = if answered {
+                &guards.answered
+            } else {
+                &guards.said
+            };
+            found |= !guard.places(text)?.is_empty();
+            seen.extend(text.chars().filter(is_no_character));
+            Ok(())
+        })?;
+        if !found {
+            return Ok(Literal {
+                messages,
+                tools,
+                mark: None,
             });
-            places.push(spelled);
-        }
-        let mut marked = Literal {
-            messages,
-            mark: None,
-        };
-        if places.iter().all(Vec::is_empty) {
-            return Ok(marked);
         }
         // A code point that is no character, and that nobody has written here.
-        let is_free = |mark: &char| {
-            !template.contains(*mark) && !marked.messages.iter().any(|m| m.content.contains(*mark))
-        };
-        let Some(mark) = ('\u{fdd0}'..='\u{fdef}').find(is_free) else {
+        let template = self.template.as_deref().unwrap_or(CHATML);
+        seen.extend(template.chars().filter(is_no_character));
+        let Some(mark) = NO_CHARACTERS.clone().find(|mark| !seen.contains(*mark)) else {
             return Err(JobError::Request(
                 "the text spells control tokens of the model, and holds code points that are no characters; leave one of them out".into(),
             ));
         };
-        marked.mark = Some(mark);
-        for (message, places) in marked.messages.iter_mut().zip(places) {
-            // After the first character of each, from the last on, so that places before stay what they are.
-            let text = &message.content;
-            let after_first = |start: usize| {
-                let first = text.get(start..).and_then(|rest| rest.chars().next());
-                start + first.map_or(0, char::len_utf8)
+        each_text(&mut messages, &mut tools, &mut |text, answered| {
+            let guard = if answered {
+                &guards.answered
+            } else {
+                &guards.said
             };
-            let mut marks: Vec<usize> = places
-                .iter()
-                .map(|(range, _)| after_first(range.start))
-                .collect();
-            marks.sort_unstable();
-            marks.dedup();
-            let mut content = text.clone();
-            for place in marks.into_iter().rev() {
-                content.insert(place, mark);
+            // From the last on, so that places before stay what they are.
+            for place in guard.places(text)?.into_iter().rev() {
+                text.insert(place, mark);
             }
-            message.content = content;
-        }
-        Ok(marked)
+            Ok(())
+        })?;
+        Ok(Literal {
+            messages,
+            tools,
+            mark: Some(mark),
+        })
     }
 
     /// The tokens of a text to be continued, in which special tokens are written as they are spelled.

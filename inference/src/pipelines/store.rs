@@ -1,5 +1,6 @@
 //! Loaded models, their plans, and the one executor they share.
 
+mod cache;
 mod governor;
 mod hashes;
 mod load;
@@ -22,12 +23,12 @@ use super::image_model::ImageModel;
 use super::prompt::{Conditioning, EmbeddingKey};
 use super::prompt_tokens::PromptTokenizers;
 use super::upscale::Upscaler;
-use crate::engine::{BlobRef, LoraUse, ModelRef, Registry};
+use crate::engine::{BlobRef, KvChoice, LoraUse, ModelRef, Registry};
 use crate::formats::TensorKey;
 use crate::formats::detect::ModelKind;
 use crate::formats::embedding::Embedding;
 use crate::formats::lora::Lora;
-use crate::graph::{Executor, Graph, HostTensor, KvShape, KvType, MemoryUse, PlanId, StateId};
+use crate::graph::{Executor, Graph, HostTensor, KvShape, MemoryUse, PlanId, StateId};
 use crate::models::ControlNet;
 use crate::models::llama::LONGEST_CONTEXT;
 
@@ -186,7 +187,7 @@ pub struct ModelStore {
     clock: u64,
     /// Changed models made so far.
     changes: u64,
-    kv_type: KvType,
+    kv_choice: KvChoice,
     longest_context: usize,
     /// See [`MemoryUse::forecast`].
     pub(super) forecast: u64,
@@ -215,7 +216,7 @@ impl ModelStore {
             loaded,
             clock: 0,
             changes: 0,
-            kv_type: KvType::F32,
+            kv_choice: KvChoice::Auto,
             longest_context: LONGEST_CONTEXT,
             forecast: 0,
             beside_forecast: 0,
@@ -227,8 +228,8 @@ impl ModelStore {
     }
 
     /// How keys and values of chat models are kept, of those that are loaded from now on.
-    pub fn set_kv_type(&mut self, kv_type: KvType) {
-        self.kv_type = kv_type;
+    pub fn set_kv_choice(&mut self, kv_choice: KvChoice) {
+        self.kv_choice = kv_choice;
     }
 
     /// Most tokens that a conversation may have, with models that are loaded from now on; `None` is the usual.

@@ -4,7 +4,7 @@ use super::*;
 use diptych::studio::command::AppCommand;
 use diptych::studio::session::EngineState;
 use diptych::studio::view::Drawer;
-use diptych_inference::graph::KvType;
+use diptych_inference::engine::KvChoice;
 
 /// Bytes of the caches after an answer.
 fn states_after_an_answer(bench: &mut Bench) -> Result<u64> {
@@ -23,13 +23,13 @@ fn conversations_take_less_memory_where_that_is_chosen() -> Result<()> {
     let wide = states_after_an_answer(&mut bench)?;
     apply(&mut bench, AppCommand::Drawer(Drawer::Settings));
     bench.wait_label("Memory of conversations")?;
-    bench.wait_label("Exact. A full conversation of 1,024 tokens takes")?;
+    bench.wait_label("32-bit (exact) where it fits beside the model, else 16-bit. A full conversation of 1,024 tokens takes")?;
     bench.get("8-bit").scroll_to_me();
     bench.harness.run_steps(4);
     bench.click("8-bit");
     bench.wait("the engine", |bench| {
         let house = &studio(bench).house;
-        house.settings.kv_type == KvType::Q8
+        house.settings.kv_type == KvChoice::Q8
             && matches!(house.engine, EngineState::Ready { .. })
             && house.shelf.chatting().next().is_some()
     })?;
@@ -46,6 +46,6 @@ fn conversations_take_less_memory_where_that_is_chosen() -> Result<()> {
     bench.wait_idle()?;
     let kept = Library::open_read_only(&data)?.settings()?;
     let settings = diptych::studio::settings::Settings::read(&kept);
-    ensure!(settings.kv_type == KvType::Q8);
+    ensure!(settings.kv_type == KvChoice::Q8);
     Ok(())
 }

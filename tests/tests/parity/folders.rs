@@ -33,6 +33,7 @@ fn a_conversation_gives_the_references_tokens_and_logits() {
         bos: String::new(),
         eos: "<|im_end|>".to_owned(),
         now: 0,
+        tools: Vec::new(),
     };
     let rendered = render(folder.template.as_deref(), &conversation(), &options).unwrap();
     assert_eq!(rendered.warning, None);

@@ -1,6 +1,6 @@
 //! Above the field: what the message that is being written would cost, before it is sent.
 
-use diptych_inference::engine::Ledger;
+use diptych_inference::engine::{KvChoice, KvType, Ledger};
 use egui::{Label, RichText, Ui};
 
 use super::super::Gui;
@@ -50,16 +50,34 @@ fn words(ledger: &Ledger) -> (Tone, String) {
     (Tone::Well, words)
 }
 
+/// What the numbers mean.
+const TOLD: &str =
+    "What the model has to read when this is sent. What is cached it remembers from before.";
+
+/// What the numbers mean, and in what form the conversation is remembered where that was not the person's choice.
+fn told(ledger: &Ledger, choice: KvChoice) -> String {
+    match (choice, ledger.kv_type) {
+        (KvChoice::Auto, KvType::F16) => format!(
+            "{TOLD} It is remembered in 16-bit: in 32-bit a full conversation does not fit into memory beside the model."
+        ),
+        _ => TOLD.to_owned(),
+    }
+}
+
 /// Shows it, if something is written and its cost is known.
 pub fn show(ui: &mut Ui, studio: &Studio, gui: &Gui<'_>) {
     let t = &gui.tokens;
     if studio.chat.will_ask() {
         ui.ctx().request_repaint_after(PAUSE);
     }
-    let (tone, words) = match studio.chat.ledger() {
+    let choice = studio.house.settings.kv_type;
+    let (tone, words, told) = match studio.chat.ledger() {
         None => return,
-        Some(Ok(ledger)) => words(ledger),
-        Some(Err(reason)) => (Tone::Wrong, reason.clone()),
+        Some(Ok(ledger)) => {
+            let (tone, words) = words(ledger);
+            (tone, words, told(ledger, choice))
+        }
+        Some(Err(reason)) => (Tone::Wrong, reason.clone(), TOLD.to_owned()),
     };
     let (colour, icon) = match tone {
         Tone::Well => (t.text_faint, None),
@@ -73,8 +91,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &Gui<'_>) {
         }
         let font = theme::regular(t.size.font_caption);
         let label = Label::new(RichText::new(&words).font(font).color(colour)).truncate();
-        let told = "What the model has to read when this is sent. What is cached it remembers from before.";
-        tip(ui.add(label), told, None);
+        tip(ui.add(label), &told, None);
     });
     ui.add_space(t.size.gap_xs);
 }
@@ -92,6 +109,7 @@ mod tests {
             dropped: 0,
             context_length: 8192,
             reserved: 1024,
+            kv_type: KvType::F32,
         };
         let well = "1,240 tokens: 1,100 cached, 140 new; 8,192 fit";
         assert_eq!(words(&ledger), (Tone::Well, well.to_owned()));
@@ -114,5 +132,12 @@ mod tests {
             ..ledger
         };
         assert!(words(&long).0 == Tone::Wrong && words(&long).1.contains("9,000"));
+        let narrow = Ledger {
+            kv_type: KvType::F16,
+            ..ledger
+        };
+        assert!(told(&narrow, KvChoice::Auto).contains("16-bit"));
+        assert_eq!(told(&narrow, KvChoice::F16), TOLD);
+        assert_eq!(told(&ledger, KvChoice::Auto), TOLD);
     }
 }

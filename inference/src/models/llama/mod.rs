@@ -143,6 +143,12 @@ impl Llama {
         self
     }
 
+    /// How keys and values are kept.
+    #[must_use]
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {

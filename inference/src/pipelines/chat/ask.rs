@@ -2,8 +2,8 @@
 
 use super::ChatJob;
 use super::choice::{Told, row_of, whole_row};
-use super::prompt::Prompt;
-use crate::engine::{ChatRequest, Ledger, ModelRef};
+use super::prompt::{self, Prompt};
+use crate::engine::{ChatRequest, Ledger, ModelRef, Overflow};
 use crate::pipelines::{Context, JobError, ModelStore};
 use crate::text::sampling::Distribution;
 
@@ -13,20 +13,37 @@ use crate::text::sampling::Distribution;
 /// If the model cannot be used, or from its template.
 pub fn measure(store: &mut ModelStore, request: &ChatRequest) -> Result<Ledger, JobError> {
     let model = store.chat_model(&request.model, &mut ())?;
-    let prompt = Prompt::new(&model, request)?;
+    let Prompt {
+        mut tokens,
+        mut dropped,
+        ..
+    } = Prompt::new(&model, request)?;
     let context = model.context_length();
+    if tokens.len() < context
+        && let Some(written) = &request.written
+    {
+        // What was written before is taken up, and read again with the prompt.
+        tokens.extend(model.check_ids(written.tokens.clone())?);
+        while tokens.len() >= context && request.overflow == Overflow::Shift {
+            match prompt::shift(&model, request, &mut tokens)? {
+                0 => break,
+                more => dropped += more,
+            }
+        }
+    }
     let cached = store
         .existing_chat_state(&request.model.name)
-        .map_or(0, |chat| chat.cache.cached(&prompt.tokens));
-    let tokens = prompt.tokens.len();
+        .map_or(0, |chat| chat.cache.cached(&tokens));
+    let tokens = tokens.len();
     let free = context.saturating_sub(tokens);
     Ok(Ledger {
         tokens: tokens as u32,
         cached: cached as u32,
         new: (tokens - cached) as u32,
-        dropped: prompt.dropped as u32,
+        dropped: dropped as u32,
         context_length: context as u32,
         reserved: request.max_tokens.min(free as u32),
+        kv_type: model.llama().kv_type(),
     })
 }
 

@@ -158,15 +158,10 @@ impl ChatJob {
     /// they stand now. So they mean what they would in a shorter conversation; that costs one token of prompt for each token written. Returns whether
     /// there was anything to give up.
     fn shift(&mut self, context: &mut Context<'_>, model: &ChatModel) -> Result<bool, JobError> {
-        let head = prompt::head(model, &self.request, &self.tokens)?;
-        let drop = (self.tokens.len() - head) / 2;
-        if drop == 0 {
-            return Ok(false);
-        }
         self.give_back(context.store);
-        self.tokens.drain(head..head + drop);
-        self.shifted += drop;
-        Ok(true)
+        let dropped = prompt::shift(model, &self.request, &mut self.tokens)?;
+        self.shifted += dropped;
+        Ok(dropped > 0)
     }
 
     /// Tokens that an earlier run has written.

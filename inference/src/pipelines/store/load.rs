@@ -37,11 +37,9 @@ impl ModelStore {
                 let stamp = Stamp::of(info);
                 let mut stop = || loading.stop();
                 let made = if info.is_chat() {
-                    Model::Chat(Arc::new(
-                        ChatModel::load(path, info)?
-                            .with_kv_type(self.kv_type)
-                            .with_longest_context(self.longest_context),
-                    ))
+                    let chat = ChatModel::load(path, info)?;
+                    let chat = chat.with_longest_context(self.longest_context);
+                    Model::Chat(Arc::new(self.with_cache(chat)))
                 } else if info.is_text_to_image() {
                     // The files of parts are all of them part of the stamp.
                     let hash = self.hashes.of(info, &mut stop)?;

@@ -39,6 +39,10 @@ pub struct ChatMessage {
     pub role: String,
     /// The text.
     pub content: String,
+    /// What an answer called instead of saying something, as the programs that speak of tools write it:
+    /// `{"type": "function", "function": {"name": …, "arguments": {…}}}`. What came of it is a message of the role `tool`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<serde_json::Value>,
 }
 
 impl ChatMessage {
@@ -47,6 +51,7 @@ impl ChatMessage {
         Self {
             role: role.into(),
             content: content.into(),
+            tool_calls: Vec::new(),
         }
     }
 }
@@ -62,6 +67,8 @@ pub struct RenderOptions {
     pub eos: String,
     /// Seconds since 1970, UTC, for templates that tell the date. A request carries it, so that it can be repeated.
     pub now: i64,
+    /// What the model may call, each as JSON describes a function: `{"type": "function", "function": {"name": …, "parameters": {…}}}`.
+    pub tools: Vec<serde_json::Value>,
 }
 
 /// A conversation as the model reads it.
@@ -138,10 +145,12 @@ fn render_here(
     messages: &[ChatMessage],
     options: &RenderOptions,
 ) -> Result<String, TextError> {
-    let input: usize = messages
-        .iter()
-        .map(|m| m.role.len() + m.content.len() + 64)
-        .sum();
+    let said = |m: &ChatMessage| {
+        let calls: usize = m.tool_calls.iter().map(weight).sum();
+        m.role.len() + m.content.len() + calls + 64
+    };
+    let tools: usize = options.tools.iter().map(weight).sum();
+    let input = messages.iter().map(said).sum::<usize>() + tools;
     // Real templates read each message a few dozen times and write it once.
     let budget = Arc::new(Budget::new(
         (128 << 20) + input.saturating_mul(64),
@@ -175,13 +184,29 @@ fn render_here(
     env.set_recursion_limit(200);
     let conversation: Vec<Value> = messages
         .iter()
-        .map(|m| Value::from_pairs([("role", m.role.as_str()), ("content", m.content.as_str())]))
+        .map(|m| {
+            let mut of = vec![
+                ("role", Value::from(m.role.as_str())),
+                ("content", Value::from(m.content.as_str())),
+            ];
+            if !m.tool_calls.is_empty() {
+                of.push(("tool_calls", m.tool_calls.iter().map(value_of).collect()));
+            }
+            Value::from_pairs(of)
+        })
         .collect();
+    // As in transformers, what is not given is none, and not unknown.
+    let tools = match options.tools.is_empty() {
+        true => Value::from(()),
+        false => options.tools.iter().map(value_of).collect(),
+    };
     let root = context! {
         messages => conversation,
         add_generation_prompt => options.add_generation_prompt,
         bos_token => options.bos.as_str(),
         eos_token => options.eos.as_str(),
+        tools => tools,
+        documents => Value::from(()),
     };
     let mut text = String::new();
     let no_blocks = BTreeMap::new();
@@ -197,6 +222,42 @@ fn render_here(
     .map(|_| ())
     .map_err(fail)?;
     Ok(text)
+}
+
+/// A value of JSON as templates see it.
+fn value_of(json: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null => Value::from(()),
+        Json::Bool(truth) => Value::from(*truth),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Value::from(whole),
+            (_, Some(whole)) => Value::from(whole),
+            _ => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(all) => all.iter().map(value_of).collect(),
+        Json::Object(all) => {
+            let fields = all
+                .iter()
+                .map(|(key, value)| (key.as_str(), value_of(value)));
+            Value::from_pairs(fields)
+        }
+    }
+}
+
+/// About how many bytes a value is written in.
+fn weight(value: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    match value {
+        Json::String(text) => text.len() + 8,
+        Json::Array(all) => all.iter().map(weight).sum::<usize>() + 8,
+        Json::Object(all) => {
+            let of = |(key, value): (&String, &Json)| key.len() + weight(value) + 8;
+            all.iter().map(of).sum::<usize>() + 8
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => 24,
+    }
 }
 
 /// The error and where it is, on one line.

@@ -499,6 +499,18 @@ fn write_value(budget: &Budget, out: &mut Output, value: &Value) -> Result<(), E
     out.write_str(&text).map_err(fault)
 }
 
+/// Whether Python's loops can go through a value.
+fn goes_through(value: &Value) -> bool {
+    matches!(
+        value.kind(),
+        ValueKind::String
+            | ValueKind::Seq
+            | ValueKind::Map
+            | ValueKind::Iterable
+            | ValueKind::Undefined
+    )
+}
+
 /// An environment in which everything is measured. `now` is in seconds since 1970, UTC.
 pub(super) fn environment<'a>(budget: &Arc<Budget>, now: i64) -> Environment<'a> {
     let mut env = Environment::new();
@@ -599,6 +611,10 @@ pub(super) fn environment<'a>(budget: &Arc<Budget>, now: i64) -> Environment<'a>
         check_format(&own, &format, &args)?;
         minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, &format, &args)
     });
+
+    // Nothing can be gone through that is none; a text, a map and what is unknown can.
+    env.add_test("iterable", |value: Value| goes_through(&value));
+    env.add_test("sequence", |value: Value| goes_through(&value));
 
     let own = budget.clone();
     env.add_function(

@@ -13,6 +13,7 @@ struct Fixture {
     now: i64,
     templates: HashMap<String, String>,
     conversations: Vec<Vec<ChatMessage>>,
+    tools: Vec<serde_json::Value>,
     cases: Vec<Case>,
 }
 
@@ -20,6 +21,9 @@ struct Fixture {
 struct Case {
     template: String,
     conversation: usize,
+    /// Whether the tools are given.
+    #[serde(default)]
+    tools: bool,
     add_generation_prompt: bool,
     text: Option<String>,
     refused: Option<String>,
@@ -31,6 +35,7 @@ fn options(add_generation_prompt: bool) -> RenderOptions {
         bos: "<s>".to_owned(),
         eos: "</s>".to_owned(),
         now: 1_772_719_629,
+        tools: Vec::new(),
     }
 }
 
@@ -46,6 +51,10 @@ fn real_templates_equal_transformers() {
     for case in &fixture.cases {
         let options = RenderOptions {
             now: fixture.now,
+            tools: match case.tools {
+                true => fixture.tools.clone(),
+                false => Vec::new(),
+            },
             ..options(case.add_generation_prompt)
         };
         let messages = &fixture.conversations[case.conversation];

@@ -4,6 +4,7 @@
 mod bpe;
 mod bytes;
 mod clip;
+mod guard;
 mod json;
 #[cfg(test)]
 mod json_tests;
@@ -22,6 +23,7 @@ mod wordpiece;
 
 pub(crate) use bytes::byte_to_char;
 pub use clip::{ClipTokenizer, ClipVocab, find_word};
+pub use guard::Guard;
 pub use json::FolderTokenizer;
 pub use stream::StreamDecoder;
 pub use vocab::{GgufVocab, TokenKind};
@@ -231,6 +233,17 @@ impl Tokenizer {
     /// Special tokens that overlap beyond reason.
     pub fn spelled(&self, text: &str) -> Result<Vec<(Range<usize>, u32)>, TextError> {
         self.finder.spelled(text)
+    }
+
+    /// Looks for those of the special tokens that are `wanted`, whole and in part.
+    #[must_use]
+    pub fn guard(&self, wanted: impl Fn(u32) -> bool) -> Guard {
+        let readable = SpecialFinder::readable(&self.vocab);
+        let tokens: Vec<(&str, u32)> = readable
+            .filter(|(_, id, _)| wanted(*id))
+            .map(|(text, id, _)| (text, id))
+            .collect();
+        Guard::new(&tokens)
     }
 
     /// The bytes that a token stands for: its text for special tokens, nothing for holes and for ids outside the vocabulary.

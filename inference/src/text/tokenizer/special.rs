@@ -35,18 +35,20 @@ struct Special {
 impl SpecialFinder {
     /// Takes control, user-defined and unknown tokens of `vocab`.
     pub(crate) fn from_vocab(vocab: &Vocab, swallow_after: bool) -> Self {
-        let tokens = vocab
-            .texts()
-            .filter(|(_, text)| !text.is_empty())
-            .filter_map(|(id, text)| {
-                let always = match vocab.kind(id)? {
-                    TokenKind::UserDefined => true,
-                    TokenKind::Control | TokenKind::Unknown => false,
-                    TokenKind::Normal | TokenKind::Unused | TokenKind::Byte => return None,
-                };
-                Some((text, id, always))
-            });
-        Self::new(tokens, swallow_after)
+        Self::new(Self::readable(vocab), swallow_after)
+    }
+
+    /// Tokens of `vocab` that are read from text where they are spelled: `(text, id, always)`.
+    pub(crate) fn readable(vocab: &Vocab) -> impl Iterator<Item = (&str, u32, bool)> {
+        let texts = vocab.texts().filter(|(_, text)| !text.is_empty());
+        texts.filter_map(|(id, text)| {
+            let always = match vocab.kind(id)? {
+                TokenKind::UserDefined => true,
+                TokenKind::Control | TokenKind::Unknown => false,
+                TokenKind::Normal | TokenKind::Unused | TokenKind::Byte => return None,
+            };
+            Some((text, id, always))
+        })
     }
 
     /// Takes `(text, id, always)`.
@@ -126,6 +128,19 @@ impl SpecialFinder {
         Ok(hits
             .map(|(range, token)| (range, self.tokens[token].id))
             .collect())
+    }
+
+    /// Where in a text one of the tokens begins whose rest would stand behind the text.
+    pub(crate) fn begun(&self, text: &str) -> Vec<usize> {
+        let starts = text.char_indices().map(|(start, _)| start);
+        starts
+            .filter(|&start| {
+                let part = &text.as_bytes()[start..];
+                let longer = self.tokens.partition_point(|token| *token.text <= *part);
+                let next = self.tokens.get(longer);
+                next.is_some_and(|token| token.text.starts_with(part))
+            })
+            .collect()
     }
 
     /// All occurrences, in the order of their beginnings.
