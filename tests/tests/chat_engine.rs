@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "chat_engine/cache.rs"]
+mod cache;
 #[path = "chat_engine/chosen.rs"]
 mod chosen;
+#[path = "chat_engine/ledger.rs"]
+mod ledger;
 #[path = "chat_engine/resumed.rs"]
 mod resumed;
 
