@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::text::tokenizer::GgufVocab;
 
@@ -145,4 +147,39 @@ fn bombs_are_refused() {
         .join()
         .unwrap();
     assert_eq!(refused, [true; 5]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever a person writes: it is refused or followed, soon, and what is followed allows something or ends.
+    #[test]
+    fn whatever_is_written_ends_soon(
+        kind in 0..3,
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "a", "b*", "(", ")", "[a-z]", "[^", "]", "{2,5}", "{0,9999}", "|", "\\d", "\\p{L}", "^", "$", ".", "(?i:", "\\", "+", "start:", "x:", " ", "\n",
+            "\"y\"", "/z+/", "start", "x", "%ignore /\\s/", "%json {}", "?", "~ 3", "\u{1f98a}",
+            "{\"type\":\"object\"}", "{", "}", "\"type\":\"string\"", "\"enum\":[1,\"a\"]", "\"items\":{}", "\"minItems\":3", "\"maxLength\":99999", ",", ":",
+            "\"$ref\":\"#\"", "\"pattern\":\"a+\"", "\"anyOf\":[{},{}]", "\"properties\":{\"a\":{}}", "true", "null",
+        ]), 0..12),
+    ) {
+        let text = parts.concat();
+        let grammar = match kind {
+            0 => Grammar::Regex(text),
+            1 => Grammar::Lark(text),
+            _ => Grammar::JsonSchema(text),
+        };
+        let begun = std::time::Instant::now();
+        if let Ok(mut state) = Guide::new(&tokenizer()).unwrap().follow(&grammar) {
+            for turn in 0..12 {
+                let Ok(mask) = state.mask() else { break };
+                let allowed: Vec<u32> = mask.ids().collect();
+                prop_assert!(!allowed.is_empty(), "{grammar:?}");
+                if state.take(allowed[turn * 5 % allowed.len()]).is_err() || state.is_complete() {
+                    break;
+                }
+            }
+        }
+        prop_assert!(begun.elapsed().as_secs() < 10, "{:?} {grammar:?}", begun.elapsed());
+    }
 }

@@ -119,6 +119,7 @@ fn folded(thought: &str) -> String {
 mod tests {
     use super::*;
     use crate::studio::chat::tree::Tree;
+    use proptest::prelude::*;
 
     fn words(bundle: Bundle) -> Vec<(Role, String)> {
         let held = bundle.conversations.into_iter().next().unwrap().held();
@@ -195,6 +196,79 @@ mod tests {
         };
         let again = again.conversations.into_iter().next().unwrap().held();
         assert_eq!(said(&again), said(&held));
+    }
+
+    /// Values that a list of messages may be made of, sound and unsound.
+    fn odd() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[ -~\n\u{e9}\u{1f98a}]{0,12}".prop_map(Value::from),
+            prop::sample::select(vec![
+                "user",
+                "assistant",
+                "system",
+                "tool",
+                "<think>a",
+                "</think>",
+                "text"
+            ])
+            .prop_map(Value::from),
+        ];
+        let named =
+            prop::sample::select(vec!["role", "content", "messages", "text", "type", "title"]);
+        leaf.prop_recursive(4, 40, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((named.clone(), inner), 0..4).prop_map(|fields| {
+                    let fields = fields
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value));
+                    Value::Object(fields.collect())
+                }),
+            ]
+        })
+    }
+
+    /// A message that may be sound.
+    fn message() -> impl Strategy<Value = Value> {
+        let role = prop_oneof![
+            6 => prop::sample::select(vec!["user", "assistant", "system"]).prop_map(Value::from),
+            1 => odd(),
+        ];
+        let content = prop_oneof![4 => "[ -~\n]{0,20}".prop_map(Value::from), 1 => odd()];
+        (role, content)
+            .prop_map(|(role, content)| serde_json::json!({"role": role, "content": content}))
+    }
+
+    proptest! {
+        /// Whatever a file holds: it is refused in words, or becomes a conversation that goes out and comes back.
+        #[test]
+        fn any_list_is_read_or_refused(list in prop::collection::vec(message(), 0..6), other in odd(), wrapped in any::<bool>()) {
+            for value in [Value::from(list), other] {
+                let value = if wrapped { serde_json::json!({"messages": value, "title": "x"}) } else { value };
+                match read_messages(&value.to_string()) {
+                    Err(told) => prop_assert!(!told.is_empty()),
+                    Ok(bundle) => {
+                        let again = String::from_utf8(bundle.write().unwrap()).unwrap();
+                        prop_assert_eq!(Bundle::read(&again).unwrap(), bundle.clone());
+                        let said = words(bundle.clone());
+                        prop_assert!(!said.is_empty());
+                        let held = bundle.conversations.into_iter().next().unwrap().held();
+                        let tree = Tree::new(held.messages, held.conversation.leaf);
+                        let page = markdown(&held.conversation, &tree.branch());
+                        prop_assert_eq!(page.matches("\n</details>\n").count(), page.matches("<summary>Thoughts</summary>").count());
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn text_that_is_no_list_is_refused(text in "\\PC{0,60}") {
+            let _ = read_messages(&text);
+            let _ = Bundle::is_ours(&text);
+        }
     }
 
     #[test]
