@@ -9,6 +9,8 @@ mod support;
 mod additions;
 #[path = "cli/again.rs"]
 mod again;
+#[path = "cli/answers.rs"]
+mod answers;
 #[path = "cli/bad_files.rs"]
 mod bad_files;
 #[path = "cli/bench.rs"]
