@@ -92,6 +92,102 @@ fn tokenizers(value: &serde_json::Value, found: &mut Vec<Vec<u8>>) {
     }
 }
 
+/// A folder as the target has it: one with a tokenizer and two shards.
+fn folders() -> Vec<Vec<u8>> {
+    let folder = repository("tests/reference/models/chat-folder");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap_or_default();
+    let shards = [1, 2, 3].map(|n| format!("model-0000{n}-of-00003.safetensors"));
+    // The third is left away: then its weights are missing, and that is told.
+    let index = String::from_utf8(read("model.safetensors.index.json")).unwrap();
+    let two = index.replace("-of-00003", "-of-00002");
+    let joined = |index: &str| {
+        let mut pieces: Vec<Vec<u8>> = targets::FOLDER[..5].iter().map(|n| read(n)).collect();
+        pieces.push(index.as_bytes().to_vec());
+        pieces.extend(shards[..2].iter().map(|name| read(name)));
+        pieces.join(&b"\n---\n"[..])
+    };
+    let away = [
+        "../../../../etc/passwd",
+        "/etc/passwd",
+        "model-00001-of-00002.safetensors/x",
+        "",
+    ];
+    let mut found = vec![joined(&two)];
+    found.extend(away.map(|name| joined(&two.replace("model-00001-of-00002.safetensors", name))));
+    // All in one shard: whole.
+    let whole = repository("tests/reference/models/qwen2-plain");
+    let weights = std::fs::read(whole.join("model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&weights[8..8 + header]).unwrap();
+    let names = header
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|name| *name != "__metadata__");
+    let map: serde_json::Map<String, serde_json::Value> = names
+        .map(|name| (name.clone(), "model-00001-of-00002.safetensors".into()))
+        .collect();
+    let index = serde_json::json!({ "metadata": {}, "weight_map": map }).to_string();
+    let config = std::fs::read(whole.join("config.json")).unwrap();
+    let mut pieces: Vec<Vec<u8>> = targets::FOLDER[..5].iter().map(|n| read(n)).collect();
+    pieces[0] = config;
+    pieces.extend([index.into_bytes(), weights]);
+    found.push(pieces.join(&b"\n---\n"[..]));
+    found
+}
+
+/// A model that says that it has two parts, twice.
+fn parts() -> Vec<Vec<u8>> {
+    use diptych_inference::formats::TensorData;
+    use diptych_inference::formats::gguf::write::GgufWriter;
+    let part = |number: u16| {
+        let name = format!("blk.{number}.attn_norm.weight");
+        let tensor = TensorData::from_f32(&name, &[8], &[1.0; 8]).unwrap();
+        let mut writer = GgufWriter::new("llama");
+        writer
+            .set("split.no", number)
+            .set("split.count", 2u16)
+            .set("split.tensors.count", 2i32)
+            .tensor(tensor);
+        writer.to_bytes().unwrap()
+    };
+    vec![[part(0), part(1)].join(&b"\n---\n"[..])]
+}
+
+/// Texts as bytes.
+fn texts(all: &[&str]) -> Vec<Vec<u8>> {
+    all.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Conversations: ours, and a list of messages.
+fn conversations() -> Vec<Vec<u8>> {
+    let list = r#"{"title":"x","messages":[{"role":"system","content":"be kind"},
+        {"role":"user","content":[{"type":"text","text":"a fox"}]},{"role":"assistant","content":"<think>hm</think> here"}]}"#;
+    let ours = diptych::studio::chat::transfer::foreign::read_messages(list).unwrap();
+    vec![list.as_bytes().to_vec(), ours.write().unwrap()]
+}
+
+/// Pictures that tell how they were made.
+fn pictures() -> Vec<Vec<u8>> {
+    use diptych_inference::formats::picture::encode_png;
+    let a1111 = "a fox (red:1.2)\nNegative prompt: blur\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 64x64, Model: \"a, b\"";
+    let graph = r#"{"3":{"class_type":"KSampler","inputs":{"seed":5,"steps":20,"cfg":7.0,"positive":["6",0]}},"6":{"class_type":"CLIPTextEncode","inputs":{"text":"a fox"}}}"#;
+    let png = |key, text: &str| encode_png(&[9; 48], 4, 4, &[(key, text)]).unwrap();
+    vec![
+        a1111.as_bytes().to_vec(),
+        png("parameters", a1111),
+        png("prompt", graph),
+        png(
+            "parameters",
+            r#"{"sui_image_params":{"prompt":"a fox","seed":5}}"#,
+        ),
+        png(
+            "invokeai_metadata",
+            r#"{"positive_prompt":"a fox","seed":5,"steps":30}"#,
+        ),
+    ]
+}
+
 fn all_targets() -> Vec<Target> {
     let mut templates = Vec::new();
     let is_template = |text: &str| text.contains("{%") || text.contains("{{");
@@ -225,6 +321,155 @@ fn all_targets() -> Vec<Target> {
                 "storage",
                 "BINPERSID",
                 "\u{80}\x02",
+            ],
+        },
+        Target {
+            name: "hf_folder",
+            run: targets::hf_folder,
+            seeds: folders(),
+            words: &[
+                "\n---\n",
+                "null",
+                "[]",
+                "-1",
+                "18446744073709551615",
+                "\"weight_map\"",
+                "../",
+                "\"F32\"",
+                "\"eos_token\":{\"content\":7}",
+                "\"added_tokens_decoder\"",
+                "\"chat_template\":[{\"name\":\"default\",\"template\":\"x\"}]",
+            ],
+        },
+        Target {
+            name: "gguf_parts",
+            run: targets::gguf_parts,
+            seeds: parts(),
+            words: &[
+                "split.count",
+                "split.no",
+                "\n---\n",
+                "GGUF",
+                "general.alignment",
+            ],
+        },
+        Target {
+            name: "grammar",
+            run: targets::grammar,
+            seeds: texts(&[
+                r#"{"type":"object","properties":{"prompts":{"type":"array","items":{"type":"string","minLength":3,"maxLength":60},"minItems":2,"maxItems":4},"n":{"type":"integer","minimum":-5,"maximum":99}},"required":["prompts"],"additionalProperties":false}"#,
+                r##"{"$defs":{"a":{"anyOf":[{"type":"null"},{"$ref":"#/$defs/a"},{"enum":["x","y",1]}]}},"allOf":[{"$ref":"#/$defs/a"}]}"##,
+                r#"{"type":"string","pattern":"^[a-f]{2,8}$","format":"date"}"#,
+                "r(red|blue) fox [0-9]{2,4}\\.",
+                "r(?i:a+)*\\p{L}{1,9}[^\\n]",
+                "lstart: \"yes\" | \"no\" \",\" WORD\nWORD: /[a-z]{3}/ | start start",
+                "lstart: a\na: b | a \"x\"\nb: /[0-9]+/\n%ignore /\\s+/",
+            ]),
+            words: &[
+                "{0,99999}",
+                "(a{1,1000}){1,1000}",
+                "\"maxLength\":18446744073709551615",
+                "\"minItems\":99999999",
+                "\"pattern\":\"(a*)*$\"",
+                "\"$ref\":\"#\"",
+                "\"$ref\":\"http://x/y\"",
+                "\"multipleOf\":1e-300",
+                "\"uniqueItems\":true",
+                "\"oneOf\":[",
+                "\\p{Greek}",
+                "(?<=a)",
+                "\\1",
+                "[^\\x00-\\u{10FFFF}]",
+                "%json {}",
+                "%import common.INT",
+                "start",
+                "null",
+                "((((",
+                "[[[[",
+            ],
+        },
+        Target {
+            name: "conversations",
+            run: targets::conversations,
+            seeds: conversations(),
+            words: &[
+                "null",
+                "-1",
+                "18446744073709551615",
+                "\"parent\":0",
+                "\"shown\":7",
+                "\"version\":1",
+                "\"role\":\"tool\"",
+                "\"content\":[{}]",
+                "\\ud800",
+                "\"tokens\":{}",
+                "\"given\":3",
+                "</details>",
+                "1e999",
+            ],
+        },
+        Target {
+            name: "markdown",
+            run: targets::markdown,
+            seeds: {
+                let mut seeds = texts(&[
+                    "<think>\nhm\n</think>\n# A\n\n- **b** *c* `d`\n  1. e\n\n| a | b |\n|:-:|--|\n| 1 | 2 |\n\n```rust\nfn main() { \"x\"; /* y */ }\n```\n> q\n> > r [l](http://x \"t\") ![p](q) <b>&amp;</b> ~~s~~\n\n---\n",
+                ]);
+                seeds.push(std::fs::read(repository("tests/tests/chat/long.md")).unwrap());
+                seeds
+            },
+            words: &[
+                "```", "~~~", "<think>", "</think>", "| a |", "|--|", "[", "](", "![", "**", "_",
+                "> ", "\\", "&#x0;", "\t", "\"\"\"", "/*", "<!--", "\u{200b}", "\u{202e}", "1. ",
+            ],
+        },
+        Target {
+            name: "prompt",
+            run: targets::prompt,
+            seeds: texts(&[
+                "a (red:1.2) fox, [a|b], [c:d:0.25], ((x)) [y] \\( BREAK <lora:name:0.8> {a|2::b} __animals__ AND z :1.1",
+                "{2$$, $$a|b|{c|d}} ${x=!y} {1-3$$a|b}",
+            ]),
+            words: &[
+                "((((((((",
+                "[[[[[[[[",
+                "{{{{{{{{",
+                "]]]]",
+                ":1e999)",
+                ":-5)",
+                "|",
+                "::",
+                "$$",
+                "__",
+                "BREAK",
+                "AND",
+                "<lora:",
+                "\\",
+                "99999999$$",
+                "99999999-999999999$$",
+                "${x=${x}}",
+            ],
+        },
+        Target {
+            name: "picture",
+            run: targets::picture,
+            seeds: pictures(),
+            words: &[
+                "\u{89}PNG\r\n\x1a\n",
+                "IHDR",
+                "tEXt",
+                "zTXt",
+                "iTXt",
+                "IEND",
+                "parameters\0",
+                "RIFF",
+                "WEBPVP8X",
+                "EXIF",
+                "UNICODE\0",
+                "Steps: 20, ",
+                "Negative prompt: ",
+                "Size: 99999999999x1",
+                "[[[[[[[[",
             ],
         },
     ]
