@@ -5,12 +5,17 @@
 //! the grid (grids are folded where one dimension would have too many workgroups). Storage buffers follow from
 //! binding 1 on, all in group 0.
 //!
-//! Kernels belong to the portable tier, apart from those that [`Kernel::needs_subgroups`] tells of: no optional feature, at most 256 invocations and 16 KiB of workgroup memory,
-//! at most eight storage buffers, activations in f32.
+//! Kernels belong to the portable tier, apart from those that [`Kernel::needs_subgroups`] and [`Kernel::needs_halves`] tell of: no optional feature,
+//! at most 256 invocations and 16 KiB of workgroup memory, at most eight storage buffers, activations in f32.
 
+mod chain;
 mod parameters;
 mod registry;
+mod table;
 mod template;
 
-pub use parameters::{ConvTaps, Function, GemmForm, HeadWidth, KvFormat, MatVecRows, WeightFormat};
+pub use chain::{Chain, ChainStep};
+pub use parameters::{
+    ConvTaps, Function, GemmForm, HeadWidth, KvFormat, MatVecRows, Tile, WeightFormat,
+};
 pub use registry::{Binding, Kernel, KernelSource};

@@ -81,6 +81,12 @@ impl WeightFormat {
         }
     }
 
+    /// Whether values may be kept as 16-bit floats where they are multiplied: those of blocks are a few bits times a scale, and lose a last
+    /// bit at most. Others may need their range or their precision.
+    pub fn fits_halves(self) -> bool {
+        !matches!(self, Self::F32 | Self::Bf16)
+    }
+
     /// Whether values have a minimum, or an offset that comes to the same, besides their scale.
     pub(crate) fn has_minima(self) -> bool {
         !matches!(self, Self::Q8_0 | Self::Iq4Nl | Self::Iq4Xs)
@@ -108,7 +114,7 @@ impl WeightFormat {
 }
 
 /// Codes of element-wise functions, as `apply_function` of `wgsl/shared/activation.wgsl` has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Function {
     /// `x * sigmoid(x)`.
@@ -157,39 +163,78 @@ impl GemmForm {
     }
 }
 
-/// Most rows that a matrix-vector kernel computes at once.
+/// How weights lie where a tiled product takes them from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MatVecRows {
-    /// One.
-    One,
-    /// Four.
-    Four,
-    /// Eight.
-    Eight,
-    /// One, and eight weight rows a workgroup in place of four, so that what is loaded of `x` serves more of them. Only for formats
-    /// that are [wide](WeightFormat::is_wide).
-    OneByEight,
+pub enum Tile {
+    /// As 32-bit floats.
+    Floats,
+    /// As 16-bit floats; not portable, and only for formats that [fit](WeightFormat::fits_halves).
+    Halves,
+}
+
+impl Tile {
+    /// Those that a format has.
+    pub fn all(weight: WeightFormat) -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Floats).chain(weight.fits_halves().then_some(Self::Halves))
+    }
+
+    pub(crate) fn parameters(self, name: &'static str) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Floats => Vec::new(),
+            Self::Halves => vec![(name, 1)],
+        }
+    }
+}
+
+/// How many rows a matrix-vector kernel computes at once, and how many weight rows a workgroup takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MatVecRows {
+    count: u8,
+    by_eight: bool,
 }
 
 impl MatVecRows {
-    /// Those that every format has.
-    pub const ALL: [Self; 3] = [Self::One, Self::Four, Self::Eight];
+    /// Most rows.
+    pub const MOST: u8 = 8;
+    /// Rows of `x` up to which a lane holds its part of all of them, and decodes one weight row after the other; of more rows it holds four weight rows.
+    pub const HELD: u8 = 4;
 
-    /// Weight rows of a workgroup.
-    pub fn weight_rows(self) -> u32 {
-        match self {
-            Self::OneByEight => 8,
-            _ => 4,
+    /// Of so many rows, from one to [`MatVecRows::MOST`], with four weight rows a workgroup.
+    pub fn new(rows: usize) -> Self {
+        let most = usize::from(Self::MOST);
+        Self {
+            count: u8::try_from(rows.clamp(1, most)).unwrap_or(Self::MOST),
+            by_eight: false,
         }
     }
 
-    /// As a number.
-    pub fn count(self) -> u32 {
-        match self {
-            Self::One | Self::OneByEight => 1,
-            Self::Four => 4,
-            Self::Eight => 8,
+    /// With eight weight rows a workgroup, so that what is loaded of `x` serves more of them; the same where there is no such kernel: for more
+    /// than [`MatVecRows::HELD`] rows.
+    pub fn by_eight(self) -> Self {
+        Self {
+            by_eight: self.count <= Self::HELD,
+            ..self
         }
+    }
+
+    /// Every one that a format has: those by eight only if it is [wide](WeightFormat::is_wide).
+    pub fn all(weight: WeightFormat) -> Vec<Self> {
+        let four = (1..=usize::from(Self::MOST)).map(Self::new);
+        let eight = (1..=usize::from(Self::HELD)).map(|rows| Self::new(rows).by_eight());
+        match weight.is_wide() {
+            true => four.chain(eight).collect(),
+            false => four.collect(),
+        }
+    }
+
+    /// Weight rows of a workgroup.
+    pub fn weight_rows(self) -> u32 {
+        if self.by_eight { 8 } else { 4 }
+    }
+
+    /// Rows.
+    pub fn count(self) -> u32 {
+        u32::from(self.count)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The kernels by name.
 
-use crate::parameters::{ConvTaps, GemmForm, HeadWidth, KvFormat, MatVecRows, WeightFormat};
+use crate::chain::Chain;
+use crate::parameters::{ConvTaps, GemmForm, HeadWidth, KvFormat, MatVecRows, Tile, WeightFormat};
 use crate::template::{Scope, expand};
 
 /// One pipeline.
@@ -10,7 +11,7 @@ pub enum Kernel {
     MatVec {
         /// Storage of the weight.
         weight: WeightFormat,
-        /// Most rows.
+        /// Rows.
         rows: MatVecRows,
     },
     /// `x * weight^T + bias` by tiles.
@@ -19,6 +20,8 @@ pub enum Kernel {
         weight: WeightFormat,
         /// What it is made for.
         form: GemmForm,
+        /// How the weight lies where it is multiplied.
+        tile: Tile,
     },
     /// Convolution; the weight is one of [`WeightFormat::PLAIN`].
     Conv2d {
@@ -28,6 +31,8 @@ pub enum Kernel {
         taps: ConvTaps,
         /// Whether the input is seen twice as large in both directions.
         doubled: bool,
+        /// How the weight lies where it is multiplied.
+        tile: Tile,
     },
     /// Rows of a table by ids.
     Embedding {
@@ -110,6 +115,8 @@ pub enum Kernel {
         weight: WeightFormat,
         /// What it is made for; not [`GemmForm::Pairs`].
         form: GemmForm,
+        /// How the weight lies where it is multiplied.
+        tile: Tile,
     },
     /// Adds up what [`Kernel::GemmSplit`] left.
     GemmJoin,
@@ -121,6 +128,8 @@ pub enum Kernel {
         taps: ConvTaps,
         /// Whether the input is seen twice as large in both directions.
         doubled: bool,
+        /// How the weight lies where it is multiplied.
+        tile: Tile,
     },
     /// Adds up what [`Kernel::Conv2dSplit`] left.
     ConvJoin,
@@ -135,8 +144,13 @@ pub enum Kernel {
     MatVecSubgroups {
         /// Storage of the weight.
         weight: WeightFormat,
-        /// Most rows.
+        /// Rows.
         rows: MatVecRows,
+    },
+    /// Element-wise steps one after the other.
+    Chain {
+        /// Which.
+        chain: Chain,
     },
 }
 
@@ -170,6 +184,8 @@ const INCLUDES: &[(&str, &str)] = &[
     ("grid", include_str!("../wgsl/shared/grid.wgsl")),
     ("reduce", include_str!("../wgsl/shared/reduce.wgsl")),
     ("activation", include_str!("../wgsl/shared/activation.wgsl")),
+    ("functions", include_str!("../wgsl/shared/functions.wgsl")),
+    ("box_index", include_str!("../wgsl/shared/box_index.wgsl")),
     ("cos_sin", include_str!("../wgsl/shared/cos_sin.wgsl")),
     ("epilogue", include_str!("../wgsl/shared/epilogue.wgsl")),
     (
@@ -222,24 +238,22 @@ const INCLUDES: &[(&str, &str)] = &[
     ),
 ];
 
-use Binding::{Read, ReadWrite};
-
 impl Kernel {
     /// Every kernel that there is.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for weight in WeightFormat::ALL {
-            all.extend(MatVecRows::ALL.map(|rows| Self::MatVec { weight, rows }));
-            all.extend(MatVecRows::ALL.map(|rows| Self::MatVecSubgroups { weight, rows }));
-            if weight.is_wide() {
-                let rows = MatVecRows::OneByEight;
+            for rows in MatVecRows::all(weight) {
                 all.push(Self::MatVec { weight, rows });
                 all.push(Self::MatVecSubgroups { weight, rows });
             }
-            all.extend(GemmForm::ALL.map(|form| Self::Gemm { weight, form }));
-            all.extend(
-                [GemmForm::Rows, GemmForm::Columns].map(|form| Self::GemmSplit { weight, form }),
-            );
+            for form in GemmForm::ALL {
+                let splits = form != GemmForm::Pairs;
+                for tile in Tile::all(weight) {
+                    all.push(Self::Gemm { weight, form, tile });
+                    all.extend(splits.then_some(Self::GemmSplit { weight, form, tile }));
+                }
+            }
             all.extend([
                 Self::Embedding { weight },
                 Self::Dequantize { weight },
@@ -248,16 +262,21 @@ impl Kernel {
         }
         for taps in ConvTaps::ALL {
             for weight in WeightFormat::PLAIN {
-                for doubled in [false, true] {
+                for (doubled, tile) in [false, true]
+                    .into_iter()
+                    .flat_map(|doubled| Tile::all(weight).map(move |tile| (doubled, tile)))
+                {
                     all.push(Self::Conv2d {
                         weight,
                         taps,
                         doubled,
+                        tile,
                     });
                     all.push(Self::Conv2dSplit {
                         weight,
                         taps,
                         doubled,
+                        tile,
                     });
                 }
             }
@@ -293,20 +312,34 @@ impl Kernel {
             Self::ConvJoin,
             Self::PagedAttentionJoin,
         ]);
+        all.extend(
+            Chain::samples()
+                .into_iter()
+                .map(|chain| Self::Chain { chain }),
+        );
         all
     }
 
     /// Text, workgroup size and bindings.
     pub fn source(self) -> KernelSource {
         let row = self.row();
+        let made = match self {
+            Self::Chain { chain } => chain.parts().to_vec(),
+            _ => Vec::new(),
+        };
         let scope = Scope {
             parameters: &self.parameters(),
             weight: self.reader(),
             includes: INCLUDES,
+            made: &made,
         };
+        let source = expand(row.text, &scope);
         KernelSource {
             name: self.name(),
-            source: expand(row.text, &scope),
+            source: match self.needs_halves() {
+                true => format!("enable f16;\n{source}"),
+                false => source,
+            },
             entry: "main",
             workgroup: [row.lanes, 1, 1],
             bindings: row.bindings,
@@ -316,7 +349,10 @@ impl Kernel {
 
     /// Short name for labels and profiles.
     pub fn name(self) -> String {
-        let mut name = self.row().name.to_owned();
+        let mut name = match self {
+            Self::Chain { chain } => chain.name(),
+            _ => self.row().name.to_owned(),
+        };
         if let Some(weight) = self.weight() {
             name.push_str(&format!(" {weight:?}").to_lowercase());
         }
@@ -330,12 +366,35 @@ impl Kernel {
         if let Some(kv) = self.kv().filter(|kv| *kv != KvFormat::F32) {
             name.push_str(&format!(" {kv:?}").to_lowercase());
         }
+        if self.needs_halves() {
+            name.push_str(" halves");
+        }
         name
     }
 
     /// Whether the device must offer subgroups.
     pub fn needs_subgroups(self) -> bool {
         matches!(self, Self::MatVecSubgroups { .. })
+    }
+
+    /// Whether the device must offer 16-bit floats.
+    pub fn needs_halves(self) -> bool {
+        matches!(
+            self,
+            Self::Gemm {
+                tile: Tile::Halves,
+                ..
+            } | Self::GemmSplit {
+                tile: Tile::Halves,
+                ..
+            } | Self::Conv2d {
+                tile: Tile::Halves,
+                ..
+            } | Self::Conv2dSplit {
+                tile: Tile::Halves,
+                ..
+            }
+        )
     }
 
     /// Storage buffers from binding 1 on.
@@ -392,19 +451,46 @@ impl Kernel {
         match self {
             Self::MatVec { weight, rows } | Self::MatVecSubgroups { weight, rows } => vec![
                 ("ROWS", rows.count()),
-                ("MANY", u32::from(rows.count() > 1)),
+                (
+                    "HELD",
+                    u32::from(rows.count() <= u32::from(MatVecRows::HELD)),
+                ),
                 ("QUADS", rows.weight_rows() / 4),
                 ("MINIMA", u32::from(weight.has_minima())),
                 ("SUBGROUPS", u32::from(self.needs_subgroups())),
             ],
-            Self::Gemm { form, .. } => form.parameters(),
-            Self::GemmSplit { form, .. } => [vec![("SPLIT", 1)], form.parameters()].concat(),
-            Self::Conv2d { taps, doubled, .. } | Self::Conv2dSplit { taps, doubled, .. } => vec![
-                ("DOUBLED", u32::from(doubled)),
-                ("SPLIT", u32::from(matches!(self, Self::Conv2dSplit { .. }))),
-                ("TAPS_1", u32::from(taps == ConvTaps::One)),
-                ("TAPS_9", u32::from(taps == ConvTaps::Nine)),
-            ],
+            // Weights are the columns of a product's tile, and the rows of a convolution's.
+            Self::Gemm { form, tile, .. } => {
+                [form.parameters(), tile.parameters("B_HALVES")].concat()
+            }
+            Self::GemmSplit { form, tile, .. } => [
+                vec![("SPLIT", 1)],
+                form.parameters(),
+                tile.parameters("B_HALVES"),
+            ]
+            .concat(),
+            Self::Conv2d {
+                taps,
+                doubled,
+                tile,
+                ..
+            }
+            | Self::Conv2dSplit {
+                taps,
+                doubled,
+                tile,
+                ..
+            } => [
+                vec![
+                    ("DOUBLED", u32::from(doubled)),
+                    ("SPLIT", u32::from(matches!(self, Self::Conv2dSplit { .. }))),
+                    ("TAPS_1", u32::from(taps == ConvTaps::One)),
+                    ("TAPS_9", u32::from(taps == ConvTaps::Nine)),
+                ],
+                tile.parameters("A_HALVES"),
+            ]
+            .concat(),
+            Self::Chain { chain } => vec![("SPREAD", u32::from(chain.spreads()))],
             Self::PagedAttentionSplit { kv } => [vec![("SPLIT", 1)], kv.parameters()].concat(),
             Self::Attention { width } => vec![width.parameter(), ("KV_F32", 1)],
             Self::PagedAttentionTiles { width, kv } => {
@@ -415,264 +501,4 @@ impl Kernel {
             _ => Vec::new(),
         }
     }
-
-    fn row(self) -> Row {
-        macro_rules! row {
-            ($name:literal, $file:literal, $lanes:literal, $words:literal, [$($binding:ident),*]) => {
-                Row {
-                    name: $name,
-                    text: include_str!(concat!("../wgsl/", $file, ".wgsl")),
-                    lanes: $lanes,
-                    uniform_words: $words,
-                    bindings: &[$($binding),*],
-                }
-            };
-        }
-        let wide = row!(
-            "matvec",
-            "matvec_wide",
-            64,
-            21,
-            [Read, Read, Read, ReadWrite, Read, Read]
-        );
-        match self {
-            Self::MatVec { weight, rows } if weight.is_wide() => Row {
-                name: if rows == MatVecRows::OneByEight {
-                    "matvec_by_8"
-                } else {
-                    "matvec"
-                },
-                ..wide
-            },
-            Self::MatVecSubgroups { weight, rows } if weight.is_wide() => Row {
-                name: if rows == MatVecRows::OneByEight {
-                    "matvec_subgroups_by_8"
-                } else {
-                    "matvec_subgroups"
-                },
-                ..wide
-            },
-            Self::MatVec { .. } => row!(
-                "matvec",
-                "matvec",
-                64,
-                21,
-                [Read, Read, Read, ReadWrite, Read]
-            ),
-            Self::MatVecSubgroups { .. } => row!(
-                "matvec_subgroups",
-                "matvec",
-                64,
-                21,
-                [Read, Read, Read, ReadWrite, Read]
-            ),
-            Self::Gemm { form, .. } => Row {
-                name: match form {
-                    GemmForm::Rows => "gemm",
-                    GemmForm::Columns => "gemm_columns",
-                    GemmForm::Pairs => "gemm_pairs",
-                },
-                ..row!("gemm", "gemm", 64, 31, [Read, Read, Read, ReadWrite, Read])
-            },
-            Self::GemmSplit { form, .. } => Row {
-                name: match form {
-                    GemmForm::Columns => "gemm_columns_split",
-                    _ => "gemm_split",
-                },
-                ..row!("gemm_split", "gemm", 64, 17, [Read, Read, Read, ReadWrite])
-            },
-            Self::GemmJoin => row!(
-                "gemm_join",
-                "gemm_join",
-                256,
-                24,
-                [Read, Read, ReadWrite, Read]
-            ),
-            Self::Conv2d { taps, doubled, .. } => Row {
-                name: match (taps, doubled) {
-                    (ConvTaps::Any, false) => "conv2d",
-                    (ConvTaps::One, false) => "conv2d_1x1",
-                    (ConvTaps::Nine, false) => "conv2d_3x3",
-                    (ConvTaps::Any, true) => "conv2d_doubled",
-                    (ConvTaps::One, true) => "conv2d_1x1_doubled",
-                    (ConvTaps::Nine, true) => "conv2d_3x3_doubled",
-                },
-                ..row!(
-                    "conv2d",
-                    "conv2d",
-                    64,
-                    39,
-                    [Read, Read, Read, ReadWrite, Read]
-                )
-            },
-            Self::Conv2dSplit { taps, doubled, .. } => Row {
-                name: match (taps, doubled) {
-                    (ConvTaps::Any, false) => "conv2d_split",
-                    (ConvTaps::One, false) => "conv2d_1x1_split",
-                    (ConvTaps::Nine, false) => "conv2d_3x3_split",
-                    (ConvTaps::Any, true) => "conv2d_doubled_split",
-                    (ConvTaps::One, true) => "conv2d_1x1_doubled_split",
-                    (ConvTaps::Nine, true) => "conv2d_3x3_doubled_split",
-                },
-                ..row!("conv2d", "conv2d", 64, 32, [Read, Read, Read, ReadWrite])
-            },
-            Self::ConvJoin => row!(
-                "conv_join",
-                "conv_join",
-                256,
-                18,
-                [Read, Read, ReadWrite, Read]
-            ),
-            Self::Embedding { .. } => row!("embedding", "rows", 256, 10, [Read, Read, ReadWrite]),
-            Self::Dequantize { .. } => row!("dequantize", "rows", 256, 10, [Read, ReadWrite]),
-            Self::GatherRows => row!(
-                "gather_rows",
-                "gather_rows",
-                256,
-                9,
-                [Read, Read, ReadWrite]
-            ),
-            Self::Copy => row!("copy", "copy", 256, 16, [Read, ReadWrite]),
-            Self::Binary => row!("binary", "binary", 256, 27, [Read, Read, ReadWrite, Read]),
-            Self::Unary => row!("unary", "unary", 256, 17, [Read, ReadWrite, Read]),
-            Self::Gated => row!("gated", "gated", 256, 7, [Read, Read, ReadWrite]),
-            Self::SplitGated => row!("split_gated", "split_gated", 256, 7, [Read, ReadWrite]),
-            Self::LayerNorm => row!(
-                "layer_norm",
-                "layer_norm",
-                64,
-                10,
-                [Read, Read, Read, ReadWrite]
-            ),
-            Self::RmsNorm => row!("rms_norm", "rms_norm", 64, 8, [Read, Read, ReadWrite]),
-            Self::RmsRope => row!(
-                "rms_rope",
-                "rms_rope",
-                64,
-                14,
-                [Read, Read, Read, Read, ReadWrite]
-            ),
-            Self::GroupNorm => row!(
-                "group_norm",
-                "group_norm",
-                256,
-                12,
-                [Read, Read, Read, ReadWrite]
-            ),
-            Self::GroupStats => row!("group_stats", "group_stats", 64, 9, [Read, ReadWrite]),
-            Self::GroupFinish => row!("group_finish", "group_finish", 64, 7, [Read, ReadWrite]),
-            Self::GroupApply => row!(
-                "group_apply",
-                "group_apply",
-                256,
-                12,
-                [Read, Read, Read, Read, ReadWrite]
-            ),
-            Self::UpsampleNearest => row!("upsample", "upsample", 256, 11, [Read, ReadWrite]),
-            Self::Attention { width } if width.is_narrow() => row!(
-                "attention_narrow",
-                "attention_narrow",
-                64,
-                24,
-                [Read, Read, Read, ReadWrite, ReadWrite]
-            ),
-            Self::PagedAttentionTiles { width, .. } if width.is_narrow() => row!(
-                "paged_attention_narrow",
-                "attention_narrow",
-                64,
-                26,
-                [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
-            ),
-            Self::Attention { .. } => {
-                row!(
-                    "attention",
-                    "attention",
-                    256,
-                    24,
-                    [Read, Read, Read, ReadWrite, ReadWrite]
-                )
-            }
-            Self::PagedAttention { .. } => row!(
-                "paged_attention",
-                "paged_attention",
-                64,
-                24,
-                [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
-            ),
-            Self::PagedAttentionSplit { .. } => row!(
-                "paged_attention_split",
-                "paged_attention",
-                64,
-                25,
-                [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
-            ),
-            Self::PagedAttentionJoin => row!(
-                "paged_attention_join",
-                "paged_attention_join",
-                64,
-                6,
-                [Read, Read, ReadWrite]
-            ),
-            Self::PagedAttentionTiles { .. } => row!(
-                "paged_attention_tiles",
-                "attention",
-                256,
-                26,
-                [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
-            ),
-            Self::KvWrite => row!(
-                "kv_write",
-                "kv_write",
-                256,
-                11,
-                [Read, Read, Read, ReadWrite, ReadWrite]
-            ),
-            Self::KvPack { .. } => row!(
-                "kv_pack",
-                "kv_pack",
-                256,
-                12,
-                [Read, Read, Read, ReadWrite, ReadWrite]
-            ),
-            Self::Rope => row!("rope", "rope", 256, 12, [Read, Read, Read, ReadWrite]),
-            Self::RouteExperts => row!("route_experts", "route_experts", 64, 8, [Read, ReadWrite]),
-            Self::ExpertMatVec { weight } if weight.is_wide() => row!(
-                "expert_matvec_wide",
-                "expert_matvec_wide",
-                64,
-                16,
-                [Read, Read, Read, ReadWrite, Read]
-            ),
-            Self::ExpertMatVec { .. } => row!(
-                "expert_matvec",
-                "expert_matvec",
-                64,
-                16,
-                [Read, Read, Read, ReadWrite]
-            ),
-            Self::CombineExperts => row!(
-                "combine_experts",
-                "combine_experts",
-                256,
-                8,
-                [Read, Read, ReadWrite]
-            ),
-            Self::Candidates => row!(
-                "candidates",
-                "candidates",
-                64,
-                9,
-                [Read, Read, Read, ReadWrite]
-            ),
-        }
-    }
-}
-
-/// What is fixed about a kernel.
-struct Row {
-    name: &'static str,
-    text: &'static str,
-    lanes: u32,
-    uniform_words: u32,
-    bindings: &'static [Binding],
 }

@@ -14,6 +14,8 @@ pub(crate) struct Scope<'a> {
     pub weight: Option<&'static str>,
     /// Texts by name.
     pub includes: &'a [(&'static str, &'static str)],
+    /// Texts by name that were made for this one kernel.
+    pub made: &'a [(&'static str, String)],
 }
 
 /// Expands a template. Unknown names give a line that is no WGSL, which the validation test would find.
@@ -39,10 +41,17 @@ fn expand_lines(lines: &[&str], scope: &Scope<'_>, out: &mut String) {
         };
         let words: Vec<&str> = directive.split_whitespace().collect();
         match words.as_slice() {
-            ["include", name] => match scope.includes.iter().find(|(known, _)| known == name) {
-                Some((_, text)) => expand_lines(&text.lines().collect::<Vec<_>>(), scope, out),
-                None => out.push_str(&format!("unknown include {name}\n")),
-            },
+            ["include", name] => {
+                let made = scope
+                    .made
+                    .iter()
+                    .map(|(known, text)| (known, text.as_str()));
+                let kept = scope.includes.iter().map(|(known, text)| (known, *text));
+                match kept.chain(made).find(|(known, _)| *known == name) {
+                    Some((_, text)) => expand_lines(&text.lines().collect::<Vec<_>>(), scope, out),
+                    None => out.push_str(&format!("unknown include {name}\n")),
+                }
+            }
             ["weight"] => match scope.weight {
                 Some(text) => expand_lines(&text.lines().collect::<Vec<_>>(), scope, out),
                 None => out.push_str("no weight format given\n"),
@@ -130,11 +139,15 @@ mod tests {
             parameters: &[("N", 2), ("ON", 1)],
             weight: Some("w"),
             includes: &[("piece", "//#repeat k N\np{k}\n//#end")],
+            made: &[("own", "m".to_owned())],
         };
-        let text = "//#include piece\n//#weight\n//#repeat i 2\n//#repeat j N\na{i}{j}\n//#end\n//#end\n//#if ON\nyes\n//#else\nno\n//#endif\n//#if OFF\nyes\n//#endif";
+        let text = "//#include piece\n//#include own\n//#weight\n//#repeat i 2\n//#repeat j N\na{i}{j}\n//#end\n//#end\n//#if ON\nyes\n//#else\nno\n//#endif\n//#if OFF\nyes\n//#endif";
         let out = expand(text, &scope);
         let body: Vec<&str> = out.lines().skip(2).collect();
-        assert_eq!(body, ["p0", "p1", "w", "a00", "a01", "a10", "a11", "yes"]);
+        assert_eq!(
+            body,
+            ["p0", "p1", "m", "w", "a00", "a01", "a10", "a11", "yes"]
+        );
         assert!(expand("//#include nothing", &scope).contains("unknown include"));
     }
 }

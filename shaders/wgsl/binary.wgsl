@@ -1,4 +1,4 @@
-// y = a op b over a box of up to four dimensions; b may be broadcast (strides of 0). And what follows.
+// y = a op b over a box of up to four dimensions; b may be broadcast (strides of 0). Those with others behind them are chains.
 struct Params {
     grid_x: u32,
     grid_y: u32,
@@ -18,17 +18,13 @@ struct Params {
     as1: u32,
     as2: u32,
     as3: u32,
-    //#include epilogue_params
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<storage, read> other: array<f32>;
 
 //#include grid
-//#include activation
-//#include epilogue
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -36,15 +32,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (index >= p.elements) {
         return;
     }
-    let q3 = index / p.d3;
-    let i3 = index - q3 * p.d3;
-    let q2 = q3 / p.d2;
-    let i2 = q3 - q2 * p.d2;
-    let i0 = q2 / p.d1;
-    let i1 = q2 - i0 * p.d1;
+    //#include box_index
     let at = i0 * p.as0 + i1 * p.as1 + i2 * p.as2 + i3 * p.as3;
     let left = a[p.a_base + at];
     let right = b[p.b_base + i0 * p.bs0 + i1 * p.bs1 + i2 * p.bs2 + i3 * p.bs3];
-    let to = p.y_base + at;
-    y[to] = finish(select(left + right, left * right, p.multiply != 0u), to);
+    y[p.y_base + at] = select(left + right, left * right, p.multiply != 0u);
 }

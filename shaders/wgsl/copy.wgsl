@@ -29,12 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (index >= p.elements) {
         return;
     }
-    let q3 = index / p.d3;
-    let i3 = index - q3 * p.d3;
-    let q2 = q3 / p.d2;
-    let i2 = q3 - q2 * p.d2;
-    let i0 = q2 / p.d1;
-    let i1 = q2 - i0 * p.d1;
+    //#include box_index
     y[p.y_base + i0 * p.ys0 + i1 * p.ys1 + i2 * p.ys2 + i3 * p.ys3]
         = x[p.x_base + i0 * p.xs0 + i1 * p.xs1 + i2 * p.xs2 + i3 * p.xs3];
 }

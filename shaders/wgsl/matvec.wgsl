@@ -1,4 +1,4 @@
-// y = x * weight^T + bias for ROWS rows of x or fewer: 64 lanes share the sums over K of four weight rows.
+// y = x * weight^T + bias for ROWS rows of x: 64 lanes share the sums over K of four weight rows.
 //#include matvec_params
 //#weight
 @group(0) @binding(2) var<storage, read> x: array<f32>;
@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let n3 = min(first + 3u, last);
     //#repeat i ROWS
     var sum{i} = vec4<f32>(0.0);
-    let base{i} = p.x_base + min({i}u, p.rows - 1u) * p.k;
+    let base{i} = p.x_base + {i}u * p.k;
     //#end
     let chunks = (p.k + 3u) / 4u;
     for (var chunk = lane; chunk < chunks; chunk += 64u) {
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
     //#endif
-    if (lane < p.rows) {
+    if (lane < ROWS) {
         var sum = vec4<f32>(0.0);
         //#if SUBGROUPS
         for (var i = 0u; i < subgroups; i += 1u) {

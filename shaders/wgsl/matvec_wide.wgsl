@@ -1,6 +1,8 @@
-// y = x * weight^T + bias for ROWS rows of x or fewer, and weights in blocks: 64 lanes share the sums over K of 4 * QUADS weight rows,
+// y = x * weight^T + bias for ROWS rows of x, and weights in blocks: 64 lanes share the sums over K of 4 * QUADS weight rows,
 // sixteen neighbours of a row at a time, so that a block's scale is decoded once for them and weights come in pieces of up to
-// 16 bytes. Rows are whole multiples of sixteen, and those of x begin at multiples of four elements.
+// 16 bytes. Each is decoded once for all rows of x: where those are few, a lane holds its sixteen of each (HELD) and goes through the weight
+// rows; else it holds four weight rows and goes through x. Rows are whole multiples of sixteen, and those of x begin at multiples of
+// four elements.
 //#include matvec_params
 @group(0) @binding(1) var<storage, read> words: array<u32>; // the weight
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
@@ -42,14 +44,38 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     //#end
     //#end
     //#repeat i ROWS
-    let base{i} = (p.x_base + min({i}u, p.rows - 1u) * p.k) >> 2u;
+    let base{i} = (p.x_base + {i}u * p.k) >> 2u;
     //#repeat q QUADS
     var sum{i}_{q} = vec4<f32>(0.0);
     //#end
     //#end
     let steps = p.k >> 4u;
     for (var step = lane; step < steps; step += 64u) {
-        //#if MANY
+        //#if HELD
+        //#repeat i ROWS
+        let at{i} = base{i} + step * 4u;
+        let a{i} = x[at{i}];
+        let b{i} = x[at{i} + 1u];
+        let c{i} = x[at{i} + 2u];
+        let d{i} = x[at{i} + 3u];
+        //#if MINIMA
+        let total{i} = dot(a{i} + b{i} + c{i} + d{i}, vec4<f32>(1.0));
+        //#endif
+        //#end
+        //#repeat q QUADS
+        //#repeat j xyzw
+        {
+            let w = weight16(n{q}{j}, step);
+            //#repeat i ROWS
+            sum{i}_{q}.{j} += product(w, a{i}, b{i}, c{i}, d{i});
+            //#if MINIMA
+            sum{i}_{q}.{j} -= w.minimum * total{i};
+            //#endif
+            //#end
+        }
+        //#end
+        //#end
+        //#else
         //#repeat j xyzw
         let w{j} = weight16(n0{j}, step);
         //#end
@@ -65,26 +91,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum{i}_0 -= vec4<f32>(wx.minimum, wy.minimum, wz.minimum, ww.minimum) * dot(a + b + c + d, vec4<f32>(1.0));
             //#endif
         }
-        //#end
-        //#else
-        let at = base0 + step * 4u;
-        let a = x[at];
-        let b = x[at + 1u];
-        let c = x[at + 2u];
-        let d = x[at + 3u];
-        //#if MINIMA
-        let total = dot(a + b + c + d, vec4<f32>(1.0));
-        //#endif
-        //#repeat q QUADS
-        //#repeat j xyzw
-        {
-            let w = weight16(n{q}{j}, step);
-            sum0_{q}.{j} += product(w, a, b, c, d);
-            //#if MINIMA
-            sum0_{q}.{j} -= w.minimum * total;
-            //#endif
-        }
-        //#end
         //#end
         //#endif
     }
@@ -115,7 +121,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     //#endif
     let row = lane / QUADS;
-    if (row < p.rows && row < ROWS) {
+    if (row < ROWS) {
         var sum = vec4<f32>(0.0);
         //#if SUBGROUPS
         for (var i = 0u; i < subgroups; i += 1u) {

@@ -1,4 +1,4 @@
-// y = f(x), element by element, and what follows.
+// y = f(x), element by element, of a function by itself; those with others behind them are chains.
 struct Params {
     grid_x: u32,
     grid_y: u32,
@@ -8,22 +8,18 @@ struct Params {
     function: u32,
     a: f32,
     b: f32,
-    //#include epilogue_params
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read> other: array<f32>;
 
 //#include grid
 //#include activation
-//#include epilogue
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = linear_group(group) * 256u + lane;
     if (index < p.elements) {
-        let at = p.y_base + index;
-        y[at] = finish(apply_function(p.function, x[p.x_base + index], p.a, p.b), at);
+        y[p.y_base + index] = apply_function(p.function, x[p.x_base + index], p.a, p.b);
     }
 }

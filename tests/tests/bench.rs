@@ -113,7 +113,7 @@ fn the_built_in_models_are_measured() {
         memory: None,
         assets: repository("assets"),
         quick: true,
-        ops: false,
+        ops: None,
         size: None,
         prompts: Vec::new(),
     };
@@ -165,7 +165,7 @@ fn measured(device: DeviceChoice, kinds: &[Kind], ops: bool) -> Report {
         memory: None,
         assets: repository("assets"),
         quick: true,
-        ops,
+        ops: ops.then(String::new),
         size: Some((64, 64)),
         prompts: Vec::new(),
     };
@@ -292,7 +292,7 @@ fn a_stop_ends_the_measuring() {
         memory: None,
         assets: repository("assets"),
         quick: true,
-        ops: false,
+        ops: None,
         size: None,
         prompts: Vec::new(),
     };

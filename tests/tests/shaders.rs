@@ -3,19 +3,64 @@
 //! had on other machines.
 
 // A failing test says why by its panic.
-#![allow(clippy::panic)]
+#![allow(clippy::panic, clippy::print_stdout)]
 
-use diptych_shaders::{Binding, Kernel};
+use diptych_shaders::{Binding, Chain, ChainStep, Function, Kernel};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-/// Parsed and validated without any optional capability but the subgroups of kernels that say so: f16 pairs in words are unpacked everywhere but in OpenGL.
+/// All that are known by name, and chains as random as the number of a run.
+fn kernels() -> Vec<Kernel> {
+    let mut all = Kernel::all();
+    let seed = rand::rng().random::<u64>();
+    let seed =
+        std::env::var("DIPTYCH_TEST_SEED").map_or(seed, |given| given.parse().unwrap_or(seed));
+    println!("DIPTYCH_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let known = all.len();
+    while all.len() < known + 100 {
+        let steps: Vec<ChainStep> = (0..random.random_range(1..=Chain::STEPS))
+            .map(|_| some_step(&mut random))
+            .collect();
+        let chain = Chain::new(&steps).map(|chain| Kernel::Chain { chain });
+        all.extend(chain.filter(|chain| !all.contains(chain)));
+    }
+    all
+}
+
+fn some_step(random: &mut StdRng) -> ChainStep {
+    const FUNCTIONS: [Function; 10] = [
+        Function::Silu,
+        Function::Gelu,
+        Function::GeluTanh,
+        Function::QuickGelu,
+        Function::Relu,
+        Function::Tanh,
+        Function::Affine,
+        Function::Clamp,
+        Function::LeakyRelu,
+        Function::Same,
+    ];
+    let function = FUNCTIONS[random.random_range(0..FUNCTIONS.len())];
+    let spread = random.random_range(0..2) == 1;
+    match random.random_range(0..4) {
+        0 => ChainStep::Add { spread },
+        1 => ChainStep::Multiply { spread },
+        2 => ChainStep::Gate(function),
+        _ => ChainStep::Apply(function),
+    }
+}
+
+/// Parsed and validated without any optional capability but the subgroups and 16-bit floats of kernels that say so: f16 pairs in words are unpacked everywhere but in OpenGL.
 fn load(kernel: Kernel) -> (Module, ModuleInfo) {
     let source = kernel.source();
     let module = naga::front::wgsl::parse_str(&source.source)
         .unwrap_or_else(|e| panic!("{}: {}", source.name, e.emit_to_string(&source.source)));
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SUBGROUP, kernel.needs_subgroups());
+    capabilities.set(Capabilities::SHADER_FLOAT16, kernel.needs_halves());
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {}", source.name, e.emit_to_string(&source.source)));
@@ -24,7 +69,7 @@ fn load(kernel: Kernel) -> (Module, ModuleInfo) {
 
 #[test]
 fn every_kernel_is_valid_and_as_registered() {
-    for kernel in Kernel::all() {
+    for kernel in kernels() {
         let source = kernel.source();
         let name = &source.name;
         let (module, _) = load(kernel);
@@ -92,7 +137,7 @@ fn every_kernel_is_valid_and_as_registered() {
 
 #[test]
 fn names_are_unique() {
-    let mut names: Vec<String> = Kernel::all().into_iter().map(Kernel::name).collect();
+    let mut names: Vec<String> = kernels().into_iter().map(Kernel::name).collect();
     let count = names.len();
     names.sort();
     names.dedup();
@@ -101,7 +146,7 @@ fn names_are_unique() {
 
 #[test]
 fn every_kernel_translates_to_spirv() {
-    for kernel in Kernel::all() {
+    for kernel in kernels() {
         let (module, info) = load(kernel);
         let options = naga::back::spv::Options {
             lang_version: (1, 3),
@@ -115,7 +160,7 @@ fn every_kernel_translates_to_spirv() {
 
 #[test]
 fn every_kernel_translates_to_metal() {
-    for kernel in Kernel::all() {
+    for kernel in kernels() {
         let (module, info) = load(kernel);
         // As wgpu does it: buffers in the order of their bindings, their sizes after them.
         let mut resources = naga::back::msl::EntryPointResources::default();
@@ -156,10 +201,13 @@ fn every_kernel_translates_to_metal() {
 
 #[test]
 fn every_kernel_translates_to_direct3d() {
-    for kernel in Kernel::all() {
+    for kernel in kernels() {
         let (module, info) = load(kernel);
         let options = naga::back::hlsl::Options {
-            shader_model: naga::back::hlsl::ShaderModel::V6_0,
+            shader_model: match kernel.needs_halves() {
+                true => naga::back::hlsl::ShaderModel::V6_2,
+                false => naga::back::hlsl::ShaderModel::V6_0,
+            },
             fake_missing_bindings: true,
             ..Default::default()
         };

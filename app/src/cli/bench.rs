@@ -41,9 +41,15 @@ pub struct BenchArgs {
     /// Tokens in the prompts that are read (default: 128,512); fewer where even those take minutes
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', value_parser = prompt)]
     pub prompts: Vec<usize>,
-    /// Measure single ops too; on the CPU beside candle's own
-    #[arg(long)]
-    pub ops: bool,
+    /// Measure single ops too, on the CPU beside candle's own; `--ops=TEXT` only those whose name has the text in it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub ops: Option<String>,
     /// Measure less, in under a minute for the built-in models
     #[arg(long)]
     pub quick: bool,
@@ -105,7 +111,7 @@ pub fn run(global: &Global, args: &BenchArgs) -> Result<()> {
     }
     let engine = global.engine_options()?;
     let assets = engine.assets;
-    if models.is_empty() && !args.ops {
+    if models.is_empty() && args.ops.is_none() {
         let folder = folders::assets(global.assets.as_deref()).map_err(CliError::failed)?;
         models.extend(["muse/muse.gguf", "sketch"].map(|name| folder.join("models").join(name)));
     }
@@ -115,7 +121,7 @@ pub fn run(global: &Global, args: &BenchArgs) -> Result<()> {
         models,
         assets,
         quick: args.quick,
-        ops: args.ops,
+        ops: args.ops.clone(),
         size: args.size,
         prompts: args.prompts.clone(),
     };

@@ -83,8 +83,8 @@ pub struct Options {
     pub assets: PathBuf,
     /// Fewer repetitions and shorter answers.
     pub quick: bool,
-    /// Single ops too.
-    pub ops: bool,
+    /// Single ops too: those whose name has this in it.
+    pub ops: Option<String>,
     /// Width and height of pictures in pixels; otherwise what the model was trained at.
     pub size: Option<(u32, u32)>,
     /// Tokens in the prompts; none for 128 and 512.
@@ -165,8 +165,8 @@ pub fn run(options: &Options, watcher: &mut dyn Watcher) -> Result<Report, Bench
         models.push(measure_model(path, options, &limits, watcher)?);
     }
     let ops = match options.ops {
-        true => ops::measure(options, watcher)?,
-        false => Vec::new(),
+        Some(_) => ops::measure(options, watcher)?,
+        None => Vec::new(),
     };
     Ok(Report {
         format: report::FORMAT,

@@ -32,6 +32,7 @@ pub(super) fn measure(
         executor,
         beside_candle,
         quick: options.quick,
+        wanted: options.ops.as_deref().unwrap_or_default(),
         watcher,
         lines: Vec::new(),
     };
@@ -46,6 +47,8 @@ struct Table<'a> {
     executor: Opened,
     beside_candle: bool,
     quick: bool,
+    /// Measured is what has this in its name.
+    wanted: &'a str,
     watcher: &'a mut dyn Watcher,
     lines: Vec<OpReport>,
 }
@@ -105,6 +108,8 @@ impl Table<'_> {
         for &(m, k, n) in self.chosen(&[
             (1, 2048, 8192),
             (1, 2048, 2048),
+            (2, 2048, 2048),
+            (4, 2048, 2048),
             (8, 2048, 2048),
             (128, 2048, 2048),
             (8192, 320, 320),
@@ -118,6 +123,10 @@ impl Table<'_> {
                 if !k.is_multiple_of(dtype.block_len()) {
                     continue;
                 }
+                let name = format!("linear {m}x{k} to {n} {dtype}");
+                if !name.contains(self.wanted) {
+                    continue;
+                }
                 let w = random_tensor("w", &[n, k], dtype, 1)?;
                 let graph = one(|g| g.linear(&g.input("x", &[m, k])?, &w, None))?;
                 let packed = candle_matrix(&w)?;
@@ -127,7 +136,6 @@ impl Table<'_> {
                 };
                 // Types that candle does not have it cannot be measured in.
                 let has = packed.is_some() || dtype.block_len() == 1;
-                let name = format!("linear {m}x{k} to {n} {dtype}");
                 let operations = 2.0 * (m * k * n) as f64;
                 let inputs = [("x", x.clone())];
                 self.line(name, operations, graph, &inputs, has.then_some(&candle))?;
@@ -151,14 +159,17 @@ impl Table<'_> {
             let out = side / stride;
             let operations = 2.0 * (b * o * c * kernel * kernel * out * out) as f64;
             for dtype in [StorageDtype::F32, StorageDtype::F16] {
+                let name = format!(
+                    "conv {b}x{c}x{side}x{side} to {o}, {kernel}x{kernel}/{stride} {dtype}"
+                );
+                if !name.contains(self.wanted) {
+                    continue;
+                }
                 let w = random_tensor("w", &shape, dtype, 1)?;
                 let candle_w = CandleTensor::from_vec(w.to_f32()?, &shape, &Device::Cpu)?;
                 let spec = Conv2dSpec::new(stride, padding);
                 let graph = one(|g| g.conv2d(&g.input("x", &[b, c, side, side])?, &w, None, spec))?;
                 let candle = || candle_x.conv2d(&candle_w, padding, stride, 1, 1);
-                let name = format!(
-                    "conv {b}x{c}x{side}x{side} to {o}, {kernel}x{kernel}/{stride} {dtype}"
-                );
                 let inputs = [("x", x.clone())];
                 self.line(name, operations, graph, &inputs, Some(&candle))?;
             }
@@ -174,6 +185,10 @@ impl Table<'_> {
             (2, 8, 64, 64, 160),
             (1, 1, 4096, 4096, 512),
         ]) {
+            let name = format!("attention {b}x{heads} heads, {queries}x{keys} of {width}");
+            if !name.contains(self.wanted) {
+                continue;
+            }
             let all = heads * width;
             let (q, candle_q) = values(&[b, queries, all])?;
             let (k, candle_k) = values(&[b, keys, all])?;
@@ -199,7 +214,6 @@ impl Table<'_> {
                 );
                 g.attention([&q, &k, &k], heads, heads, scale, false)
             })?;
-            let name = format!("attention {b}x{heads} heads, {queries}x{keys} of {width}");
             let operations = 4.0 * (b * heads * queries * keys * width) as f64;
             self.line(
                 name,
@@ -276,6 +290,9 @@ impl Table<'_> {
         ];
         for (name, graph, candle) in lines {
             let name = format!("{name} 2x320x64x64");
+            if !name.contains(self.wanted) {
+                continue;
+            }
             self.line(name, count, graph, &inputs, Some(candle))?;
         }
         Ok(())

@@ -142,3 +142,58 @@ fn a_tier_that_disagrees_is_given_up_and_the_results_stay_right() {
         assert!(!gpu.kernel_limits.subgroups);
     }
 }
+
+#[test]
+fn tiles_of_halves_prove_themselves_and_are_given_up_where_they_fail() {
+    let mut random = Random::fresh("tiles_of_halves_prove_themselves");
+    let weight = {
+        let values: Vec<u8> = random
+            .floats(70 * 512)
+            .iter()
+            .flat_map(|&value| half::f16::from_f32(value).to_le_bytes())
+            .collect();
+        TensorData::new_owned("w", &[70, 512], StorageDtype::F16, values).unwrap()
+    };
+    let many = |weight: &TensorData| {
+        let g = GraphBuilder::new("many rows");
+        let x = g.input("x", &[40, 512]).unwrap();
+        g.output("y", &g.linear(&x, weight, None).unwrap());
+        g.finish()
+    };
+    let blocks = graph(&mut random, StorageDtype::Q8_0).weights[0].clone();
+    let x = HostTensor::f32([40, 512], random.floats(40 * 512));
+    for spoil in [false, true] {
+        let mut gpu = open();
+        let device = Arc::clone(gpu.device());
+        if !gpu.tiers.offer_halves(&device) {
+            assert_eq!(gpu.tiers()[1].state, TierState::NotOffered);
+            return;
+        }
+        gpu.tiers.set(&mut gpu.kernel_limits);
+        assert!(gpu.kernel_limits.halves);
+        if spoil {
+            gpu.tiers.spoil();
+        }
+        for (weight, bound) in [(&weight, 1e-5), (&blocks, 6e-4)] {
+            let graph = many(weight);
+            let wanted = run(&mut CpuExecutor::new(CpuMode::Oracle), &graph, &x);
+            let got = run(&mut gpu, &graph, &x);
+            let error = worst_error(got.as_f32(), wanted.as_f32());
+            assert!(error < if spoil { 1e-5 } else { bound }, "{error}");
+        }
+        match &gpu.tiers()[1].state {
+            TierState::Proven {
+                formats,
+                worst_error,
+            } if !spoil => {
+                println!("worst error {worst_error:.1e}");
+                assert_eq!(formats, &["f16", "q8_0"]);
+            }
+            TierState::Demoted { reason } if spoil => {
+                assert!(reason.contains("relative error"), "{reason}");
+                assert!(!gpu.kernel_limits.halves && gpu.kernel_limits.subgroups);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

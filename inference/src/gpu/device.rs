@@ -221,8 +221,9 @@ impl GpuDevice {
             LimitPolicy::Adapter => adapter.limits(),
             LimitPolicy::Defaults => wgpu::Limits::default(),
         };
-        // Kernels that use subgroups have portable counterparts; timestamps are for profiles.
+        // Kernels that use subgroups or 16-bit floats have portable counterparts; timestamps are for profiles.
         let useful = wgpu::Features::PIPELINE_CACHE
+            | wgpu::Features::SHADER_F16
             | wgpu::Features::SUBGROUP
             | wgpu::Features::TIMESTAMP_QUERY;
         let features = match policy {

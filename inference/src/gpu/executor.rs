@@ -70,7 +70,7 @@ impl GpuExecutor {
             _ => 4,
         };
         let tiers = Tiers::new(&device, None);
-        kernel_limits.subgroups = tiers.is_on();
+        tiers.set(&mut kernel_limits);
         Self {
             memory: Memory::new(Arc::clone(&device), budget),
             tiers,
@@ -92,7 +92,7 @@ impl GpuExecutor {
     pub fn with_cache(mut self, folder: &Path) -> Self {
         self.pipelines = Pipelines::in_folder(&self.device, folder);
         self.tiers = Tiers::new(&self.device, Some(folder));
-        self.kernel_limits.subgroups = self.tiers.is_on();
+        self.tiers.set(&mut self.kernel_limits);
         self
     }
 
@@ -290,7 +290,7 @@ impl Executor for GpuExecutor {
     }
 
     fn tiers(&self) -> Vec<TierReport> {
-        vec![self.tiers.report()]
+        self.tiers.report()
     }
 }
 

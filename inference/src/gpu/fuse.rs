@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::kernels::{Combine, FEW_ROWS, Fusion, KernelLimits, PackedLayout, Rotation};
+use diptych_shaders::Chain;
+
+use super::kernels::{ChainLink, Combine, FEW_ROWS, Fusion, KernelLimits, PackedLayout, Rotation};
 use crate::graph::{BinaryKind, Dtype, Graph, Op, ValueId};
 
 /// Ops that run as one.
@@ -264,18 +266,16 @@ impl Fuser<'_> {
 
     /// Takes over a chain of ops behind.
     fn behind(&self, unit: &mut Unit, taken: &mut [bool]) {
-        let by_element = match self.graph.nodes[unit.root].op {
-            Op::Linear { .. } | Op::Conv2d { .. } | Op::Unary(_) | Op::Binary(_) => true,
-            Op::RmsNorm { .. } => false,
-            _ => return,
-        };
+        let root = &self.graph.nodes[unit.root].op;
         while let Some(next) = self.uses.only_reader(unit.last) {
             if taken[next] {
                 break;
             }
-            let fits = match by_element {
-                true => self.takes(unit, next),
-                false => self.rotates(unit, next),
+            let fits = match root {
+                Op::Linear { .. } | Op::Conv2d { .. } => self.takes(unit, next),
+                Op::Unary(_) | Op::Binary(_) | Op::Gated { .. } => self.chains(unit, next),
+                Op::RmsNorm { .. } => self.rotates(unit, next),
+                _ => false,
             };
             if !fits {
                 break;
@@ -364,6 +364,68 @@ impl Fuser<'_> {
                 });
                 fusion.columns_out = plane;
                 plane.is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes over one more op of a chain of element-wise ones, if that is possible.
+    fn chains(&self, unit: &mut Unit, next: usize) -> bool {
+        let node = &self.graph.nodes[next];
+        let shape = self.shape(unit.root);
+        let root = &self.graph.nodes[unit.root].op;
+        // A gate is two steps.
+        let steps = unit.fusion.links.iter().count()
+            + if matches!(root, Op::Gated { .. }) {
+                2
+            } else {
+                1
+            };
+        let values = unit.operands.len() - 1;
+        if node.dtype != Dtype::F32 || steps >= Chain::STEPS {
+            return false;
+        }
+        let room = values < Chain::VALUES;
+        let operand = |index: usize| {
+            let id = *node.inputs.get(index)?;
+            Some((self.uses.storage(self.graph, id), self.graph.node(id)))
+        };
+        let own = unit.last;
+        let number = unit.operands.len();
+        match (&node.op, operand(0), operand(1)) {
+            (Op::Unary(kind), ..) => unit.fusion.links.push(ChainLink::Apply(*kind)),
+            (&Op::Binary(kind), Some(first), Some(second)) if room => {
+                let (mine, other) = match first.0.0 == own {
+                    true => (first, second),
+                    false => (second, first),
+                };
+                let alike = mine.1.elements() == other.1.elements();
+                // What is broadcast is so over the shape that the whole chain has, in as many dimensions as a box has.
+                let broadcast = mine.0 == first.0 && mine.1.shape == shape && shape.len() <= 4;
+                let fits = alike || broadcast;
+                fits && {
+                    unit.operands.push((other.0, other.1.shape.clone()));
+                    let operand = number;
+                    unit.fusion.links.push(ChainLink::Meet { kind, operand })
+                }
+            }
+            (&Op::Gated { activation }, Some(first), Some(second)) if room => {
+                if first.0.0 != own {
+                    unit.operands.push((first.0, first.1.shape.clone()));
+                    let operand = number;
+                    return unit.fusion.links.push(ChainLink::Gate {
+                        activation,
+                        operand,
+                    });
+                }
+                if steps + 2 > Chain::STEPS {
+                    return false;
+                }
+                unit.operands.push((second.0, second.1.shape.clone()));
+                let kind = BinaryKind::Mul;
+                let operand = number;
+                unit.fusion.links.push(ChainLink::Apply(activation.into()))
+                    && unit.fusion.links.push(ChainLink::Meet { kind, operand })
             }
             _ => false,
         }

@@ -258,6 +258,54 @@ fn parts_of_decoders_agree() {
     }
 }
 
+/// Element-wise ops one behind the other, with values that are broadcast, gates either way round, and now and then a second reader.
+fn chained(random: &mut Random) -> Graph {
+    let g = GraphBuilder::new("chained");
+    let rank = random.within(2, 4);
+    let shape: Vec<usize> = (0..rank).map(|_| random.within(1, 9)).collect();
+    let mut earlier = g.input("x", &shape).unwrap();
+    let v = g.affine(&earlier, -1.2, 0.3).unwrap();
+    let mut v = g.activation(&v, Activation::Gelu).unwrap();
+    for index in 0..random.within(4, 14) {
+        let other = |random: &mut Random, alike: bool| {
+            let mut own = shape.clone();
+            if !alike {
+                own.drain(..random.within(0, rank - 1));
+                for len in &mut own {
+                    *len = if random.within(0, 1) == 0 { 1 } else { *len };
+                }
+            }
+            g.input(&format!("m{index}"), &own).unwrap()
+        };
+        let next = match random.within(0, 8) {
+            0 => g.activation(&v, Activation::Silu),
+            1 => g.affine(&v, 0.7, 0.1),
+            2 => g.unary(&v, UnaryKind::Tanh),
+            3 => g.add(&v, &other(random, false)),
+            4 => g.mul(&v, &other(random, false)),
+            5 => g.add(&other(random, true), &v),
+            6 => g.gated(&v, &other(random, true), Activation::GeluTanh),
+            7 => g.gated(&other(random, true), &v, Activation::QuickGelu),
+            _ => g.add(&v, &earlier),
+        };
+        if random.within(0, 3) == 0 {
+            earlier = v.clone();
+        }
+        v = next.unwrap();
+    }
+    g.output("y", &v);
+    g.finish()
+}
+
+#[test]
+fn random_chains_of_ops_agree() {
+    let mut random = Random::fresh("random_chains_of_ops_agree");
+    for _ in 0..12 {
+        let graph = chained(&mut random);
+        agree(&mut random, &graph, true);
+    }
+}
+
 #[test]
 fn a_single_op_is_left_alone() {
     let mut random = Random::fresh("a_single_op_is_left_alone");

@@ -1,6 +1,5 @@
 //! Encodes and submits the dispatches of a run, in pieces of about ten milliseconds; see [`super::pace`].
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -49,6 +48,41 @@ struct Under {
     slot: Option<usize>,
 }
 
+/// Submits that are under way, oldest first. A step makes no list of its own for them.
+#[derive(Default)]
+struct UnderWay {
+    slots: [Option<Under>; IN_FLIGHT],
+    oldest: usize,
+    count: usize,
+}
+
+impl UnderWay {
+    /// One more. There is room, since the oldest is waited for as soon as there are [`IN_FLIGHT`].
+    fn push(&mut self, under: Under) {
+        let free = (self.oldest + self.count) % IN_FLIGHT;
+        if let Some(slot) = self.slots.get_mut(free) {
+            *slot = Some(under);
+            self.count = (self.count + 1).min(IN_FLIGHT);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Under> {
+        let oldest = self.slots.get_mut(self.oldest)?.take()?;
+        self.oldest = (self.oldest + 1) % IN_FLIGHT;
+        self.count -= 1;
+        Some(oldest)
+    }
+
+    /// The newest, which may be the last to be waited for.
+    fn newest(mut self) -> Option<Under> {
+        let mut newest = None;
+        while let Some(next) = self.pop() {
+            newest = Some(next);
+        }
+        newest
+    }
+}
+
 impl Submitter {
     /// Runs the dispatches `commands`, the first of which has the number `first` in its plan, asking between submits whether to stop. Gives the last
     /// submit, which may still be under way. Where `measured`, `pace` learns what they take, if the device can tell.
@@ -89,7 +123,7 @@ impl Submitter {
         interrupt: &mut dyn Interrupt,
         (pace, measured): (&mut Pace, bool),
     ) -> Result<Option<wgpu::SubmissionIndex>, ExecError> {
-        let mut under_way: VecDeque<Under> = VecDeque::with_capacity(IN_FLIGHT);
+        let mut under_way = UnderWay::default();
         let mut last_done = Instant::now();
         let (mut first, mut submits) = (0, 0);
         while first < commands.len() {
@@ -117,7 +151,7 @@ impl Submitter {
             if let Some((stamps, slot)) = stamps {
                 stamps.ask(slot);
             }
-            under_way.push_back(Under {
+            under_way.push(Under {
                 index,
                 first,
                 end: first + now.len(),
@@ -127,8 +161,8 @@ impl Submitter {
             first += now.len();
             submits += 1;
             // Of a measured run all are waited for: its last submit is often its only one.
-            while under_way.len() >= IN_FLIGHT || measured && first >= commands.len() {
-                let Some(oldest) = under_way.pop_front() else {
+            while under_way.count >= IN_FLIGHT || measured && first >= commands.len() {
+                let Some(oldest) = under_way.pop() else {
                     break;
                 };
                 device.wait_for(oldest.index, "running")?;
@@ -151,7 +185,7 @@ impl Submitter {
                 }
             }
         }
-        Ok(under_way.pop_back().map(|last| last.index))
+        Ok(under_way.newest().map(|last| last.index))
     }
 }
 

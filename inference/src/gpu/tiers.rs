@@ -12,19 +12,78 @@ use sha2::{Digest, Sha256};
 use super::device::GpuDevice;
 use super::disk;
 use super::executor::GpuExecutor;
+use super::kernels::{FEW_ROWS, KernelLimits};
 use super::layout::Compiled;
-use super::self_test::{TOLERANCE, product_error};
+use super::self_test::{HALF_TOLERANCE, TOLERANCE, convolution_error, product_error};
 use crate::formats::StorageDtype;
 use crate::graph::{ExecError, TierReport, TierState};
 
-/// The one optional tier that there is.
-const NAME: &str = "subgroup matrix-vector products";
 /// Bytes that proving may take.
 const TRIAL_BYTES: u64 = 64 << 20;
-/// Rows that are tried: one, and the full and part-filled kernels of several.
-const ROWS: [usize; 4] = [1, 3, 5, 8];
 
-/// What was found out about a device, as it is kept on disk.
+/// An optional kind of kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tier {
+    /// Products of few rows with sums over subgroups.
+    Subgroups,
+    /// Tiled products that keep weights as 16-bit floats.
+    Halves,
+}
+
+impl Tier {
+    const ALL: [Self; 2] = [Self::Subgroups, Self::Halves];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Subgroups => "subgroup matrix-vector products",
+            Self::Halves => "weights of tiled products in 16 bits",
+        }
+    }
+
+    /// Whether there are its kernels on a device, and something is to be gained: software computes 16-bit floats by way of 32-bit ones.
+    fn is_offered(self, device: &GpuDevice) -> bool {
+        match self {
+            Self::Subgroups => device.features.contains(wgpu::Features::SUBGROUP),
+            Self::Halves => {
+                device.features.contains(wgpu::Features::SHADER_F16) && device.report.hardware
+            }
+        }
+    }
+
+    /// Whether a kernel belongs to it.
+    fn has(self, kernel: Kernel) -> bool {
+        match self {
+            Self::Subgroups => kernel.needs_subgroups(),
+            Self::Halves => kernel.needs_halves(),
+        }
+    }
+
+    fn tolerance(self) -> f32 {
+        match self {
+            Self::Subgroups => TOLERANCE,
+            Self::Halves => HALF_TOLERANCE,
+        }
+    }
+
+    /// What is tried: rows of a product, and whether it is made for a device that is busy with few workgroups. Of few rows one, those whose part of x is
+    /// held, and those whose weights are; of many some tiles, whole and in parts.
+    fn trials(self) -> &'static [(usize, bool)] {
+        const MANY: usize = FEW_ROWS + 70;
+        match self {
+            Self::Subgroups => &[
+                (1, false),
+                (1, true),
+                (3, false),
+                (4, true),
+                (5, false),
+                (8, false),
+            ],
+            Self::Halves => &[(MANY, true), (MANY, false)],
+        }
+    }
+}
+
+/// What was found out about a tier.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Verdict {
     /// Checksum of the kernels' texts: others have to prove themselves anew.
@@ -35,13 +94,20 @@ struct Verdict {
     demoted: Option<String>,
 }
 
+/// One tier on one device.
+#[derive(Debug)]
+struct Known {
+    tier: Tier,
+    offered: bool,
+    verdict: Verdict,
+}
+
 /// The tiers of one device.
 #[derive(Debug, Default)]
 pub struct Tiers {
-    offered: bool,
+    known: Vec<Known>,
     /// Nothing has to be proven: this is the trial.
     trial: bool,
-    verdict: Verdict,
     path: Option<PathBuf>,
     #[cfg(test)]
     spoilt: bool,
@@ -52,47 +118,71 @@ impl Tiers {
     pub fn new(device: &GpuDevice, folder: Option<&Path>) -> Self {
         let path = folder
             .map(|folder| folder.join(format!("tiers-{}.bin", disk::device_key(&device.report))));
-        let kernels = texts();
-        let known = path
+        let mut kept: BTreeMap<String, Verdict> = path
             .as_deref()
             .and_then(disk::read_checked)
-            .and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok())
-            .filter(|verdict| verdict.kernels == kernels);
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let known = Tier::ALL.map(|tier| {
+            let kernels = texts(tier);
+            let verdict = kept
+                .remove(tier.name())
+                .filter(|verdict| verdict.kernels == kernels)
+                .unwrap_or(Verdict {
+                    kernels,
+                    ..Verdict::default()
+                });
+            Known {
+                tier,
+                offered: tier.is_offered(device),
+                verdict,
+            }
+        });
         Self {
-            offered: device.features.contains(wgpu::Features::SUBGROUP),
+            known: known.into(),
             trial: false,
-            verdict: known.unwrap_or(Verdict {
-                kernels,
-                ..Verdict::default()
-            }),
             path,
             #[cfg(test)]
             spoilt: false,
         }
     }
 
-    /// Whether plans may be made with it.
-    pub fn is_on(&self) -> bool {
-        self.trial || (self.offered && self.verdict.demoted.is_none())
+    /// Lets plans be made with those that are offered and were not given up, and with no others.
+    pub fn set(&self, limits: &mut KernelLimits) {
+        let on = |tier| {
+            let mut known = self.known.iter();
+            known
+                .any(|known| known.tier == tier && known.offered && known.verdict.demoted.is_none())
+        };
+        limits.subgroups = on(Tier::Subgroups);
+        limits.halves = on(Tier::Halves);
     }
 
-    /// What can be told about it.
-    pub fn report(&self) -> TierReport {
-        let worst = self.verdict.proven.values().copied().fold(0.0, f32::max);
-        TierReport {
-            name: NAME.to_owned(),
-            state: match (&self.verdict.demoted, self.offered) {
-                (_, false) => TierState::NotOffered,
-                (Some(reason), _) => TierState::Demoted {
-                    reason: reason.clone(),
+    /// What can be told about them.
+    pub fn report(&self) -> Vec<TierReport> {
+        self.known
+            .iter()
+            .map(
+                |Known {
+                     tier,
+                     offered,
+                     verdict,
+                 }| TierReport {
+                    name: tier.name().to_owned(),
+                    state: match (&verdict.demoted, offered) {
+                        (_, false) => TierState::NotOffered,
+                        (Some(reason), _) => TierState::Demoted {
+                            reason: reason.clone(),
+                        },
+                        (None, _) if verdict.proven.is_empty() => TierState::Untried,
+                        (None, _) => TierState::Proven {
+                            formats: verdict.proven.keys().cloned().collect(),
+                            worst_error: verdict.proven.values().copied().fold(0.0, f32::max),
+                        },
+                    },
                 },
-                (None, _) if self.verdict.proven.is_empty() => TierState::Untried,
-                (None, _) => TierState::Proven {
-                    formats: self.verdict.proven.keys().cloned().collect(),
-                    worst_error: worst,
-                },
-            },
-        }
+            )
+            .collect()
     }
 
     /// Makes the next trial find an error, as it would on a faulty device.
@@ -101,24 +191,44 @@ impl Tiers {
         self.spoilt = true;
     }
 
-    fn untried(&self, compiled: &Compiled) -> BTreeSet<WeightFormat> {
+    /// Offers 16-bit floats where only the device's kind speaks against them, so that software can show what they compute.
+    #[cfg(test)]
+    pub fn offer_halves(&mut self, device: &GpuDevice) -> bool {
+        let has = device.features.contains(wgpu::Features::SHADER_F16);
+        for known in &mut self.known {
+            known.offered |= known.tier == Tier::Halves && has;
+        }
+        has
+    }
+
+    /// What a plan would use for the first time.
+    fn untried(&self, compiled: &Compiled) -> BTreeSet<(Tier, WeightFormat)> {
         if self.trial {
             return BTreeSet::new();
         }
-        compiled
-            .steps
-            .iter()
-            .filter_map(|step| match step.dispatch.kernel {
-                Kernel::MatVecSubgroups { weight, .. } => Some(weight),
-                _ => None,
-            })
-            .filter(|format| !self.verdict.proven.contains_key(&name_of(*format)))
+        let used = compiled.steps.iter().filter_map(|step| {
+            let kernel = step.dispatch.kernel;
+            let known = self.known.iter().find(|known| known.tier.has(kernel))?;
+            Some((known, kernel.weight()?))
+        });
+        used.filter(|(known, format)| !known.verdict.proven.contains_key(&name_of(*format)))
+            .map(|(known, format)| (known.tier, format))
             .collect()
+    }
+
+    fn verdict(&mut self, tier: Tier) -> Option<&mut Verdict> {
+        let known = self.known.iter_mut().find(|known| known.tier == tier);
+        known.map(|known| &mut known.verdict)
     }
 
     fn keep(&self) {
         let Some(path) = &self.path else { return };
-        let written = serde_json::to_vec(&self.verdict)
+        let verdicts: BTreeMap<&str, &Verdict> = self
+            .known
+            .iter()
+            .map(|known| (known.tier.name(), &known.verdict))
+            .collect();
+        let written = serde_json::to_vec(&verdicts)
             .map_err(|error| error.to_string())
             .and_then(|bytes| disk::write_checked(path, &bytes).map_err(|error| error.to_string()));
         if let Err(error) = written {
@@ -131,11 +241,11 @@ fn name_of(format: WeightFormat) -> String {
     format!("{format:?}").to_lowercase()
 }
 
-/// Checksum of the texts of all kernels of the tier.
-fn texts() -> String {
+/// Checksum of the texts of all kernels of a tier.
+fn texts(tier: Tier) -> String {
     let mut hash = Sha256::new();
     for kernel in Kernel::all() {
-        if kernel.needs_subgroups() {
+        if tier.has(kernel) {
             hash.update(kernel.source().source.as_bytes());
         }
     }
@@ -168,7 +278,7 @@ fn storage_of(format: WeightFormat) -> StorageDtype {
 
 impl GpuExecutor {
     /// Lets kernels prove themselves that a plan would use for the first time on this device. Gives whether the plan stands; if not,
-    /// it has to be made again, of portable kernels.
+    /// it has to be made again, without those that failed.
     ///
     /// # Errors
     /// If the device is lost, or the trial cannot be made.
@@ -181,41 +291,84 @@ impl GpuExecutor {
         trial.kernel_limits = self.kernel_limits;
         trial.tiers.trial = true;
         std::mem::swap(&mut trial.pipelines, &mut self.pipelines);
-        let result = untried
-            .into_iter()
-            .try_for_each(|format| self.prove_format(&mut trial, format));
+        let mut stands = true;
+        let result: Result<(), ExecError> = untried.into_iter().try_for_each(|(tier, format)| {
+            stands &= self.prove_format(&mut trial, tier, format)?;
+            Ok(())
+        });
         std::mem::swap(&mut trial.pipelines, &mut self.pipelines);
         result?;
         self.tiers.keep();
-        self.kernel_limits.subgroups = self.tiers.is_on();
-        Ok(self.tiers.is_on())
+        Ok(stands)
     }
 
-    fn prove_format(&mut self, trial: &mut Self, format: WeightFormat) -> Result<(), ExecError> {
+    /// Whether a tier computes what the oracle computes with weights of a format. Where it does not, it is used no more.
+    fn prove_format(
+        &mut self,
+        trial: &mut Self,
+        tier: Tier,
+        format: WeightFormat,
+    ) -> Result<bool, ExecError> {
+        // By what was found for another format just now.
+        if self
+            .tiers
+            .verdict(tier)
+            .is_some_and(|verdict| verdict.demoted.is_some())
+        {
+            return Ok(false);
+        }
         let mut worst: f32 = 0.0;
-        for rows in ROWS {
-            let found = product_error(trial, storage_of(format), rows);
+        let mut failed = None;
+        let busy = trial.kernel_limits.busy_groups;
+        let convolves = tier == Tier::Halves && !format.is_wide();
+        let products = tier.trials().iter().map(|&(rows, busy)| (Some(rows), busy));
+        let convolutions = [(None, false), (None, true)];
+        for (rows, few_groups) in products.chain(convolutions.into_iter().filter(|_| convolves)) {
+            trial.kernel_limits.busy_groups = if few_groups { 1 } else { busy.max(64) };
+            let dtype = storage_of(format);
+            let (what, found) = match rows {
+                Some(rows) => (format!("{rows} rows"), product_error(trial, dtype, rows)),
+                None => ("a convolution".to_owned(), convolution_error(trial, dtype)),
+            };
             #[cfg(test)]
             let found = if self.tiers.spoilt { Ok(1.0) } else { found };
-            let reason = match found {
-                Ok(error) if error <= TOLERANCE => {
-                    worst = worst.max(error);
-                    continue;
+            match found {
+                Ok(error) if error <= tier.tolerance() => worst = worst.max(error),
+                Ok(error) => {
+                    failed = Some(format!("{format:?}, {what}: relative error {error:.1e}"));
                 }
-                Ok(error) => format!("{format:?}, {rows} rows: relative error {error:.1e}"),
                 Err(error @ (ExecError::DeviceLost { .. } | ExecError::OutOfMemory { .. })) => {
                     return Err(error);
                 }
-                Err(error) => format!("{format:?}, {rows} rows: {error}"),
-            };
-            tracing::warn!(
-                "{NAME} are given up on {}: {reason}; portable kernels take their place",
-                self.device.report.name
-            );
-            self.tiers.verdict.demoted = Some(reason);
-            return Ok(());
+                Err(error) => failed = Some(format!("{format:?}, {what}: {error}")),
+            }
+            if failed.is_some() {
+                break;
+            }
         }
-        self.tiers.verdict.proven.insert(name_of(format), worst);
-        Ok(())
+        trial.kernel_limits.busy_groups = busy;
+        let stands = failed.is_none();
+        if let Some(verdict) = self.tiers.verdict(tier) {
+            match &failed {
+                Some(_) => verdict.demoted.clone_from(&failed),
+                None => {
+                    verdict.proven.insert(name_of(format), worst);
+                }
+            }
+        }
+        if let Some(reason) = failed {
+            let (name, device) = (tier.name(), &self.device.report.name);
+            tracing::warn!(
+                "{name} are given up on {device}: {reason}; portable kernels take their place"
+            );
+            let limits = &mut self.kernel_limits;
+            for limits in [limits, &mut trial.kernel_limits] {
+                match tier {
+                    Tier::Subgroups => limits.subgroups = false,
+                    Tier::Halves => limits.halves = false,
+                }
+            }
+        }
+        Ok(stands)
     }
 }

@@ -45,6 +45,12 @@ pub enum UnaryKind {
     },
 }
 
+impl From<Activation> for UnaryKind {
+    fn from(activation: Activation) -> Self {
+        Self::Activation(activation)
+    }
+}
+
 /// Two-operand element-wise ops with broadcasting of the second operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryKind {

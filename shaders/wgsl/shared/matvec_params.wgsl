@@ -5,7 +5,7 @@ struct Params {
     weight_scales: u32, // first word of the section of scales
     k: u32,
     n: u32, // weight rows bound
-    rows: u32, // rows of x, at most ROWS
+    rows: u32, // rows of x: ROWS
     x_base: u32,
     y_base: u32,
     y_stride: u32,

@@ -4,10 +4,10 @@ for (var s = 0u; s < 8u; s += 1u) {
     let ib = s * 64u + (tx ^ s);
     //#repeat j 4
     {
-        let a0 = tile_a[ia + {j}u * 16u];
-        let a1 = tile_a[ia + {j}u * 16u + 8u];
-        let b0 = tile_b[ib + {j}u * 16u];
-        let b1 = tile_b[ib + {j}u * 16u + 8u];
+        let a0 = vec4<f32>(tile_a[ia + {j}u * 16u]);
+        let a1 = vec4<f32>(tile_a[ia + {j}u * 16u + 8u]);
+        let b0 = vec4<f32>(tile_b[ib + {j}u * 16u]);
+        let b1 = vec4<f32>(tile_b[ib + {j}u * 16u + 8u]);
         //#repeat h 2
         sum0_{h} += a0.x * b{h};
         sum1_{h} += a0.y * b{h};

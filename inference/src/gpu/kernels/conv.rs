@@ -154,6 +154,7 @@ impl Lowering<'_, '_> {
                                     weight: layout.format,
                                     taps: ConvTaps::of(kernel_height, kernel_width),
                                     doubled,
+                                    tile: limits.tile(layout.format),
                                 },
                                 &list,
                                 bindings,
@@ -244,6 +245,7 @@ impl Lowering<'_, '_> {
             weight: layout.format,
             taps: ConvTaps::of(kernel_height, kernel_width),
             doubled,
+            tile: limits.tile(layout.format),
         };
         let bindings = vec![weights, x.bound, bias_bound.clone(), parts.clone()];
         self.push(kernel, &words(numbers)?, bindings, work)?;

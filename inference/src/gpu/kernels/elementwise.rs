@@ -2,7 +2,7 @@
 
 use diptych_shaders::{Function, Kernel, KvFormat};
 
-use super::window::{Box4, strides_of};
+use super::window::{Box4, broadcast_strides, strides_of};
 use super::{Arg, ExecError, Lowering, Work, word, words};
 use crate::graph::{Activation, BinaryKind, KvShape, RopeStyle, UnaryKind, WeightId};
 
@@ -10,19 +10,23 @@ use crate::graph::{Activation, BinaryKind, KvShape, RopeStyle, UnaryKind, Weight
 const LANES: usize = 256;
 
 /// Workgroups for a number of elements.
-fn groups(elements: usize) -> u64 {
+pub(super) fn groups(elements: usize) -> u64 {
     elements.div_ceil(LANES) as u64
 }
 
-pub(super) fn function(activation: Activation) -> u32 {
-    let function = match activation {
+pub(super) fn activation_function(activation: Activation) -> Function {
+    match activation {
         Activation::Silu => Function::Silu,
         Activation::Gelu => Function::Gelu,
         Activation::GeluTanh => Function::GeluTanh,
         Activation::QuickGelu => Function::QuickGelu,
         Activation::Relu => Function::Relu,
-    };
-    function as u32
+    }
+}
+
+/// Its code.
+pub(super) fn function(activation: Activation) -> u32 {
+    activation_function(activation) as u32
 }
 
 impl Lowering<'_, '_> {
@@ -109,14 +113,7 @@ impl Lowering<'_, '_> {
         let a_shape = self.operand(0)?;
         let b_shape = self.operand(1)?;
         let misfit = || self.unsupported(format!("{a_shape:?} and {b_shape:?}"));
-        let missing = a_shape
-            .len()
-            .checked_sub(b_shape.len())
-            .ok_or_else(misfit)?;
-        let mut b_strides = vec![0; missing];
-        for (&len, stride) in b_shape.iter().zip(strides_of(b_shape)) {
-            b_strides.push(if len == 1 { 0 } else { stride });
-        }
+        let b_strides = broadcast_strides(b_shape, a_shape).ok_or_else(misfit)?;
         let a_strides = strides_of(a_shape);
         let whole = Box4::new(a_shape, [0, 0], [&a_strides, &b_strides]).ok_or_else(misfit)?;
         for part in whole.split(self.limits()) {
@@ -137,13 +134,11 @@ impl Lowering<'_, '_> {
                 words([elements, a.base, b.base, y.base, multiply, d1, d2, d3])?.to_vec();
             list.extend(words(b_layout.strides)?);
             list.extend(words(a_layout.strides)?);
-            list.extend(self.epilogue(true, (0, 0)));
             let work = Work {
                 groups: groups(elements),
                 flops: elements as u64,
             };
-            let other = self.other(&y.bound, &a.bound);
-            let bindings = vec![a.bound, b.bound, y.bound, other];
+            let bindings = vec![a.bound, b.bound, y.bound];
             self.push(Kernel::Binary, &list, bindings, work)?;
         }
         Ok(())
@@ -165,14 +160,12 @@ impl Lowering<'_, '_> {
             let x = self.limits().window(Arg::Operand(0), first, len);
             let y = self.limits().window(Arg::Output, first, len);
             let [len_word, x_base, y_base] = words([len, x.base, y.base])?;
-            let mut list = vec![len_word, x_base, y_base, code, a.to_bits(), b.to_bits()];
-            list.extend(self.epilogue(true, (0, 0)));
+            let list = [len_word, x_base, y_base, code, a.to_bits(), b.to_bits()];
             let work = Work {
                 groups: groups(len),
                 flops: 8 * len as u64,
             };
-            let other = self.other(&y.bound, &x.bound);
-            self.push(Kernel::Unary, &list, vec![x.bound, y.bound, other], work)?;
+            self.push(Kernel::Unary, &list, vec![x.bound, y.bound], work)?;
         }
         Ok(())
     }

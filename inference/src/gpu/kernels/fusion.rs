@@ -1,10 +1,10 @@
 //! What an op takes over from its neighbours, so that values between them need not exist.
 
-use diptych_shaders::Function;
+use diptych_shaders::{Chain, Function};
 
-use super::elementwise::function;
+use super::elementwise::activation_function;
 use super::{Arg, BoundArg, Lowering};
-use crate::graph::{Activation, RopeStyle, UnaryKind, WeightId};
+use crate::graph::{Activation, BinaryKind, RopeStyle, UnaryKind, WeightId};
 
 /// How a result meets another value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,56 @@ pub struct Epilogue {
     pub after: Option<UnaryKind>,
 }
 
+/// One step of a chain of element-wise ops.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ChainLink {
+    /// A function.
+    Apply(UnaryKind),
+    /// Another value is met; it may be broadcast over the root's shape.
+    Meet {
+        /// How.
+        kind: BinaryKind,
+        /// The operand that is met.
+        operand: usize,
+    },
+    /// A function of another value is multiplied with.
+    Gate {
+        /// The function.
+        activation: Activation,
+        /// The operand that it is of.
+        operand: usize,
+    },
+}
+
+/// What follows an element-wise op, one step after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Links {
+    links: [Option<ChainLink>; Chain::STEPS],
+}
+
+impl Links {
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = ChainLink> + '_ {
+        self.links.iter().flatten().copied()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.links.iter().all(Option::is_none)
+    }
+
+    /// One more; false if there is no room.
+    pub fn push(&mut self, link: ChainLink) -> bool {
+        match self.links.iter_mut().find(|place| place.is_none()) {
+            Some(place) => {
+                *place = Some(link);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 /// A rotary embedding behind an RMS norm of heads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rotation {
@@ -46,8 +96,10 @@ pub struct Rotation {
 /// What an op takes over. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Fusion {
-    /// Of products, convolutions and element-wise ops.
+    /// Of products and convolutions.
     pub epilogue: Epilogue,
+    /// Of element-wise ops.
+    pub links: Links,
     /// Of a product `[.., 2D]`: the first half times this function of the second one.
     pub gate: Option<Activation>,
     /// Of a product: its operand lies as `[B, K, plane]` rather than `[B, plane, K]`, with so many elements in a plane.
@@ -63,15 +115,21 @@ pub struct Fusion {
 /// Words that [`Lowering::epilogue`] gives.
 pub(super) const EPILOGUE_WORDS: usize = 9;
 
-/// Code and parameters of an element-wise function.
-pub(super) fn coded(kind: UnaryKind) -> (u32, f32, f32) {
+/// An element-wise function, with its parameters.
+pub(super) fn parametric(kind: UnaryKind) -> (Function, f32, f32) {
     match kind {
-        UnaryKind::Activation(activation) => (function(activation), 0.0, 0.0),
-        UnaryKind::Tanh => (Function::Tanh as u32, 0.0, 0.0),
-        UnaryKind::Affine { factor, offset } => (Function::Affine as u32, factor, offset),
-        UnaryKind::Clamp { low, high } => (Function::Clamp as u32, low, high),
-        UnaryKind::LeakyRelu { slope } => (Function::LeakyRelu as u32, slope, 0.0),
+        UnaryKind::Activation(activation) => (activation_function(activation), 0.0, 0.0),
+        UnaryKind::Tanh => (Function::Tanh, 0.0, 0.0),
+        UnaryKind::Affine { factor, offset } => (Function::Affine, factor, offset),
+        UnaryKind::Clamp { low, high } => (Function::Clamp, low, high),
+        UnaryKind::LeakyRelu { slope } => (Function::LeakyRelu, slope, 0.0),
     }
+}
+
+/// As [`parametric`], by its code.
+pub(super) fn coded(kind: UnaryKind) -> (u32, f32, f32) {
+    let (function, a, b) = parametric(kind);
+    (function as u32, a, b)
 }
 
 impl Lowering<'_, '_> {

@@ -7,7 +7,7 @@ use super::{Arg, BoundArg, ExecError, Lowering, Work, words};
 use crate::graph::WeightId;
 
 /// Rows of a result that the matrix-vector kernels compute at most at once.
-const MATVEC_ROWS: usize = 8;
+const MATVEC_ROWS: usize = MatVecRows::MOST as usize;
 /// Rows up to which they are used: twice, they are still faster than a tile of which three quarters are empty.
 pub const FEW_ROWS: usize = 2 * MATVEC_ROWS;
 /// Summed elements that are worth a part of their own, where K is split.
@@ -201,7 +201,8 @@ impl Lowering<'_, '_> {
                     list.extend(words([y_row_begin, y_plane, y_outer, y_step, 0, 0, gate])?);
                     list.extend(epilogue);
                     let bindings = [bindings, vec![other]].concat();
-                    self.push(Kernel::Gemm { weight, form }, &list, bindings, work)?;
+                    let tile = limits.tile(weight);
+                    self.push(Kernel::Gemm { weight, form, tile }, &list, bindings, work)?;
                     continue;
                 }
                 // Whole steps; so the last part may be shorter, and there may be fewer of them.
@@ -218,7 +219,13 @@ impl Lowering<'_, '_> {
                     flops,
                 };
                 let bindings = vec![weights, x, bias_bound.clone(), parts.clone()];
-                self.push(Kernel::GemmSplit { weight, form }, &list, bindings, work)?;
+                let tile = limits.tile(weight);
+                self.push(
+                    Kernel::GemmSplit { weight, form, tile },
+                    &list,
+                    bindings,
+                    work,
+                )?;
                 let numbers = [
                     splits,
                     band,
@@ -327,7 +334,8 @@ impl Lowering<'_, '_> {
                     let bindings =
                         vec![weights.clone(), x.bound, bias_bound.clone(), y.bound, other];
                     let form = GemmForm::Pairs;
-                    self.push(Kernel::Gemm { weight, form }, &list, bindings, work)?;
+                    let tile = limits.tile(weight);
+                    self.push(Kernel::Gemm { weight, form, tile }, &list, bindings, work)?;
                     continue;
                 }
                 let split_k = k.div_ceil(splits).next_multiple_of(STEP_K);
@@ -341,7 +349,13 @@ impl Lowering<'_, '_> {
                 };
                 let bindings = vec![weights.clone(), x.bound, bias_bound.clone(), parts.clone()];
                 let form = GemmForm::Rows;
-                self.push(Kernel::GemmSplit { weight, form }, &list, bindings, work)?;
+                let tile = limits.tile(weight);
+                self.push(
+                    Kernel::GemmSplit { weight, form, tile },
+                    &list,
+                    bindings,
+                    work,
+                )?;
                 let mut list = words([splits, band, both, n])?.to_vec();
                 list.push(gate);
                 list.extend(words([y.base, n, bias_base, has_bias, 0, NO_PLANE, 0, 1])?);
@@ -360,15 +374,11 @@ impl Lowering<'_, '_> {
     /// The kernel for a product of few rows with `count` weight rows, and how many of those a workgroup takes.
     fn matvec(&self, weight: WeightFormat, rows: usize, count: usize) -> (Kernel, usize) {
         let limits = self.limits();
-        let rows = match rows {
-            // Only if enough workgroups remain.
-            1 if weight.is_wide() && count / 8 >= limits.busy_groups as usize => {
-                MatVecRows::OneByEight
-            }
-            1 => MatVecRows::One,
-            2..=4 => MatVecRows::Four,
-            _ => MatVecRows::Eight,
-        };
+        let mut rows = MatVecRows::new(rows);
+        // Only if enough workgroups remain.
+        if weight.is_wide() && count / 8 >= limits.busy_groups as usize {
+            rows = rows.by_eight();
+        }
         let kernel = match limits.subgroups {
             true => Kernel::MatVecSubgroups { weight, rows },
             false => Kernel::MatVec { weight, rows },

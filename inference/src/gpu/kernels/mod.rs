@@ -17,6 +17,7 @@
 
 mod attention;
 mod candidates;
+mod chain;
 mod conv;
 mod elementwise;
 mod experts;
@@ -31,9 +32,9 @@ mod tests;
 
 use std::ops::Range;
 
-use diptych_shaders::Kernel;
+use diptych_shaders::{Kernel, Tile, WeightFormat};
 
-pub use fusion::{Combine, Epilogue, Fusion, Rotation};
+pub use fusion::{ChainLink, Combine, Epilogue, Fusion, Links, Rotation};
 pub use linear::FEW_ROWS;
 pub use pack::PackedLayout;
 
@@ -52,6 +53,8 @@ pub struct KernelLimits {
     pub max_dispatch_flops: u64,
     /// Whether kernels that sum over subgroups are used.
     pub subgroups: bool,
+    /// Whether kernels that keep weights as 16-bit floats where they are multiplied are used.
+    pub halves: bool,
     /// Workgroups from which on the device is busy: what gives fewer is split further where it can be, at the cost of joining it.
     pub busy_groups: u32,
 }
@@ -65,6 +68,7 @@ impl Default for KernelLimits {
             storage_alignment: 256,
             max_dispatch_flops: 1 << 35,
             subgroups: false,
+            halves: false,
             busy_groups: 1,
         }
     }
@@ -78,6 +82,14 @@ impl KernelLimits {
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             storage_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
             ..Self::default()
+        }
+    }
+
+    /// How the weights of a tiled product are kept where they are multiplied.
+    fn tile(&self, weight: WeightFormat) -> Tile {
+        match self.halves && weight.fits_halves() {
+            true => Tile::Halves,
+            false => Tile::Floats,
         }
     }
 
@@ -187,6 +199,7 @@ pub fn lower(op: &Op, context: &LowerContext<'_>) -> Result<Lowered, ExecError> 
     };
     lowering.check_fusion()?;
     match op {
+        _ if !context.fusion.links.is_empty() => lowering.chain(),
         Op::Input { .. } | Op::Reshape => Ok(()),
         Op::Constant { weight } => lowering.constant(*weight),
         Op::Permute { axes } => lowering.permute(axes),
@@ -270,6 +283,7 @@ impl Lowering<'_, '_> {
                 taken = Fusion {
                     doubled: false,
                     rotation: None,
+                    links: Links::default(),
                     ..given
                 };
             }
@@ -277,7 +291,7 @@ impl Lowering<'_, '_> {
                 taken.epilogue = given.epilogue;
                 taken.doubled = given.doubled;
             }
-            Op::Unary(_) | Op::Binary(_) => taken.epilogue = given.epilogue,
+            Op::Unary(_) | Op::Binary(_) | Op::Gated { .. } => taken.links = given.links,
             Op::RmsNorm { .. } => taken.rotation = given.rotation,
             _ => {}
         }

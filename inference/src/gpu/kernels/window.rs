@@ -166,6 +166,15 @@ pub(super) fn strides_of(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
+/// Strides of a shape that is broadcast over another, dimension by dimension of the other; nothing if it has more dimensions.
+pub(super) fn broadcast_strides(shape: &[usize], over: &[usize]) -> Option<Vec<usize>> {
+    let mut strides = vec![0; over.len().checked_sub(shape.len())?];
+    for (&len, stride) in shape.iter().zip(strides_of(shape)) {
+        strides.push(if len == 1 { 0 } else { stride });
+    }
+    Some(strides)
+}
+
 impl Lowering<'_, '_> {
     /// Cuts `0..count` into bands such that `fits(begin, end)` holds for each: as few as powers of two allow, their length a
     /// multiple of `step` if it is larger.
@@ -211,6 +220,7 @@ mod tests {
         storage_alignment: 256,
         max_dispatch_flops: 1 << 30,
         subgroups: false,
+        halves: false,
         busy_groups: 1,
     };
 

@@ -66,21 +66,41 @@ impl Bench {
     pub fn get() -> &'static Self {
         static BENCH: OnceLock<Bench> = OnceLock::new();
         BENCH.get_or_init(|| {
-            let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-            descriptor.backends = wgpu::Backends::PRIMARY;
-            let instance = wgpu::Instance::new(descriptor);
-            let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-            let adapter = adapters
-                .into_iter()
-                .next()
-                .expect("a graphics adapter; where there is no GPU, install Mesa's software Vulkan (lavapipe)");
-            println!("kernels run on {}", adapter.get_info().name);
-            let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-                required_limits: wgpu::Limits::default(),
-                ..Default::default()
-            }))
-            .expect("a device with default limits");
-            Self { device, queue, pipelines: Mutex::default() }
+            Self::open(wgpu::Features::empty()).expect("a device with default limits")
+        })
+    }
+
+    /// A device with 16-bit floats in shaders, if the adapter offers them.
+    pub fn with_halves() -> Option<&'static Self> {
+        static BENCH: OnceLock<Option<Bench>> = OnceLock::new();
+        BENCH
+            .get_or_init(|| Self::open(wgpu::Features::SHADER_F16))
+            .as_ref()
+    }
+
+    /// Nothing if the adapter does not offer that.
+    fn open(features: wgpu::Features) -> Option<Self> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::PRIMARY;
+        let instance = wgpu::Instance::new(descriptor);
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+        let adapter = adapters.into_iter().next().expect(
+            "a graphics adapter; where there is no GPU, install Mesa's software Vulkan (lavapipe)",
+        );
+        println!("kernels run on {}", adapter.get_info().name);
+        if !adapter.features().contains(features) {
+            return None;
+        }
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            required_limits: wgpu::Limits::default(),
+            required_features: features,
+            ..Default::default()
+        }))
+        .expect("a device with what the adapter offers");
+        Some(Self {
+            device,
+            queue,
+            pipelines: Mutex::default(),
         })
     }
 

@@ -40,7 +40,7 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-const ACTIVATIONS: [Activation; 5] = [
+pub(super) const ACTIVATIONS: [Activation; 5] = [
     Activation::Silu,
     Activation::Gelu,
     Activation::GeluTanh,

@@ -7,7 +7,7 @@ use super::products::convolve;
 use super::{Random, check, wide};
 use crate::formats::StorageDtype;
 use crate::graph::{
-    Activation, BinaryKind, Conv2dSpec, HostTensor, NO_SLOT, Op, RopeStyle, UnaryKind, WeightId,
+    Activation, Conv2dSpec, HostTensor, NO_SLOT, Op, RopeStyle, UnaryKind, WeightId,
 };
 
 /// One of each kind of epilogue; `operand` is the number of what is met.
@@ -316,34 +316,6 @@ fn convolutions_with_epilogues() {
             );
             check(&name, &case, &expected, 1e-5);
         }
-    }
-}
-
-#[test]
-fn element_wise_chains() {
-    let mut random = Random::new("element_wise_chains");
-    for epilogue in epilogues(2) {
-        let shape = [3, 67, 101];
-        let [a, b, other] = [0, 1, 2].map(|_| random.tensor(&shape));
-        let [az, bz, oz] = [&a, &b, &other].map(|t| wide(t.as_f32()));
-        let expected: Vec<f64> = (0..az.len())
-            .map(|at| finished(&epilogue, az[at] + bz[at], oz[at]))
-            .collect();
-        let op = Op::Binary(BinaryKind::Add);
-        let mut case = Case::new(op, vec![a.clone(), b, other.clone()], Vec::new(), &shape);
-        case.fusion.epilogue = epilogue;
-        check(&format!("sum with {epilogue:?}"), &case, &expected, 1e-6);
-        let gelu = UnaryKind::Activation(Activation::Gelu);
-        let epilogue = Epilogue {
-            combine: epilogue.combine.map(|(combine, _)| (combine, 1)),
-            ..epilogue
-        };
-        let expected: Vec<f64> = (0..az.len())
-            .map(|at| finished(&epilogue, unary(gelu, az[at]), oz[at]))
-            .collect();
-        let mut case = Case::new(Op::Unary(gelu), vec![a, other], Vec::new(), &shape);
-        case.fusion.epilogue = epilogue;
-        check(&format!("GELU with {epilogue:?}"), &case, &expected, 1e-6);
     }
 }
 

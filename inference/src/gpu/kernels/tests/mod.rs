@@ -8,6 +8,7 @@
 mod attention;
 mod bench;
 mod candidates;
+mod chains;
 mod elementwise;
 mod experts;
 mod fused;
@@ -25,6 +26,7 @@ const TINY: KernelLimits = KernelLimits {
     storage_alignment: 256,
     max_dispatch_flops: 1 << 22,
     subgroups: false,
+    halves: false,
     busy_groups: 64,
 };
 

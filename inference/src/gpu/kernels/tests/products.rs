@@ -2,8 +2,8 @@
 
 use diptych_shaders::Kernel;
 
-use super::bench::{Case, Outcome};
-use super::{Random, check, wide};
+use super::bench::{Bench, Case, Outcome};
+use super::{KernelLimits, Random, TINY, check, wide};
 use crate::formats::{StorageDtype, TensorData};
 use crate::graph::{Conv2dSpec, HostTensor, Op, WeightId};
 
@@ -64,7 +64,7 @@ fn linear_case(
 fn linear_of_plain_weights() {
     let mut random = Random::new("linear_of_plain_weights");
     for dtype in PLAIN {
-        for rows in [1, 2, 3, 4, 5, 7, 8, 9, 64, 77] {
+        for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 64, 77] {
             let (k, n) = (1 + random.below(70), 1 + random.below(150));
             linear_case(&mut random, rows, k, n, dtype, Some(StorageDtype::F32));
         }
@@ -78,13 +78,89 @@ fn linear_of_plain_weights() {
 fn linear_of_quantised_weights() {
     let mut random = Random::new("linear_of_quantised_weights");
     for (dtype, block) in PACKED {
-        for rows in [1, 4, 6, 65] {
+        for rows in [1, 2, 3, 4, 5, 6, 7, 8, 11, 65] {
             let (k, n) = (block * (1 + random.below(3)), 1 + random.below(90));
             linear_case(&mut random, rows, k, n, dtype, Some(StorageDtype::Bf16));
         }
-        linear_case(&mut random, 1, 3 * block.max(128), 901, dtype, None);
+        // So many weight rows that workgroups take eight of them.
+        for rows in 1..=4 {
+            let [roomy, tiny] =
+                linear_case(&mut random, rows, 2 * block.max(128), 901, dtype, None);
+            let eight = |kernel: &Kernel| matches!(kernel, Kernel::MatVec { rows, .. } if rows.weight_rows() == 8);
+            assert!(roomy.kernels.iter().all(eight) && !tiny.kernels.is_empty());
+        }
         linear_case(&mut random, 70, 2 * block.max(128), 203, dtype, None);
     }
+}
+
+/// Tiles of weights in 16 bits: of f16 the same as in 32, of blocks within what eleven bits can tell.
+#[test]
+fn products_with_tiles_of_halves() {
+    let mut random = Random::new("products_with_tiles_of_halves");
+    let Some(bench) = Bench::with_halves() else {
+        println!("this device has no 16-bit floats in shaders");
+        return;
+    };
+    let with = |limits: KernelLimits| {
+        let plain = limits;
+        [
+            plain,
+            KernelLimits {
+                halves: true,
+                ..plain
+            },
+        ]
+    };
+    let types = PACKED.into_iter().chain([(StorageDtype::F16, 1)]);
+    for (dtype, block) in types {
+        for limits in [KernelLimits::default(), TINY] {
+            let (rows, n) = (17 + random.below(120), 1 + random.below(150));
+            let k = block * if block == 1 { 1 + random.below(600) } else { 2 };
+            let weights = vec![random.weight("w", &[n, k], dtype)];
+            let op = Op::Linear {
+                weight: WeightId(0),
+                bias: None,
+            };
+            let case = Case::new(op, vec![random.tensor(&[rows, k])], weights, &[rows, n]);
+            let [floats, halves] = with(limits).map(|limits| bench.run(&case, &limits));
+            same_within(
+                &format!("linear {rows}x{k}x{n} {dtype}"),
+                dtype,
+                &floats,
+                &halves,
+            );
+        }
+    }
+    for (kernel, channels) in [(1, 300), (3, 70), (3, 5)] {
+        for limits in [KernelLimits::default(), TINY] {
+            let weights =
+                vec![random.weight("w", &[67, channels, kernel, kernel], StorageDtype::F16)];
+            let op = Op::Conv2d {
+                weight: WeightId(0),
+                bias: None,
+                spec: Conv2dSpec::same(kernel),
+            };
+            let x = random.tensor(&[2, channels, 9, 7]);
+            let case = Case::new(op, vec![x], weights, &[2, 67, 9, 7]);
+            let [floats, halves] = with(limits).map(|limits| bench.run(&case, &limits));
+            let name = format!("convolution {kernel} {channels}");
+            same_within(&name, StorageDtype::F16, &floats, &halves);
+        }
+    }
+}
+
+fn same_within(name: &str, dtype: StorageDtype, floats: &Outcome, halves: &Outcome) {
+    assert!(
+        halves.kernels.iter().any(|kernel| kernel.needs_halves()),
+        "{name}"
+    );
+    assert!(!floats.kernels.iter().any(|kernel| kernel.needs_halves()));
+    // A device may take the least of 16-bit floats, below 2^-14, for zero.
+    let tolerance = match dtype {
+        StorageDtype::F16 => 2e-5,
+        _ => 6e-4,
+    };
+    super::compare(name, &halves.output, &wide(&floats.output), tolerance);
 }
 
 #[test]
