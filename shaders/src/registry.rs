@@ -185,6 +185,28 @@ const INCLUDES: &[(&str, &str)] = &[
     ("reduce", include_str!("../wgsl/shared/reduce.wgsl")),
     ("activation", include_str!("../wgsl/shared/activation.wgsl")),
     ("functions", include_str!("../wgsl/shared/functions.wgsl")),
+    ("rms_scale", include_str!("../wgsl/shared/rms_scale.wgsl")),
+    ("rope_pair", include_str!("../wgsl/shared/rope_pair.wgsl")),
+    (
+        "product_params",
+        include_str!("../wgsl/shared/product_params.wgsl"),
+    ),
+    (
+        "attention_begin",
+        include_str!("../wgsl/shared/attention_begin.wgsl"),
+    ),
+    (
+        "attention_sweep",
+        include_str!("../wgsl/shared/attention_sweep.wgsl"),
+    ),
+    (
+        "attention_step",
+        include_str!("../wgsl/shared/attention_step.wgsl"),
+    ),
+    (
+        "paged_params",
+        include_str!("../wgsl/shared/paged_params.wgsl"),
+    ),
     ("box_index", include_str!("../wgsl/shared/box_index.wgsl")),
     ("cos_sin", include_str!("../wgsl/shared/cos_sin.wgsl")),
     ("epilogue", include_str!("../wgsl/shared/epilogue.wgsl")),
@@ -209,10 +231,6 @@ const INCLUDES: &[(&str, &str)] = &[
     (
         "expert_rows",
         include_str!("../wgsl/shared/expert_rows.wgsl"),
-    ),
-    (
-        "expert_sums",
-        include_str!("../wgsl/shared/expert_sums.wgsl"),
     ),
     ("load4", include_str!("../wgsl/shared/load4.wgsl")),
     ("tile", include_str!("../wgsl/shared/tile.wgsl")),

@@ -18,6 +18,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 //#include grid
+alias Summed = vec4<f32>;
+const SIDE = 8u;
 //#include reduce
 
 const PARTS = 64u;
@@ -135,26 +137,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             odd += 1.0;
         }
     }
-    sum = workgroup_sum(sum, lane);
-    sum_at = workgroup_sum(sum_at, lane);
-    sum_x_exp = workgroup_sum(sum_x_exp, lane);
-    sum_x = workgroup_sum(sum_x, lane);
-    sum_x_squared = workgroup_sum(sum_x_squared, lane);
-    count = workgroup_sum(count, lane);
-    odd = workgroup_sum(odd, lane);
+    let four = workgroup_sum(vec4<f32>(sum, sum_at, sum_x_exp, sum_x), lane);
+    let three = workgroup_sum(vec4<f32>(sum_x_squared, count, odd, 0.0), lane);
     if (beyond) {
         return;
     }
     if (lane == 0u) {
         let sums = out + 2u * KEPT;
         y[sums] = largest;
-        y[sums + 1u] = sum;
-        y[sums + 2u] = sum_at;
-        y[sums + 3u] = sum_x_exp;
-        y[sums + 4u] = sum_x;
-        y[sums + 5u] = sum_x_squared;
-        y[sums + 6u] = count;
-        y[sums + 7u] = odd;
+        //#repeat i 4
+        y[sums + 1u + {i}u] = four[{i}];
+        //#end
+        //#repeat i 3
+        y[sums + 5u + {i}u] = three[{i}];
+        //#end
     }
     // The parts share the tokens that were asked for.
     for (var place = part + lane * PARTS; place < EXTRAS; place += 64u * PARTS) {

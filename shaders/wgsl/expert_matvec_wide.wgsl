@@ -9,8 +9,9 @@
 //#include sixteen
 //#include grid
 
-var<workgroup> lane_sums: array<vec4<f32>, 64>;
-var<workgroup> eighth_sums: array<vec4<f32>, 8>;
+alias Summed = vec4<f32>;
+const SIDE = 8u;
+//#include reduce
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -30,5 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         //#end
     }
-    //#include expert_sums
+    var whole = workgroup_sum(sum, lane);
+    if (lane < 4u && inside[lane]) {
+        y[p.y_base + pair * p.n + first + lane] = whole[lane];
+    }
 }

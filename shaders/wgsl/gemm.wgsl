@@ -2,18 +2,7 @@
 // busy, K is split, and gemm_join.wgsl adds the parts up. COLUMNS: x lies in columns, [B, K, plane]. PAIRS: the weight has two halves, and
 // a tile takes 32 rows of each, so that a lane has a value and its gate side by side.
 struct Params {
-    grid_x: u32,
-    grid_y: u32,
-    weight_stride: u32, // chunks of four elements a weight row
-    weight_scales: u32, // first word of the section of scales
-    k: u32,
-    n: u32, // weight rows bound
-    rows: u32, // rows of x
-    x_base: u32,
-    y_base: u32,
-    y_stride: u32,
-    bias_base: u32,
-    has_bias: u32,
+    //#include product_params
     tiles_n: u32,
     x_row_begin: u32, // of the first row of this dispatch, where x lies in columns
     x_plane: u32, // rows of x of a plane, where it lies in columns

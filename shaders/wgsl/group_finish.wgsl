@@ -14,6 +14,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> moments: array<vec4<f32>>;
 
 //#include grid
+alias Summed = f32;
+const SIDE = 8u;
 //#include reduce
 
 @compute @workgroup_size(64)

@@ -23,27 +23,9 @@ struct Params {
 //#include grid
 //#include activation
 
-var<workgroup> lane_values: array<vec2<f32>, 256>;
-var<workgroup> part_values: array<vec2<f32>, 16>;
-
-// Sums over the workgroup, in an order that does not depend on the device.
-fn sums(value: vec2<f32>, lane: u32) -> vec2<f32> {
-    lane_values[lane] = value;
-    workgroupBarrier();
-    if (lane < 16u) {
-        var sum = vec2<f32>(0.0);
-        for (var i = 0u; i < 16u; i += 1u) {
-            sum += lane_values[lane * 16u + i];
-        }
-        part_values[lane] = sum;
-    }
-    workgroupBarrier();
-    var sum = vec2<f32>(0.0);
-    for (var i = 0u; i < 16u; i += 1u) {
-        sum += part_values[i];
-    }
-    return sum;
-}
+alias Summed = vec2<f32>;
+const SIDE = 16u;
+//#include reduce
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -58,13 +40,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = lane; i < p.group_len; i += 256u) {
         sum += x[base + i];
     }
-    let mean = sums(vec2<f32>(sum, 0.0), lane).x / count;
+    let mean = workgroup_sum(vec2<f32>(sum, 0.0), lane).x / count;
     var rest = vec2<f32>(0.0);
     for (var i = lane; i < p.group_len; i += 256u) {
         let d = x[base + i] - mean;
         rest += vec2<f32>(d, d * d);
     }
-    let all = sums(rest, lane);
+    let all = workgroup_sum(rest, lane);
     let shift = all.x / count;
     let variance = max((all.y - count * shift * shift) / count, 0.0);
     let scale = 1.0 / sqrt(variance + p.eps);

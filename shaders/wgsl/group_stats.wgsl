@@ -17,6 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> stats: array<vec4<f32>>;
 
 //#include grid
+alias Summed = vec2<f32>;
+const SIDE = 8u;
 //#include reduce
 
 @compute @workgroup_size(64)
@@ -34,16 +36,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = lane; i < len; i += 64u) {
         sum += x[base + i];
     }
-    let mean = workgroup_sum(sum, lane) / f32(len);
-    var rest = 0.0;
-    var squares = 0.0;
+    let mean = workgroup_sum(vec2<f32>(sum, 0.0), lane).x / f32(len);
+    var rest = vec2<f32>(0.0);
     for (var i = lane; i < len; i += 64u) {
         let d = x[base + i] - mean;
-        rest += d;
-        squares += d * d;
+        rest += vec2<f32>(d, d * d);
     }
-    let shift = workgroup_sum(rest, lane) / f32(len);
-    let total = workgroup_sum(squares, lane) - f32(len) * shift * shift;
+    let all = workgroup_sum(rest, lane);
+    let shift = all.x / f32(len);
+    let total = all.y - f32(len) * shift * shift;
     if (lane == 0u) {
         stats[part] = vec4<f32>(mean, shift, total, 0.0);
     }

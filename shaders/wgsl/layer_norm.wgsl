@@ -19,6 +19,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 //#include grid
+alias Summed = vec2<f32>;
+const SIDE = 8u;
 //#include reduce
 
 @compute @workgroup_size(64)
@@ -32,16 +34,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = lane; i < p.width; i += 64u) {
         sum += x[base + i];
     }
-    let mean = workgroup_sum(sum, lane) / f32(p.width);
-    var rest = 0.0;
-    var squares = 0.0;
+    let mean = workgroup_sum(vec2<f32>(sum, 0.0), lane).x / f32(p.width);
+    var rest = vec2<f32>(0.0);
     for (var i = lane; i < p.width; i += 64u) {
         let d = x[base + i] - mean;
-        rest += d;
-        squares += d * d;
+        rest += vec2<f32>(d, d * d);
     }
-    let shift = workgroup_sum(rest, lane) / f32(p.width);
-    let variance = max(workgroup_sum(squares, lane) / f32(p.width) - shift * shift, 0.0);
+    let all = workgroup_sum(rest, lane) / f32(p.width);
+    let shift = all.x;
+    let variance = max(all.y - shift * shift, 0.0);
     let scale = 1.0 / sqrt(variance + p.eps);
     let out = p.y_base + row * p.width;
     for (var i = lane; i < p.width; i += 64u) {

@@ -12,13 +12,6 @@ struct Params {
     head_dim: u32,
     q_base: u32,
     y_base: u32,
-    positions_base: u32,
-    sequences_base: u32,
-    tables_base: u32,
-    sequences: u32,
-    max_pages: u32,
-    first_page: u32, // of the window
-    pages: u32, // of the window
     keys_base: u32,
     values_base: u32,
     kv_stride: u32, // words from one slot to the next
@@ -26,8 +19,7 @@ struct Params {
     last_window: u32,
     scale: f32,
     state_base: u32, // in pairs
-    softcap: f32, // 0: none
-    window: u32, // positions that a row sees
+    //#include paged_params
     //#if SPLIT
     splits: u32,
     //#endif

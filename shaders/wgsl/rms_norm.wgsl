@@ -15,7 +15,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 //#include grid
+alias Summed = f32;
+const SIDE = 8u;
 //#include reduce
+//#include rms_scale
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -24,11 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let base = p.x_base + row * p.width;
-    var squares = 0.0;
-    for (var i = lane; i < p.width; i += 64u) {
-        squares += x[base + i] * x[base + i];
-    }
-    let scale = 1.0 / sqrt(workgroup_sum(squares, lane) / f32(p.width) + p.eps);
+    let scale = rms_scale(base, lane);
     let out = p.y_base + row * p.width;
     for (var i = lane; i < p.width; i += 64u) {
         y[out + i] = x[base + i] * scale * gain[p.gain_base + i];

@@ -23,8 +23,12 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 //#include grid
+alias Summed = f32;
+const SIDE = 8u;
 //#include reduce
+//#include rms_scale
 //#include cos_sin
+//#include rope_pair
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -33,32 +37,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let base = p.x_base + row * p.width;
-    var squares = 0.0;
-    for (var i = lane; i < p.width; i += 64u) {
-        squares += x[base + i] * x[base + i];
-    }
-    let scale = 1.0 / sqrt(workgroup_sum(squares, lane) / f32(p.width) + p.eps);
+    let scale = rms_scale(base, lane);
     let out = p.y_base + row * p.width;
     let position = positions[p.positions_base + row / p.heads];
-    let rotated = select(2u * p.frequencies, 0u, position == 0xffffffffu);
+    let turned = select(2u * p.frequencies, 0u, position == 0xffffffffu);
     for (var i = lane; i < p.width; i += 64u) {
         let own = x[base + i] * scale * gain[p.gain_base + i];
-        if (i >= rotated) {
+        if (i >= turned) {
             y[out + i] = own;
             continue;
         }
-        var pair = i % p.frequencies;
-        var second = i >= p.frequencies;
-        var distance = p.frequencies;
-        if (p.interleaved != 0u) {
-            pair = i / 2u;
-            second = (i & 1u) == 1u;
-            distance = 1u;
-        }
-        let partner = select(i + distance, i - distance, second);
+        let pair = pair_of(i);
+        let partner = select(i + pair.distance, i - pair.distance, pair.second);
         let their = x[base + partner] * scale * gain[p.gain_base + partner];
-        let turn = cos_sin(f32(position) * inv_freq[p.freq_base + pair]) * p.magnitude;
-        // (a, b) becomes (a cos - b sin, b cos + a sin).
-        y[out + i] = own * turn.x + select(-their, their, second) * turn.y;
+        y[out + i] = rotated(own, their, pair, position);
     }
 }

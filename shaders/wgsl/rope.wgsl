@@ -22,6 +22,7 @@ struct Params {
 
 //#include grid
 //#include cos_sin
+//#include rope_pair
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -37,21 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         y[p.y_base + index] = own;
         return;
     }
-    var pair = element % p.frequencies;
-    var second = element >= p.frequencies;
-    var distance = p.frequencies;
-    if (p.interleaved != 0u) {
-        pair = element / 2u;
-        second = (element & 1u) == 1u;
-        distance = 1u;
-    }
-    let turn = cos_sin(f32(position) * inv_freq[p.freq_base + pair]) * p.magnitude;
-    // (a, b) becomes (a cos - b sin, b cos + a sin).
-    var rotated = own * turn.x;
-    if (second) {
-        rotated += x[p.x_base + index - distance] * turn.y;
-    } else {
-        rotated -= x[p.x_base + index + distance] * turn.y;
-    }
-    y[p.y_base + index] = rotated;
+    let pair = pair_of(element);
+    let partner = select(index + pair.distance, index - pair.distance, pair.second);
+    y[p.y_base + index] = rotated(own, x[p.x_base + partner], pair, position);
 }

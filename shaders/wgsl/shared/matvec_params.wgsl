@@ -1,16 +1,5 @@
 struct Params {
-    grid_x: u32,
-    grid_y: u32,
-    weight_stride: u32, // chunks of four elements a weight row
-    weight_scales: u32, // first word of the section of scales
-    k: u32,
-    n: u32, // weight rows bound
-    rows: u32, // rows of x: ROWS
-    x_base: u32,
-    y_base: u32,
-    y_stride: u32,
-    bias_base: u32,
-    has_bias: u32,
+    //#include product_params
     //#include epilogue_params
 }
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,21 +1,22 @@
-// Sum over a workgroup of 64 lanes, in an order that does not depend on the device: two barriers.
-var<workgroup> lane_values: array<f32, 64>;
-var<workgroup> eighth_values: array<f32, 8>;
+// Sum over a workgroup of SIDE * SIDE lanes, in an order that does not depend on the device: two barriers. A kernel says what it sums
+// (Summed; several sums at once are the lanes of a vector) and SIDE.
+var<workgroup> lane_values: array<Summed, SIDE * SIDE>;
+var<workgroup> part_values: array<Summed, SIDE>;
 
-fn workgroup_sum(value: f32, lane: u32) -> f32 {
+fn workgroup_sum(value: Summed, lane: u32) -> Summed {
     lane_values[lane] = value;
     workgroupBarrier();
-    if (lane < 8u) {
-        var sum = 0.0;
-        for (var i = 0u; i < 8u; i += 1u) {
-            sum += lane_values[lane * 8u + i];
+    if (lane < SIDE) {
+        var sum: Summed;
+        for (var i = 0u; i < SIDE; i += 1u) {
+            sum += lane_values[lane * SIDE + i];
         }
-        eighth_values[lane] = sum;
+        part_values[lane] = sum;
     }
     workgroupBarrier();
-    var sum = 0.0;
-    for (var i = 0u; i < 8u; i += 1u) {
-        sum += eighth_values[i];
+    var sum: Summed;
+    for (var i = 0u; i < SIDE; i += 1u) {
+        sum += part_values[i];
     }
     return sum;
 }

@@ -228,10 +228,10 @@ impl Lowering<'_, '_> {
                 if splits > 1 && limits.fits(0, splits * count * width) {
                     let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, 0];
                     let places = [keys.base, values.base, slot_words, 1, 0];
-                    let mut list =
-                        [words(sizes)?.as_slice(), &words(paging)?, &words(places)?].concat();
+                    let mut list = [words(sizes)?.as_slice(), &words(places)?].concat();
                     list.push(spec.scale.to_bits());
                     list.push(0);
+                    list.extend(words(paging)?);
                     list.push(spec.softcap.unwrap_or(0.0).to_bits());
                     list.push(word(spec.window.unwrap_or(u32::MAX as usize))?);
                     list.push(word(splits)?);
@@ -267,8 +267,7 @@ impl Lowering<'_, '_> {
                 let (kernel, mut list, groups) = if count <= FEW_ROWS {
                     let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, y.base];
                     let places = [keys.base, values.base, slot_words, first, last];
-                    let mut list =
-                        [words(sizes)?.as_slice(), &words(paging)?, &words(places)?].concat();
+                    let mut list = [words(sizes)?.as_slice(), &words(places)?].concat();
                     list.push(spec.scale.to_bits());
                     list.extend(words([state.base / 2])?);
                     (Kernel::PagedAttention { kv }, list, count * spec.heads)
@@ -292,7 +291,6 @@ impl Lowering<'_, '_> {
                     ])?
                     .to_vec();
                     list.push(spec.scale.to_bits());
-                    list.extend(words(paging)?);
                     (
                         Kernel::PagedAttentionTiles {
                             width: head_width,
@@ -302,6 +300,7 @@ impl Lowering<'_, '_> {
                         tiles * spec.heads,
                     )
                 };
+                list.extend(words(paging)?);
                 list.push(spec.softcap.unwrap_or(0.0).to_bits());
                 list.push(word(spec.window.unwrap_or(u32::MAX as usize))?);
                 let work = Work {

@@ -1,0 +1,5 @@
+//#if COLUMNS
+//#include attention_tile_narrow
+//#else
+//#include attention_tile
+//#endif
