@@ -138,6 +138,34 @@ fn the_next_word_moves_with_the_settings() -> Result<()> {
 }
 
 #[test]
+fn the_settings_lie_beside_the_messages_and_not_on_them() -> Result<()> {
+    for size in [[1024.0, 640.0], [1280.0, 800.0]] {
+        let mut bench = open_with(Setup {
+            size,
+            ..Setup::default()
+        })?;
+        let button = bench.get("Conversation settings").rect();
+        bench.click("Conversation settings");
+        bench.harness.run_steps(4);
+        // The panel begins a margin left of its fields; what is beside it keeps a margin, too.
+        let panel = bench.get("What the model is told first").rect().left() - 16.0;
+        let moved = bench.get("Conversation settings").rect();
+        let window = bench.harness.ctx.content_rect().right();
+        let gap = panel - moved.right();
+        ensure!(
+            (gap - (window - button.right())).abs() < 1.5,
+            "{gap} beside the panel"
+        );
+        let gap = panel - bench.get("Send").rect().right();
+        ensure!(
+            (24.0..=28.0).contains(&gap),
+            "{gap} between Send and the panel"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn the_order_of_the_steps_is_the_persons() -> Result<()> {
     use diptych_inference::text::sampling::SamplingStage;
     let mut bench = open()?;

@@ -46,11 +46,12 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let margin = t.size.gap_l;
     let mut room = ui.available_rect_before_wrap();
     room.max.x += margin;
-    ui.scope_builder(UiBuilder::new().max_rect(room), |ui| {
+    // Not a scope: what is told to be larger than the panel would move the panel's edge.
+    let mut inner = ui.new_child(UiBuilder::new().max_rect(room));
     ScrollArea::vertical()
         .id_salt("chat settings")
         .auto_shrink(false)
-        .show(ui, |ui| {
+        .show(&mut inner, |ui| {
             egui::Frame::new()
                 .inner_margin(Margin {
                     right: margin as i8,
@@ -88,7 +89,6 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             ui.add_space(t.size.gap_l);
                 });
         });
-    });
     if now != before {
         studio.chat.set_settings(now);
     }

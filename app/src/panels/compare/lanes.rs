@@ -27,7 +27,7 @@ use crate::widgets::number::NumberField;
 use crate::widgets::{self, text};
 
 /// Height of the composer, in points.
-const COMPOSER: f32 = 96.0;
+const COMPOSER: f32 = 68.0;
 /// Height of a lane's model and settings, in points.
 const HEAD: f32 = 64.0;
 
