@@ -92,16 +92,30 @@ pub(super) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) ->
     result
 }
 
-/// `len` zeros, or a named error where the allocator has no more.
-///
-/// Fresh pages come zeroed from the system, and are first touched by the threads that fill them.
-pub(super) fn zeros<T: bytemuck::Zeroable>(what: &str, len: usize) -> Result<Vec<T>, ExecError> {
-    let error = || ExecError::OutOfMemory {
+/// That the allocator has no room for `len` elements.
+fn no_room<T>(what: &str, len: usize) -> ExecError {
+    ExecError::OutOfMemory {
         what: what.to_owned(),
         needed: (len as u64).saturating_mul(size_of::<T>() as u64) >> 20,
         available: 0,
         budget: 0,
-    };
+    }
+}
+
+/// Room for `len` elements and none of them yet, or a named error where the allocator has no more.
+pub(super) fn room<T>(what: &str, len: usize) -> Result<Vec<T>, ExecError> {
+    let mut values = Vec::new();
+    match values.try_reserve_exact(len) {
+        Ok(()) => Ok(values),
+        Err(_) => Err(no_room::<T>(what, len)),
+    }
+}
+
+/// `len` zeros, or a named error where the allocator has no more.
+///
+/// Fresh pages come zeroed from the system, and are first touched by the threads that fill them.
+pub(super) fn zeros<T: bytemuck::Zeroable>(what: &str, len: usize) -> Result<Vec<T>, ExecError> {
+    let error = || no_room::<T>(what, len);
     let layout = std::alloc::Layout::array::<T>(len).map_err(|_| error())?;
     if layout.size() == 0 {
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! Memory for the values of a run. Fresh memory comes in pages that the system clears and hands out one by one, which takes longer than most
 //! element-wise ops; so what a value gives back serves the next of its size, as long as the run stays within what was foreseen for it.
 
-use super::parallel::{for_chunks, zeros};
+use super::parallel::{for_chunks, room, zeros};
 use super::team::share;
 use crate::graph::ExecError;
 
@@ -40,10 +40,7 @@ impl Pool {
         len: usize,
         scratch: u64,
     ) -> Result<Vec<f32>, ExecError> {
-        if let Some(values) = self.find(len, scratch) {
-            return Ok(values);
-        }
-        zeros(what, len)
+        self.find(len, scratch).map_or_else(|| zeros(what, len), Ok)
     }
 
     /// As [`Self::take`]: used memory, or with room for the elements and none of them yet.
@@ -56,19 +53,7 @@ impl Pool {
         len: usize,
         scratch: u64,
     ) -> Result<Vec<f32>, ExecError> {
-        if let Some(values) = self.find(len, scratch) {
-            return Ok(values);
-        }
-        let mut values = Vec::new();
-        if values.try_reserve_exact(len).is_err() {
-            return Err(ExecError::OutOfMemory {
-                what: what.to_owned(),
-                needed: bytes(len) >> 20,
-                available: 0,
-                budget: 0,
-            });
-        }
-        Ok(values)
+        self.find(len, scratch).map_or_else(|| room(what, len), Ok)
     }
 
     /// Spare memory of just this length (what is too large would be more than was foreseen); where there is none, room is made for it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::graph::{ExecError, Executor, Graph, HostTensor, NeverInterrupt, Run};
+use crate::graph::{ExecError, Executor, Graph, HostTensor, Interrupt, NeverInterrupt, Run};
 
 /// Prepares a graph without KV caches, runs it once and drops the plan; the results are in the order of its outputs.
 ///
@@ -24,6 +24,17 @@ pub fn run_once(
     );
     executor.drop_plan(plan);
     result
+}
+
+/// Interrupts when it is asked for so many-th time, and never again.
+#[derive(Clone, Copy, Debug)]
+pub struct After(pub usize);
+
+impl Interrupt for After {
+    fn poll(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
 }
 
 /// Reproducible random numbers (SplitMix64, Steele et al. 2014) for tests that print their seed.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, bounded};
 
 use super::*;
+use crate::cpu::testing::After;
 use crate::cpu::{CpuExecutor, CpuMode};
 use crate::engine::{
     ChatPrompt, ChatRequest, DeviceChoice, ImageRequest, ModelRef, Outcome, Picture,
@@ -424,16 +425,6 @@ fn a_device_lost_in_the_middle_changes_nothing_in_the_picture() {
     assert_eq!(hand.seen.iter().filter(lost).count(), 1);
     let built = |event: &&Event| matches!(event, Event::DeviceRebuilt { .. });
     assert_eq!(hand.seen.iter().filter(built).count(), 1);
-}
-
-/// Says so when it has been asked so many times.
-struct After(usize);
-
-impl Interrupt for After {
-    fn poll(&mut self) -> bool {
-        self.0 = self.0.saturating_sub(1);
-        self.0 == 0
-    }
 }
 
 #[test]

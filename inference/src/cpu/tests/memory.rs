@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::super::testing::After;
 use super::*;
 use crate::graph::{
     Activation, Conv2dSpec, ExecError, Interrupt, KvShape, KvType, NeverInterrupt, PlanId, Run,
@@ -203,15 +204,6 @@ fn equal_runs_give_equal_bytes() {
             run(&mut executor, plan, &inputs, &mut NeverInterrupt).unwrap(),
             first
         );
-    }
-}
-
-struct After(usize);
-
-impl Interrupt for After {
-    fn poll(&mut self) -> bool {
-        self.0 = self.0.saturating_sub(1);
-        self.0 == 0
     }
 }
 
