@@ -255,7 +255,7 @@ fn parts_that_do_not_fit_together_are_measured_one_after_the_other() {
         models: vec![make(folder.path(), Kind::SdTiny, StorageDtype::F16)],
         assets: repository("assets"),
         quick: true,
-        ops: false,
+        ops: None,
         size: Some((64, 64)),
         prompts: Vec::new(),
     };
