@@ -53,3 +53,48 @@ pub(super) fn read_kept(
     readback.unmap();
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::cpu::testing::Random;
+    use crate::formats::StorageDtype;
+    use crate::gpu::{AdapterChoice, GpuExecutor, LimitPolicy};
+    use crate::graph::{Activation, Executor, GraphBuilder, HostTensor, NeverInterrupt, Run};
+    use crate::synthesize::random_tensor;
+
+    #[test]
+    fn what_stays_is_not_overwritten_by_what_comes_after_it() {
+        let _turn = crate::gpu::tests::gpu();
+        let mut gpu =
+            GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, Some(1 << 28)).unwrap();
+        let g = GraphBuilder::new("kept early");
+        let x = g.input("x", &[8, 64]).unwrap();
+        let early = g.affine(&x, 2.0, 1.0).unwrap();
+        g.keep("early", &early);
+        // Many values of its size, any of which could lie where it did.
+        let w = random_tensor("w", &[64, 64], StorageDtype::F32, 1).unwrap();
+        let mut y = g.linear(&early, &w, None).unwrap();
+        for _ in 0..6 {
+            let hidden = g.linear(&y, &w, None).unwrap();
+            y = g.activation(&hidden, Activation::Silu).unwrap();
+        }
+        g.output("y", &y);
+        let plan = gpu.prepare(Arc::new(g.finish())).unwrap();
+        let values = Random::fresh("what_stays_is_not_overwritten").floats(512);
+        let run = Run {
+            inputs: &[("x", HostTensor::f32([8, 64], values.clone()))],
+            states: &[],
+            interrupt: &mut NeverInterrupt,
+        };
+        gpu.run(plan, run).unwrap();
+        for (row, values) in values.chunks(64).enumerate() {
+            let wanted: Vec<f32> = values.iter().map(|value| value * 2.0 + 1.0).collect();
+            let kept = gpu.read_kept(plan, 0, row).unwrap();
+            for (kept, wanted) in kept.iter().zip(&wanted) {
+                assert!((kept - wanted).abs() < 1e-5, "row {row}: {kept} {wanted}");
+            }
+        }
+    }
+}

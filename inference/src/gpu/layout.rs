@@ -227,7 +227,8 @@ fn last_uses(graph: &Graph, units: &[Unit]) -> Vec<usize> {
             last[id.0] = last[id.0].max(unit.last);
         }
     }
-    for (_, output) in &graph.outputs {
+    // What stays on the device is read after the run, as outputs are.
+    for (_, output) in graph.outputs.iter().chain(&graph.kept) {
         last[graph.storage_of(*output).0] = graph.nodes.len();
     }
     for (_, input, _) in graph.inputs() {

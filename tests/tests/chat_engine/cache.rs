@@ -22,6 +22,11 @@ fn kept(device: DeviceChoice, bytes: u64, kv_type: KvChoice) -> (KvType, u64, St
     (told.kv_type, memory.states, text)
 }
 
+/// Whether a cache is of that size; a GPU rounds up what goes with it.
+fn about(bytes: u64, wanted: u64) -> bool {
+    bytes.abs_diff(wanted) * 100 <= wanted
+}
+
 fn memory(client: &mut Client) -> diptych_inference::engine::MemoryUse {
     client.send(Command::ReportMemory).unwrap();
     client
@@ -50,19 +55,22 @@ fn it_is_kept_in_16_bits_only_where_32_do_not_fit() {
 
         let much = beside + 4 * one;
         let (auto, two, exact) = kept(device, much, KvChoice::Auto);
-        assert_eq!((auto, two), (KvType::F32, 2 * one), "{device:?}");
+        assert_eq!(auto, KvType::F32, "{device:?}");
+        assert!(about(two, 2 * one), "{device:?}: {two}, {one}");
         // Room for one conversation in 32 bits is worth more than room for two in 16.
         let (auto, single, same) = kept(device, beside + one * 3 / 2, KvChoice::Auto);
-        assert_eq!((auto, single), (KvType::F32, one), "{device:?}");
-        assert_eq!(same, exact);
+        assert_eq!((auto, &same), (KvType::F32, &exact), "{device:?}");
+        assert!(about(single, one), "{device:?}: {single}, {one}");
         let little = beside + one * 5 / 8;
         let (auto, half, narrow) = kept(device, little, KvChoice::Auto);
-        assert_eq!((auto, half), (KvType::F16, one / 2), "{device:?}");
+        assert_eq!(auto, KvType::F16, "{device:?}");
+        assert!(about(half, one / 2), "{device:?}: {half}, {one}");
         // As if it had been chosen.
         let (chosen, _, again) = kept(device, much, KvChoice::F16);
         assert_eq!((chosen, again), (KvType::F16, narrow));
         // What was chosen stays chosen, whatever it costs.
         let (chosen, whole, slow) = kept(device, little, KvChoice::F32);
-        assert_eq!((chosen, whole, slow), (KvType::F32, one, exact));
+        assert_eq!((chosen, slow), (KvType::F32, exact));
+        assert!(about(whole, one), "{device:?}: {whole}, {one}");
     }
 }
