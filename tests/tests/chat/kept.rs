@@ -144,7 +144,7 @@ fn all_jobs_that_were_cancelled_begin_again() -> Result<()> {
     bench.wait("the end of the job", |bench| {
         studio(bench).house.queue.tasks().is_empty()
     })?;
-    ensure!(bench.has("1 job stopped"));
+    bench.wait_label("1 job stopped")?;
     let stopped = branch(&bench).last().cloned().context("nothing")?;
     ensure!(stopped.state == MessageState::Stopped);
     apply(&mut bench, QueueCommand::UndoCancelAll);
