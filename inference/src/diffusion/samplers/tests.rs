@@ -111,7 +111,7 @@ fn every_step_equals_the_reference() {
             // A Brownian path is cut at a millionth: where our noise levels differ in their last digit, it is cut elsewhere.
             let path = run.noise.path.is_some();
             let least = if path { 1e-3 } else { 1e-4 };
-            let allowed = (4.0 * f32::EPSILON * run.table().levels[0]).max(least);
+            let allowed = (4.0 * f32::EPSILON * run.table().levels[0]).clamp(least, 1e-3);
             if error.is_nan() || error > allowed {
                 faults.push(format!(
                     "{name}, step {}: relative error {error:e}",
