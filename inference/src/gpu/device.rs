@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::graph::ExecError;
 
+/// How long the news that a buffer is mapped may take after the device is done: another thread that waits for the same device may be the one that is told.
+pub(super) const MAPPED: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Which adapters may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterChoice {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use super::device::{AdapterChoice, GpuDevice, LimitPolicy};
+use super::device::{AdapterChoice, GpuDevice, LimitPolicy, MAPPED};
 use super::inputs::send;
 use super::kept::read_kept;
 use super::kernels::KernelLimits;
@@ -376,7 +376,7 @@ fn read_outputs(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTensor>, Exec
         let _ = sender.send(result);
     });
     device.wait("reading results")?;
-    match receiver.try_recv() {
+    match receiver.recv_timeout(MAPPED) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(_) => return Err(failed("the driver did not map the buffer".into())),

@@ -1,6 +1,6 @@
 //! Reading what a run has left on the device.
 
-use super::device::GpuDevice;
+use super::device::{GpuDevice, MAPPED};
 use super::plan::Plan;
 use crate::graph::{ExecError, kept_row};
 
@@ -39,7 +39,7 @@ pub(super) fn read_kept(
         let _ = sender.send(result);
     });
     device.wait("reading a result")?;
-    match receiver.try_recv() {
+    match receiver.recv_timeout(MAPPED) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(_) => return Err(failed("the driver did not map the buffer".into())),

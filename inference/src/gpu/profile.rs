@@ -1,6 +1,6 @@
 //! A run that asks the device for the time before and after each dispatch.
 
-use super::device::GpuDevice;
+use super::device::{GpuDevice, MAPPED};
 use super::plan::{Command, Group};
 use crate::graph::{ExecError, Interrupt, OpTime};
 
@@ -108,7 +108,7 @@ fn read(device: &GpuDevice, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u64
         let _ = sender.send(result);
     });
     device.wait("reading timestamps")?;
-    match receiver.try_recv() {
+    match receiver.recv_timeout(MAPPED) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(_) => return Err(failed("the driver did not map the buffer".into())),
