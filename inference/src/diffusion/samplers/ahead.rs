@@ -22,7 +22,20 @@ pub struct DrawnNoise {
     rng: NoiseRng,
 }
 
+impl DrawnNoise {
+    /// The same for a run of vectors of another length, and what was drawn.
+    pub(super) fn stand_in(self, values: Vec<f32>) -> (Self, Vec<f32>) {
+        let drawn = self.values;
+        (Self { values, ..self }, drawn)
+    }
+}
+
 impl NoiseAhead {
+    /// The same for vectors of another length.
+    pub(super) fn of_length(self, count: usize) -> Self {
+        Self { count, ..self }
+    }
+
     /// Draws it; on any thread.
     #[must_use]
     pub fn draw(mut self) -> DrawnNoise {

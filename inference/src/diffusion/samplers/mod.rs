@@ -3,6 +3,7 @@
 //! Nothing here calls a model, so the engine may pause, branch or store a run between any two predictions.
 
 mod ahead;
+mod outline;
 mod packed;
 mod state;
 mod steps;
@@ -21,6 +22,7 @@ use super::source::{NoiseRng, NoiseSource};
 use super::spec::{Convention, SamplerKind, SamplerSpec};
 use super::table::{LatentSpace, Midpoint, StepTable};
 pub use ahead::{DrawnNoise, NoiseAhead};
+pub use outline::{Mixture, Outline, Question, RunVector};
 use state::StoredDenoising;
 use steps::{Prediction, Stride};
 
@@ -556,6 +558,11 @@ impl Denoising {
             Some(denoised) if !self.is_finished() => denoised.clone(),
             _ => self.latents.clone(),
         }
+    }
+
+    /// The picture as predicted last, if it was.
+    pub fn prediction_of_picture(&self) -> Option<&[f32]> {
+        self.denoised.as_deref()
     }
 
     /// The form in which [`Self::latents`] are held.
