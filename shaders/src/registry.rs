@@ -152,6 +152,10 @@ pub enum Kernel {
         /// Which.
         chain: Chain,
     },
+    /// Vectors from vectors by factors that change from run to run.
+    Mixture,
+    /// The correction of guidance by the spread of what is mixed.
+    GuidanceSpread,
 }
 
 /// How a kernel uses a storage buffer.
@@ -182,6 +186,10 @@ pub struct KernelSource {
 
 const INCLUDES: &[(&str, &str)] = &[
     ("grid", include_str!("../wgsl/shared/grid.wgsl")),
+    (
+        "mixture_program",
+        include_str!("../wgsl/shared/mixture_program.wgsl"),
+    ),
     ("reduce", include_str!("../wgsl/shared/reduce.wgsl")),
     ("activation", include_str!("../wgsl/shared/activation.wgsl")),
     ("functions", include_str!("../wgsl/shared/functions.wgsl")),
@@ -329,6 +337,8 @@ impl Kernel {
             Self::GemmJoin,
             Self::ConvJoin,
             Self::PagedAttentionJoin,
+            Self::Mixture,
+            Self::GuidanceSpread,
         ]);
         all.extend(
             Chain::samples()

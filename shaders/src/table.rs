@@ -260,6 +260,14 @@ impl Kernel {
                 bindings: CHAINED.get(..2 + chain.values()).unwrap_or(&CHAINED),
                 ..row!("chain", "chain", 256, 0, [])
             },
+            Self::Mixture => row!("mixture", "mixture", 256, 4, [Read, ReadWrite, ReadWrite]),
+            Self::GuidanceSpread => row!(
+                "guidance_spread",
+                "guidance_spread",
+                256,
+                4,
+                [Read, ReadWrite, ReadWrite]
+            ),
         }
     }
 }

@@ -18,9 +18,11 @@ use super::stream::Ring;
 use super::submit::Submitter;
 use super::tiers::Tiers;
 use super::upload::WeightStore;
+use super::vectors::VectorSet;
 use crate::graph::{
-    ExecError, Executor, Graph, HostData, HostTensor, HostTime, Interrupt, KvShape, MemoryForecast,
-    MemoryUse, PlanId, Profile, ProfileClock, Run, StateId, TierReport, check_run,
+    DeviceVectors, ExecError, Executor, Graph, HostData, HostTensor, HostTime, Interrupt, KvShape,
+    MemoryForecast, MemoryUse, PlanId, Profile, ProfileClock, Run, StateId, TierReport, VectorsId,
+    check_run_but,
 };
 
 /// The executor on wgpu.
@@ -32,9 +34,12 @@ pub struct GpuExecutor {
     pub(super) tiers: Tiers,
     /// Whether ops run as one where they can.
     fuse: bool,
+    /// Whether latents stay on the device between steps.
+    keeps_vectors: bool,
     pub(super) weights: WeightStore,
     pub(super) plans: BTreeMap<PlanId, Plan>,
-    states: BTreeMap<StateId, KvBuffers>,
+    pub(super) states: BTreeMap<StateId, KvBuffers>,
+    pub(super) vectors: BTreeMap<VectorsId, VectorSet>,
     /// Through which weights of models that do not fit pass.
     pub(super) ring: Weak<Ring>,
     next_id: u64,
@@ -75,12 +80,14 @@ impl GpuExecutor {
             memory: Memory::new(Arc::clone(&device), budget),
             tiers,
             fuse: true,
+            keeps_vectors: true,
             device,
             kernel_limits,
             pipelines: Pipelines::default(),
             weights: WeightStore::default(),
             plans: BTreeMap::new(),
             states: BTreeMap::new(),
+            vectors: BTreeMap::new(),
             ring: Weak::new(),
             next_id: 1,
             submitter: Submitter::default(),
@@ -110,6 +117,12 @@ impl GpuExecutor {
     /// Whether ops run as one where they can; so it is if nothing else is said. To compare with.
     pub fn with_fusion(mut self, fuse: bool) -> Self {
         self.fuse = fuse;
+        self
+    }
+
+    /// Whether what a job keeps stays on the device between its runs; so it is if nothing else is said. To compare with.
+    pub fn with_vectors(mut self, keep: bool) -> Self {
+        self.keeps_vectors = keep;
         self
     }
 
@@ -292,6 +305,13 @@ impl Executor for GpuExecutor {
     fn tiers(&self) -> Vec<TierReport> {
         self.tiers.report()
     }
+
+    fn vectors(&mut self) -> Option<&mut dyn DeviceVectors> {
+        match self.keeps_vectors {
+            true => Some(self),
+            false => None,
+        }
+    }
 }
 
 /// Checks what a run is given, binds its caches and sends its inputs; gives the plan, ready to be executed, and how many bytes were sent.
@@ -300,6 +320,17 @@ fn begin<'a>(
     plans: &'a mut BTreeMap<PlanId, Plan>,
     states: &BTreeMap<StateId, KvBuffers>,
     plan: PlanId,
+    run: &Run<'_>,
+) -> Result<(&'a mut Plan, u64), ExecError> {
+    begin_but(device, plans, states, (plan, None), run)
+}
+
+/// As [`begin`], of a run whose input `fed` comes from elsewhere.
+pub(super) fn begin_but<'a>(
+    device: &GpuDevice,
+    plans: &'a mut BTreeMap<PlanId, Plan>,
+    states: &BTreeMap<StateId, KvBuffers>,
+    (plan, fed): (PlanId, Option<&str>),
     run: &Run<'_>,
 ) -> Result<(&'a mut Plan, u64), ExecError> {
     device.check("before a run")?;
@@ -317,15 +348,21 @@ fn begin<'a>(
         what: "plan",
         id: plan.0,
     })?;
-    check_inputs(plan, run, &states)?;
+    check_inputs(plan, run, &states, fed)?;
     plan.done.set(false);
+    plan.partway = None;
     plan.bind_states(device, run.states, &states)?;
     let sent = send(device, plan, run)?;
     Ok((plan, sent))
 }
 
-fn check_inputs(plan: &Plan, run: &Run<'_>, states: &[&KvBuffers]) -> Result<(), ExecError> {
-    check_run(&plan.graph, run)?;
+fn check_inputs(
+    plan: &Plan,
+    run: &Run<'_>,
+    states: &[&KvBuffers],
+    fed: Option<&str>,
+) -> Result<(), ExecError> {
+    check_run_but(&plan.graph, run, fed)?;
     let fail = |name: &str, detail: String| ExecError::Input {
         graph: plan.graph.name.clone(),
         name: name.to_owned(),

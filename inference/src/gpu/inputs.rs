@@ -13,6 +13,13 @@ use crate::graph::{ExecError, HostData, Run};
 #[derive(Default)]
 pub struct Sent(HashMap<usize, There>);
 
+impl Sent {
+    /// What lies in an input comes from elsewhere.
+    pub fn forget(&mut self, input: usize) {
+        self.0.remove(&input);
+    }
+}
+
 enum There {
     F32(Weak<Vec<f32>>),
     U32(Weak<Vec<u32>>),

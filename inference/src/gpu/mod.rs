@@ -15,6 +15,7 @@
 //! | `prepare` | from a graph to a plan, all of it or streamed |
 //! | `stream` | models larger than the budget: their weights pass through a ring of buffers |
 //! | `kv` | KV caches |
+//! | `vectors`, `fed` | latents between the steps of a picture, and runs that take them from there |
 //! | `pipelines`, `plan` | pipelines and bind groups |
 //! | `outline` | what a plan would do, told without making it |
 //! | `profile` | a run that asks the device for the time |
@@ -29,6 +30,7 @@ mod arena;
 mod device;
 mod disk;
 mod executor;
+mod fed;
 mod fuse;
 mod inputs;
 mod kept;
@@ -47,6 +49,7 @@ mod stream;
 mod submit;
 mod tiers;
 mod upload;
+mod vectors;
 
 pub use device::{AdapterChoice, AdapterReport, GpuDevice, LimitPolicy, adapters};
 pub use executor::GpuExecutor;
@@ -61,3 +64,5 @@ mod fuse_tests;
 mod stream_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors_tests;

@@ -71,6 +71,8 @@ pub struct Plan {
     pub commands: Vec<Command>,
     /// Whether the latest run came to its end, so that what the graph keeps can be read.
     pub done: Cell<bool>,
+    /// How many dispatches of a run that was begun and is still to be gone on with are submitted, and whether it is measured.
+    pub partway: Option<(usize, bool)>,
     /// Bounds on inputs that address memory.
     pub bounds: Vec<Bound>,
     /// How long its dispatches take.
@@ -161,6 +163,7 @@ impl Plan {
             graph,
             commands: Vec::with_capacity(steps.len()),
             done: Cell::new(false),
+            partway: None,
             bounds,
             pace: Pace::default(),
             sent: Sent::default(),

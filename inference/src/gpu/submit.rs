@@ -84,6 +84,12 @@ impl UnderWay {
 }
 
 impl Submitter {
+    /// How many of a plan's dispatches the first submit of a run takes.
+    pub fn first_submit(&self, pace: &Pace, commands: &[Command]) -> usize {
+        let costs = commands.iter().map(|command| command.cost);
+        pace.take(0, costs, self.rate).min(commands.len())
+    }
+
     /// Runs the dispatches `commands`, the first of which has the number `first` in its plan, asking between submits whether to stop. Gives the last
     /// submit, which may still be under way. Where `measured`, `pace` learns what they take, if the device can tell.
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Dtype, ExecError, Graph, HostTime, KvShape, Profile};
+use super::{DeviceVectors, Dtype, ExecError, Graph, HostTime, KvShape, Profile};
 
 /// Data of a tensor in host memory. Copies share it until one of them is changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -263,6 +263,11 @@ pub trait Executor: Send {
     fn tiers(&self) -> Vec<TierReport> {
         Vec::new()
     }
+
+    /// Vectors that stay on the device, where this executor has any use for them.
+    fn vectors(&mut self) -> Option<&mut dyn DeviceVectors> {
+        None
+    }
 }
 
 /// The value that stays, and the length of its rows.
@@ -289,12 +294,21 @@ pub fn kept_row(
 
 /// Checks the inputs and states of a run against a graph: present, shape, type and number of elements.
 pub fn check_run(graph: &Graph, run: &Run<'_>) -> Result<(), ExecError> {
+    check_run_but(graph, run, None)
+}
+
+/// As [`check_run`], but for one input, which comes from elsewhere.
+///
+/// # Errors
+/// As [`check_run`].
+pub fn check_run_but(graph: &Graph, run: &Run<'_>, but: Option<&str>) -> Result<(), ExecError> {
     let fail = |name: &str, detail: String| ExecError::Input {
         graph: graph.name.clone(),
         name: name.to_owned(),
         detail,
     };
-    for (name, _, node) in graph.inputs() {
+    let wanted = graph.inputs().filter(|(name, ..)| Some(*name) != but);
+    for (name, _, node) in wanted {
         let Some((_, given)) = run.inputs.iter().find(|(given, _)| *given == name) else {
             return Err(fail(name, "is missing".into()));
         };

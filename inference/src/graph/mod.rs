@@ -18,17 +18,19 @@ mod exec;
 mod kv;
 mod op;
 mod profile;
+mod vectors;
 
 pub use builder::{GraphBuilder, ScopeGuard, Tensor};
 pub use error::{ExecError, GraphError};
 pub use exec::{
     Executor, HostData, HostTensor, Interrupt, MemoryForecast, MemoryUse, NeverInterrupt, PlanId,
-    Run, StateId, TierReport, TierState, check_run, kept_row,
+    Run, StateId, TierReport, TierState, check_run, check_run_but, kept_row,
 };
 pub use kv::{KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT};
 pub use op::{Activation, BinaryKind, Conv2dSpec, Op, PagedAttentionSpec, RopeStyle, UnaryKind};
 
 pub use profile::{HostTime, OpTime, Profile, ProfileClock};
+pub use vectors::{Answer, DeviceVectors, Fed, Looked, Piece, Rescale, Sums, VectorsId};
 
 use crate::formats::weights::TensorData;
 

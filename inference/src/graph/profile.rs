@@ -56,4 +56,6 @@ pub struct HostTime {
     pub bytes_sent: u64,
     /// Bytes of results read back from the device.
     pub bytes_read: u64,
+    /// Runs that took an input from vectors on the device and left their result there ([`super::DeviceVectors`]).
+    pub fed_runs: u64,
 }

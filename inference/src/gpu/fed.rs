@@ -1,0 +1,116 @@
+//! Runs of plans between vectors that stay on the device; see [`crate::graph::DeviceVectors`].
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::device::GpuDevice;
+use super::executor::{GpuExecutor, begin_but};
+use super::plan::Plan;
+use super::submit::Submitter;
+use crate::graph::{ExecError, Fed, PlanId, Run};
+
+impl GpuExecutor {
+    /// See [`begin_fed`](crate::graph::DeviceVectors::begin_fed).
+    pub(super) fn begin_plan_fed(
+        &mut self,
+        plan: PlanId,
+        run: Run<'_>,
+        fed: &Fed<'_>,
+    ) -> Result<(), ExecError> {
+        let device = &self.device;
+        let states = &self.states;
+        let given = (plan, Some(fed.input));
+        let (plan, sent) = begin_but(device, &mut self.plans, states, given, &run)?;
+        self.submitter.host_time.bytes_sent += sent;
+        let graph = Arc::clone(&plan.graph);
+        let input = graph.inputs().find(|(name, ..)| *name == fed.input);
+        let Some((id, (to, base))) =
+            input.and_then(|(_, id, _)| Some((id, plan.place(graph.storage_of(id).0)?)))
+        else {
+            return Err(ExecError::Input {
+                graph: graph.name.clone(),
+                name: fed.input.to_owned(),
+                detail: "is none of its inputs".into(),
+            });
+        };
+        let set = self.vectors.get_mut(&fed.set).ok_or(ExecError::Unknown {
+            what: "set of vectors",
+            id: fed.set.0,
+        })?;
+        set.feed(device, fed.pieces, (to, base, graph.node(id).elements()))?;
+        plan.sent.forget(id.0);
+        let measured = plan.pace.begin();
+        // What is streamed has an order of its own.
+        let first = match plan.stream() {
+            Some(_) => 0,
+            None => self.submitter.first_submit(&plan.pace, &plan.commands),
+        };
+        if first > 0 {
+            execute(device, &mut self.submitter, plan, run, (0..first, measured))?;
+        }
+        plan.partway = Some((first, measured));
+        Ok(())
+    }
+
+    /// See [`run_fed`](crate::graph::DeviceVectors::run_fed).
+    pub(super) fn run_plan_fed(
+        &mut self,
+        id: PlanId,
+        run: Run<'_>,
+        fed: &Fed<'_>,
+    ) -> Result<(), ExecError> {
+        let found = self.plans.get_mut(&id);
+        let partway = found.and_then(|plan| plan.partway.take());
+        if partway.is_none() {
+            let begun = Run {
+                inputs: run.inputs,
+                states: run.states,
+                interrupt: &mut *run.interrupt,
+            };
+            self.begin_plan_fed(id, begun, fed)?;
+        }
+        let device = &self.device;
+        let unknown = |what: &'static str, id: u64| ExecError::Unknown { what, id };
+        let plan = self.plans.get_mut(&id).ok_or(unknown("plan", id.0))?;
+        let set = self.vectors.get_mut(&fed.set);
+        let set = set.ok_or(unknown("set of vectors", fed.set.0))?;
+        let partway = partway.or_else(|| plan.partway.take());
+        let (done, measured) = partway.unwrap_or((0, false));
+        let rest = done..plan.commands.len();
+        execute(device, &mut self.submitter, plan, run, (rest, measured))?;
+        let graph = &plan.graph;
+        let output = graph.outputs.first().and_then(|(_, id)| {
+            let (from, base) = plan.place(graph.storage_of(*id).0)?;
+            Some((from, base, graph.node(*id).elements()))
+        });
+        let output = output.ok_or(unknown("output", 0))?;
+        set.take(device, output, fed.into)?;
+        plan.done.set(true);
+        self.submitter.host_time.fed_runs += 1;
+        device.check("running")
+    }
+}
+
+/// Runs dispatches of a plan that is ready: those of a range, unless the plan is streamed. The last of them may still be under way.
+fn execute(
+    device: &GpuDevice,
+    submitter: &mut Submitter,
+    plan: &mut Plan,
+    run: Run<'_>,
+    (steps, measured): (Range<usize>, bool),
+) -> Result<(), ExecError> {
+    let mut pace = std::mem::take(&mut plan.pace);
+    let mut go = |steps: Range<usize>| {
+        let groups = plan.state_groups(run.states);
+        let first = steps.start;
+        let commands = plan.commands.get(steps).unwrap_or_default();
+        let meters = (&mut pace, measured);
+        submitter.execute(device, (commands, first), groups, run.interrupt, meters)
+    };
+    let done = match plan.stream() {
+        None => go(steps).map(|_| ()),
+        Some(stream) => stream.run(device, &plan.graph, go),
+    };
+    plan.pace = pace;
+    done
+}
