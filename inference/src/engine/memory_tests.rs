@@ -23,18 +23,18 @@ fn assets() -> PathBuf {
 }
 
 /// A worker whose jobs are advanced by hand.
-struct Hand {
-    worker: Worker,
+pub(super) struct Hand {
+    pub(super) worker: Worker,
     /// An engine without clients stops its jobs.
     _commands: Sender<Command>,
     events: Receiver<Event>,
-    seen: Vec<Event>,
+    pub(super) seen: Vec<Event>,
     models: BTreeMap<String, ModelRef>,
     next: u64,
 }
 
 impl Hand {
-    fn with(device: DeviceChoice, executor: Box<dyn Executor>, budget: u64) -> Self {
+    pub(super) fn with(device: DeviceChoice, executor: Box<dyn Executor>, budget: u64) -> Self {
         let (commands, receiver) = bounded(1);
         let (sender, events) = bounded(4096);
         let options = EngineOptions {
@@ -59,6 +59,7 @@ impl Hand {
             store,
             questions: questions::Questions::default(),
             options,
+            busy: None,
         };
         let mut hand = Self {
             worker,
@@ -81,7 +82,7 @@ impl Hand {
         hand
     }
 
-    fn new(device: DeviceChoice, budget: u64) -> Self {
+    pub(super) fn new(device: DeviceChoice, budget: u64) -> Self {
         let executor: Box<dyn Executor> = match device {
             DeviceChoice::Cpu => Box::new(CpuExecutor::with_budget(CpuMode::Fast, Some(budget))),
             _ => Box::new(gpu(budget)),
@@ -89,17 +90,17 @@ impl Hand {
         Self::with(device, executor, budget)
     }
 
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         self.worker.outbox.flush();
         self.seen.extend(self.events.try_iter());
     }
 
-    fn model(&self, name: &str) -> ModelRef {
+    pub(super) fn model(&self, name: &str) -> ModelRef {
         let found = self.models.iter().find(|(known, _)| known.contains(name));
         found.unwrap().1.clone()
     }
 
-    fn submit(&mut self, request: Request) -> JobId {
+    pub(super) fn submit(&mut self, request: Request) -> JobId {
         let job = JobId(self.next);
         self.next += 1;
         self.worker.apply(Command::Submit {
@@ -111,7 +112,7 @@ impl Hand {
     }
 
     /// How a job ended, if it has.
-    fn end(&mut self, job: JobId) -> Option<Result<Outcome, String>> {
+    pub(super) fn end(&mut self, job: JobId) -> Option<Result<Outcome, String>> {
         self.look();
         self.seen.iter().find_map(|event| match event {
             Event::Finished { job: of, outcome } if *of == job => Some(Ok(outcome.clone())),
@@ -120,7 +121,7 @@ impl Hand {
         })
     }
 
-    fn finish(&mut self, job: JobId) -> Result<Outcome, String> {
+    pub(super) fn finish(&mut self, job: JobId) -> Result<Outcome, String> {
         loop {
             self.worker.advance(job);
             if let Some(end) = self.end(job) {
@@ -129,7 +130,7 @@ impl Hand {
         }
     }
 
-    fn picture(&self, prompt: &str) -> ImageRequest {
+    pub(super) fn picture(&self, prompt: &str) -> ImageRequest {
         ImageRequest {
             steps: 3,
             guidance: 4.0,
@@ -177,12 +178,12 @@ impl Hand {
     }
 }
 
-fn gpu(budget: u64) -> GpuExecutor {
+pub(super) fn gpu(budget: u64) -> GpuExecutor {
     GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, Some(budget))
         .expect("these tests need a Vulkan adapter; install mesa-vulkan-drivers")
 }
 
-const PLENTY: u64 = 1 << 30;
+pub(super) const PLENTY: u64 = 1 << 30;
 
 fn assert_forecast(what: &str, memory: MemoryUse) {
     let share = memory.forecast as f64 / memory.peak as f64;

@@ -86,6 +86,8 @@ struct Worker {
     store: ModelStore,
     options: EngineOptions,
     questions: questions::Questions,
+    /// The job that was advanced last.
+    busy: Option<JobId>,
 }
 
 fn open(options: &EngineOptions) -> Result<Box<dyn Executor>, ExecError> {
@@ -133,6 +135,7 @@ pub fn run(options: &EngineOptions, commands: Receiver<Command>, mut outbox: Out
         store,
         options: options.clone(),
         questions: questions::Questions::default(),
+        busy: None,
     }
     .run();
 }
@@ -157,8 +160,15 @@ impl Worker {
                 .queue
                 .next_where(|job| job.is_chat)
                 .or_else(|| self.queue.next_where(|_| true));
+            if let Some(busy) = self.busy.take_if(|busy| next != Some(*busy)) {
+                self.rest(busy);
+                continue;
+            }
             match next {
-                Some(job) => self.advance_answers(job),
+                Some(job) => {
+                    self.busy = Some(job);
+                    self.advance_answers(job);
+                }
                 None if asked => {}
                 None => self.inbox.wait(if all_sent {
                     Duration::from_secs(3600)
@@ -321,6 +331,32 @@ impl Worker {
         self.settle(job, result);
     }
 
+    /// A job that does not go on just now leaves nothing under way.
+    fn rest(&mut self, job: JobId) {
+        let Self {
+            inbox,
+            outbox,
+            store,
+            queue,
+            ..
+        } = self;
+        let Some(content) = queue.get_mut(job) else {
+            return;
+        };
+        let mut watch = Watch { inbox, job };
+        let mut context = Context {
+            job,
+            store,
+            outbox,
+            interrupt: &mut watch,
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| content.pipeline.rest(&mut context)));
+        match result {
+            Ok(Ok(())) => {}
+            other => self.settle(job, other.map(|result| result.map(|()| Progress::Working))),
+        }
+    }
+
     /// Draws the consequences of a step.
     fn settle(&mut self, job: JobId, result: std::thread::Result<Result<Progress, JobError>>) {
         match result {
@@ -435,6 +471,9 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 mod memory_tests;
 #[path = "questions.rs"]
 mod questions;
+#[cfg(test)]
+#[path = "resident_tests.rs"]
+mod resident_tests;
 #[cfg(test)]
 #[path = "worker_tests.rs"]
 mod tests;

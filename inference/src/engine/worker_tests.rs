@@ -87,6 +87,7 @@ fn stage(scripts: &[(u64, &[&'static str])]) -> Stage {
         store,
         questions: questions::Questions::default(),
         options,
+        busy: None,
     };
     let (lost, released) = (Arc::default(), Arc::default());
     for (job, script) in scripts {

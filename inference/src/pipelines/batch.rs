@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::error::JobError;
 use super::store::{Form, ModelStore, PlanKey, Shortage};
-use crate::graph::{ExecError, Graph, HostData, HostTensor, Interrupt, PlanId};
+use crate::graph::{
+    ExecError, Fed, Graph, HostData, HostTensor, Interrupt, Piece, PlanId, VectorsId,
+};
 
 /// Work that can be done on any number of rows: what its plans are known by, and how their graphs are built.
 pub struct Rows<'a> {
@@ -20,6 +22,35 @@ pub struct Rows<'a> {
     pub build: &'a dyn Fn(usize) -> Result<Graph, JobError>,
 }
 
+/// Rows of which one input and the answer stay on the device.
+pub struct FedRows<'a> {
+    /// The vectors.
+    pub set: VectorsId,
+    /// Name of the input.
+    pub input: &'a str,
+    /// What a row of it is made of; `to` counts from the row's first element.
+    pub row: Vec<Piece>,
+    /// Where the answer to the first row is put; those to the others follow.
+    pub into: usize,
+    /// Elements of the answer to a row.
+    pub answer: usize,
+}
+
+impl FedRows<'_> {
+    /// The pieces of so many rows.
+    fn pieces(&self, rows: usize) -> Vec<Piece> {
+        let long: usize = self.row.iter().map(|piece| piece.len).sum();
+        let all = (0..rows).flat_map(|row| {
+            let moved = move |piece: &Piece| Piece {
+                to: piece.to + row * long,
+                ..*piece
+            };
+            self.row.iter().map(moved)
+        });
+        all.collect()
+    }
+}
+
 impl ModelStore {
     /// Runs a network on all rows at once, or one by one where memory does not suffice for that. Activations for one row take a part
     /// of the memory, and rows do not see each other, so the results are equal but for rounding.
@@ -32,6 +63,56 @@ impl ModelStore {
         inputs: &[(&str, HostTensor)],
         interrupt: &mut dyn Interrupt,
     ) -> Result<Vec<HostTensor>, JobError> {
+        self.in_sizes(
+            rows,
+            interrupt,
+            |store, (plan, size), interrupt| match size {
+                1 if rows.count > 1 => store.run_each(plan, rows.count, inputs, interrupt),
+                _ => store.run(plan, inputs, &[], interrupt),
+            },
+        )
+    }
+
+    /// As [`Self::run_rows`], of rows that lie on the device; or only begins it, so that the device has something to do.
+    ///
+    /// # Errors
+    /// As [`Self::run_rows`].
+    pub fn run_rows_fed(
+        &mut self,
+        rows: &Rows<'_>,
+        inputs: &[(&str, HostTensor)],
+        (fed, only_begin): (&FedRows<'_>, bool),
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<(), JobError> {
+        self.in_sizes(rows, interrupt, |store, (plan, size), interrupt| {
+            let pieces = fed.pieces(size);
+            let once = |into: usize| Fed {
+                set: fed.set,
+                input: fed.input,
+                pieces: &pieces,
+                into,
+            };
+            if size == rows.count.max(1) {
+                let once = once(fed.into);
+                return store.run_fed(plan, inputs, (&once, only_begin), interrupt);
+            }
+            let begun = if only_begin { 1 } else { rows.count };
+            for row in 0..begun {
+                let part = part_of(inputs, row, rows.count);
+                let into = fed.into + row * fed.answer;
+                store.run_fed(plan, &part, (&once(into), only_begin), interrupt)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Does something with the plan of all rows at once, or where memory does not suffice with that of one.
+    fn in_sizes<T>(
+        &mut self,
+        rows: &Rows<'_>,
+        interrupt: &mut dyn Interrupt,
+        mut run: impl FnMut(&mut Self, (PlanId, usize), &mut dyn Interrupt) -> Result<T, JobError>,
+    ) -> Result<T, JobError> {
         let mut sizes = match rows.count {
             0 | 1 => vec![1],
             count => vec![count, 1],
@@ -44,11 +125,7 @@ impl ModelStore {
             let owner = (rows.name, rows.changes);
             let (place, plan) = self.first_fitting(owner, forms, Shortage::Smaller, interrupt)?;
             let size = sizes.get(place).copied().unwrap_or(1);
-            let result = match size {
-                1 if rows.count > 1 => self.run_each(plan, rows.count, inputs, interrupt),
-                _ => self.run(plan, inputs, &[], interrupt),
-            };
-            match result {
+            match run(self, (plan, size), interrupt) {
                 Err(JobError::Exec(ExecError::OutOfMemory { .. })) if size > 1 => {
                     tracing::info!("'{}' goes on row by row: memory ran out", rows.name);
                     self.give_up(plan);
@@ -68,10 +145,7 @@ impl ModelStore {
     ) -> Result<Vec<HostTensor>, JobError> {
         let mut joined: Vec<HostTensor> = Vec::new();
         for row in 0..count {
-            let part: Vec<(&str, HostTensor)> = inputs
-                .iter()
-                .map(|(name, tensor)| (*name, row_of(tensor, row, count)))
-                .collect();
+            let part = part_of(inputs, row, count);
             let outputs = self.run(plan, &part, &[], interrupt)?;
             if joined.is_empty() {
                 joined = outputs;
@@ -83,6 +157,16 @@ impl ModelStore {
         }
         Ok(joined)
     }
+}
+
+/// What one of `count` rows is given.
+fn part_of<'a>(
+    inputs: &[(&'a str, HostTensor)],
+    row: usize,
+    count: usize,
+) -> Vec<(&'a str, HostTensor)> {
+    let part = |(name, tensor): &(&'a str, HostTensor)| (*name, row_of(tensor, row, count));
+    inputs.iter().map(part).collect()
 }
 
 /// One of `count` rows; a tensor of another first length is given to every row.

@@ -152,6 +152,14 @@ pub trait Pipeline: Send {
         None
     }
 
+    /// Another job goes on, or none: what the device was told is waited for and told of, and nothing of this job is under way any more.
+    ///
+    /// # Errors
+    /// As [`Pipeline::step`].
+    fn rest(&mut self, _context: &mut Context<'_>) -> Result<(), JobError> {
+        Ok(())
+    }
+
     /// Gives back what the job holds in the store.
     fn release(&mut self, _store: &mut ModelStore) {}
 }

@@ -208,6 +208,11 @@ impl ImageJob {
         Ok(())
     }
 
+    /// Whether settings take over after so many steps.
+    pub(super) fn changes_at(&self, done: usize) -> bool {
+        (self.later.front()).is_some_and(|(step, _)| *step <= done)
+    }
+
     /// Applies settings whose time has come. Can be repeated after an interruption.
     pub(super) fn apply_branches(&mut self, context: &mut Context<'_>) -> Result<(), JobError> {
         loop {

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{ImageJob, Stage};
+use super::ImageJob;
 use crate::engine::{ControlKind, ControlUse, Preprocessor};
 use crate::formats::lora::family_of_width;
 use crate::graph::HostTensor;
@@ -137,10 +137,8 @@ impl ImageJob {
             return Ok(Active::default());
         }
         let guides = self.guides(context, model)?;
-        let (step, steps) = match &self.stage {
-            Stage::Denoise(denoising) => (denoising.step_index(), denoising.total_steps()),
-            Stage::Start | Stage::Enlarge(_) => (0, 1),
-        };
+        let (step, steps) =
+            (self.present()).map_or((0, 1), |run| (run.step_index(), run.total_steps()));
         let active = guides.iter().filter(|guide| guide.counts(step, steps));
         let active: Vec<&Guide> = active.collect();
         let mut inputs = Vec::new();

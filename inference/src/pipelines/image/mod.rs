@@ -8,6 +8,7 @@ mod control;
 mod decode;
 mod forecast;
 mod hires;
+mod resident;
 pub(crate) mod state;
 mod vae;
 mod words;
@@ -24,12 +25,12 @@ use super::batch::Rows;
 use super::error::JobError;
 use super::image_model::ImageModel;
 use super::prompt::{self, Conditioning};
-use super::store::PlanKey;
+use super::store::{ModelStore, PlanKey};
 use super::{Context, Pipeline, Progress};
 use crate::diffusion::{Denoising, DrawnNoise, NoiseAhead, compose, guide, rescale};
 
 use crate::engine::{Event, ImageRequest, Outcome, Picture, Request};
-use crate::graph::HostTensor;
+use crate::graph::{HostTensor, Interrupt};
 use crate::models::ControlNet;
 
 /// Largest width or height in pixels; beyond it sizes are mistakes.
@@ -42,7 +43,7 @@ const CHECKPOINT_SECONDS: f32 = 2.0;
 enum Stage {
     /// Nothing is done yet.
     Start,
-    /// Noise is being removed.
+    /// Noise is being removed; as it was last seen, where the latents are on the device ([`resident`]).
     Denoise(Box<Denoising>),
     /// What the first pass drew is being made larger.
     Enlarge(Box<super::upscale::Enlargement>),
@@ -71,6 +72,10 @@ pub struct ImageJob {
     first: Option<Box<ImageRequest>>,
     /// Whether it goes on in the second pass, which is still to be entered.
     resumes_second: bool,
+    /// The latents, where they are on the device.
+    resident: Option<resident::Resident>,
+    /// Whether they are to stay on the host.
+    at_host: bool,
 }
 
 /// What a checkpoint keeps of a picture being drawn.
@@ -102,6 +107,8 @@ impl ImageJob {
             guides: None,
             first: None,
             resumes_second: false,
+            resident: None,
+            at_host: false,
         }
     }
 
@@ -215,36 +222,33 @@ impl ImageJob {
         Ok(conditioning)
     }
 
-    /// One evaluation of the network, with guidance.
-    fn predict(
+    /// Asks the network: `sample`, which is left out where it is on the device, at a timestep. `go` runs it.
+    fn ask<T>(
         &mut self,
         context: &mut Context<'_>,
         model: &ImageModel,
-        input: &[f32],
-        timestep: f32,
-    ) -> Result<Vec<f32>, JobError> {
+        (sample, timestep): (Option<Vec<f32>>, f32),
+        go: impl FnOnce(
+            &mut ModelStore,
+            &Rows<'_>,
+            &[(&str, HostTensor)],
+            &mut dyn Interrupt,
+        ) -> Result<T, JobError>,
+    ) -> Result<T, JobError> {
         let conditioning = self.conditioning(context, model)?;
-        let evaluation = match &self.stage {
+        let evaluation = match self.present() {
             // In the second pass the words are those that the first ended with.
-            Stage::Denoise(_) if self.first.is_some() => u32::MAX,
-            Stage::Denoise(denoising) => denoising.evals_done() as u32,
-            Stage::Start | Stage::Enlarge(_) => 0,
+            Some(_) if self.first.is_some() => u32::MAX,
+            Some(run) => run.evals_done() as u32,
+            None => 0,
         };
         let words = conditioning
             .at(evaluation)
             .ok_or_else(|| JobError::Request("the prompt says nothing".into()))?;
-        let [c, h, w] = self.latent_shape(model)?;
-        let mut sample = input.to_vec();
+        let [_, h, w] = self.latent_shape(model)?;
         let channels = model.unet().config().in_channels;
-        if channels > c {
-            sample.extend_from_slice(&self.source(context, model)?.extra_channels);
-        }
         let (batch, length) = (conditioning.batch, conditioning.length);
         let mut inputs = vec![
-            (
-                "sample",
-                HostTensor::f32([batch, channels, h, w], sample.repeat(batch)),
-            ),
             (
                 "time",
                 (model.unet())
@@ -252,6 +256,10 @@ impl ImageJob {
             ),
             ("context", words.embeddings.clone()),
         ];
+        if let Some(sample) = sample {
+            let sample = HostTensor::f32([batch, channels, h, w], sample.repeat(batch));
+            inputs.push(("sample", sample));
+        }
         if let Some(added) = &words.added {
             inputs.push(("added", added.clone()));
         }
@@ -273,7 +281,27 @@ impl ImageJob {
                 Ok(model.unet().controlled_graph(sizes, &nets)?)
             },
         };
-        let output = context.store.run_rows(&rows, &inputs, context.interrupt)?;
+        go(context.store, &rows, &inputs, context.interrupt)
+    }
+
+    /// One evaluation of the network, with guidance.
+    fn predict(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+        input: &[f32],
+        timestep: f32,
+    ) -> Result<Vec<f32>, JobError> {
+        let conditioning = self.conditioning(context, model)?;
+        let [c, h, w] = self.latent_shape(model)?;
+        let mut sample = input.to_vec();
+        if model.unet().config().in_channels > c {
+            sample.extend_from_slice(&self.source(context, model)?.extra_channels);
+        }
+        let asked = (Some(sample), timestep);
+        let output = self.ask(context, model, asked, |store, rows, inputs, interrupt| {
+            store.run_rows(rows, inputs, interrupt)
+        })?;
         let prediction = output
             .into_iter()
             .next()
@@ -369,9 +397,17 @@ impl ImageJob {
 
     fn advance(&mut self, context: &mut Context<'_>) -> Result<Progress, JobError> {
         self.plan_branches()?;
+        if self.resident.is_some()
+            && (self.present()).is_some_and(|run| self.changes_at(run.step_index()))
+        {
+            self.come_back(context, true)?;
+        }
         self.apply_branches(context)?;
         let model = self.model(context)?;
         self.reenter_second(&model);
+        if let Some(progress) = self.advance_resident(context, &model)? {
+            return Ok(progress);
+        }
         let eval = match &self.stage {
             Stage::Start => {
                 self.check_hires(context, &model)?;
@@ -384,12 +420,7 @@ impl ImageJob {
                 self.trace(context, None);
                 return Ok(Progress::Working);
             }
-            Stage::Denoise(denoising) => {
-                let stop = self.request.stop_after.map(|steps| steps as usize);
-                denoising
-                    .next_eval()
-                    .filter(|_| stop.is_none_or(|stop| denoising.step_index() < stop.max(1)))
-            }
+            Stage::Denoise(denoising) => denoising.next_eval().filter(|_| self.asks_on(denoising)),
             Stage::Enlarge(_) => return self.enlarge(context, &model),
         };
         let Some(eval) = eval else {
@@ -426,16 +457,28 @@ impl ImageJob {
         if !done.outer_step_finished {
             return Ok(Progress::Working);
         }
-        let (index, total) = (
+        let place = (
             denoising.step_index() as u32,
             denoising.total_steps() as u32,
         );
-        let (index, total) = self.place_in_passes(&model, (index, total))?;
-        if self.request.keep_latents {
-            let [c, h, w] = self.latent_shape(&model)?;
-            let Stage::Denoise(denoising) = &self.stage else {
-                return Ok(Progress::Working);
-            };
+        self.tell_step(context, &model, place, (Some(&done.denoised), true))?;
+        Ok(Progress::Working)
+    }
+
+    /// Tells of a step that is done: how many of how many are, and the picture that is predicted, where somebody wants to see it. `whole`: the run is here as it
+    /// is after that step.
+    fn tell_step(
+        &mut self,
+        context: &mut Context<'_>,
+        model: &ImageModel,
+        place: (u32, u32),
+        (denoised, whole): (Option<&[f32]>, bool),
+    ) -> Result<(), JobError> {
+        let (index, total) = self.place_in_passes(model, place)?;
+        if self.request.keep_latents
+            && let (Stage::Denoise(denoising), true) = (&self.stage, whole)
+        {
+            let [c, h, w] = self.latent_shape(model)?;
             let latents = Arc::new(HostTensor::f32([1, c, h, w], denoising.latents().to_vec()));
             context.emit(Event::Latents {
                 job: context.job,
@@ -443,11 +486,15 @@ impl ImageJob {
                 latents,
             });
         }
-        let preview = match self.request.preview && index < total || self.request.trace {
-            true => self.preview(context, &model, &done.denoised),
-            false => None,
+        let preview = match denoised {
+            Some(denoised) if self.request.preview && index < total || self.request.trace => {
+                self.preview(context, model, denoised)
+            }
+            _ => None,
         };
-        self.trace(context, preview.as_ref());
+        if whole {
+            self.trace(context, preview.as_ref());
+        }
         let seconds = std::mem::take(&mut self.step_seconds);
         context.emit(Event::Step {
             job: context.job,
@@ -456,8 +503,10 @@ impl ImageJob {
             seconds,
             preview,
         });
-        self.checkpoint(context);
-        Ok(Progress::Working)
+        if whole {
+            self.checkpoint(context);
+        }
+        Ok(())
     }
 }
 
@@ -497,8 +546,29 @@ impl Pipeline for ImageJob {
             .any(|request| request.refers_to(hash))
     }
 
+    fn rest(&mut self, context: &mut Context<'_>) -> Result<(), JobError> {
+        match self.resident {
+            Some(_) => self.come_back(context, true),
+            None => Ok(()),
+        }
+    }
+
+    fn device_lost(&mut self) {
+        // The vectors went with their device; the stage is as it was last seen.
+        self.resident = None;
+    }
+
+    fn release(&mut self, store: &mut ModelStore) {
+        self.leave(store);
+    }
+
     fn partial(&mut self, context: &mut Context<'_>) -> Option<Outcome> {
         let model = self.model.clone()?;
+        if self.resident.is_some()
+            && let Err(error) = self.come_back(context, false)
+        {
+            tracing::warn!("the picture is shown as it was last seen: {error}");
+        }
         let Stage::Denoise(denoising) = &self.stage else {
             return None;
         };

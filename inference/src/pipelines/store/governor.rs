@@ -6,7 +6,8 @@ use super::{
     EMBEDDING_BYTES, Form, KIND_SHARE, Loaded, ModelStore, PLANS_PER_KIND, PlanKey, Ready, VaeWork,
 };
 use crate::graph::{
-    ExecError, Executor, Graph, HostTensor, Interrupt, NeverInterrupt, PlanId, Run, StateId,
+    DeviceVectors, ExecError, Executor, Fed, Graph, HostTensor, Interrupt, NeverInterrupt, PlanId,
+    Run, StateId, VectorsId,
 };
 use crate::pipelines::JobError;
 use crate::pipelines::forecast::{Holding, cost};
@@ -371,13 +372,49 @@ impl ModelStore {
         states: &[StateId],
         interrupt: &mut dyn Interrupt,
     ) -> Result<Vec<HostTensor>, JobError> {
-        loop {
+        self.again_with_room(plan, |executor| {
             let run = Run {
                 inputs,
                 states,
                 interrupt: &mut *interrupt,
             };
-            match self.executor.run(plan, run) {
+            executor.run(plan, run)
+        })
+    }
+
+    /// As [`Self::run`], with vectors that stay on the device; or only begins it.
+    ///
+    /// # Errors
+    /// From the executor.
+    pub fn run_fed(
+        &mut self,
+        plan: PlanId,
+        inputs: &[(&str, HostTensor)],
+        (fed, only_begin): (&Fed<'_>, bool),
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<(), JobError> {
+        self.again_with_room(plan, |executor| {
+            let run = Run {
+                inputs,
+                states: &[],
+                interrupt: &mut *interrupt,
+            };
+            let vectors = executor.vectors().ok_or(NO_VECTORS)?;
+            match only_begin {
+                true => vectors.begin_fed(plan, run, fed),
+                false => vectors.run_fed(plan, run, fed),
+            }
+        })
+    }
+
+    /// Runs a plan as long as there is something to be given up when memory runs out.
+    fn again_with_room<T>(
+        &mut self,
+        plan: PlanId,
+        mut run: impl FnMut(&mut dyn Executor) -> Result<T, ExecError>,
+    ) -> Result<T, JobError> {
+        loop {
+            match run(self.executor.as_mut()) {
                 Err(error @ ExecError::OutOfMemory { .. }) => {
                     let owner = self
                         .loaded
@@ -394,4 +431,29 @@ impl ModelStore {
             }
         }
     }
+
+    /// Vectors that stay on the device, where the executor has any use for them.
+    pub fn vectors(&mut self) -> Result<&mut dyn DeviceVectors, JobError> {
+        Ok(self.executor.vectors().ok_or(NO_VECTORS)?)
+    }
+
+    /// Makes vectors for a job of a loaded model, which gives them back.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub fn create_vectors(
+        &mut self,
+        name: &str,
+        [vectors, elements, seen]: [usize; 3],
+    ) -> Result<VectorsId, JobError> {
+        self.with_room(name, |executor| {
+            let device = executor.vectors().ok_or(NO_VECTORS)?;
+            device.create_vectors(vectors, elements, seen)
+        })
+    }
 }
+
+const NO_VECTORS: ExecError = ExecError::Unknown {
+    what: "device that keeps vectors",
+    id: 0,
+};
