@@ -277,3 +277,42 @@ fn what_is_seen_changes_nothing() {
         assert_eq!(got, wanted, "from step {index}");
     }
 }
+
+/// What a step takes and sends to and fro both ways, in turn. Run by hand, on a machine that does nothing else:
+/// `cargo test --release --workspace --lib resident_tests::both_ways -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn both_ways_in_turn() {
+    let mut ways = [(true, hand(true)), (false, hand(false))];
+    for sampler in [
+        SamplerKind::Euler,
+        SamplerKind::DpmPp2M,
+        SamplerKind::DpmPp2MSde,
+    ] {
+        for _ in 0..2 {
+            for (resident, hand) in &mut ways {
+                let request = ImageRequest {
+                    steps: 20,
+                    sampler,
+                    ..hand.picture("a red fox")
+                };
+                let job = hand.submit(Request::Image(request));
+                hand.worker.advance(job);
+                let (before, started) = (host_time(hand), Instant::now());
+                for _ in 0..20 {
+                    hand.worker.advance(job);
+                }
+                let seconds = started.elapsed().as_secs_f64();
+                let after = host_time(hand);
+                hand.finish(job).unwrap();
+                println!(
+                    "{sampler:?}, latents on the {}: {:.2} ms a step, {} bytes sent and {} read a step",
+                    if *resident { "device" } else { "host" },
+                    1e3 * seconds / 20.0,
+                    (after.bytes_sent - before.bytes_sent) / 20,
+                    (after.bytes_read - before.bytes_read) / 20
+                );
+            }
+        }
+    }
+}

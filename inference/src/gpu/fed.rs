@@ -7,6 +7,7 @@ use super::device::GpuDevice;
 use super::executor::{GpuExecutor, begin_but};
 use super::plan::Plan;
 use super::submit::Submitter;
+use super::vectors::check;
 use crate::graph::{ExecError, Fed, PlanId, Run};
 
 impl GpuExecutor {
@@ -87,7 +88,7 @@ impl GpuExecutor {
         set.take(device, output, fed.into)?;
         plan.done.set(true);
         self.submitter.host_time.fed_runs += 1;
-        device.check("running")
+        check(device, "running")
     }
 }
 

@@ -79,6 +79,18 @@ fn whole(binding: u32, buffer: &Tracked) -> wgpu::BindGroupEntry<'_> {
     }
 }
 
+/// Whether all is well. Of a lost device it may be heard only when it is asked, after other complaints.
+pub(super) fn check(device: &GpuDevice, context: &str) -> Result<(), ExecError> {
+    device.check(context).map_err(|error| {
+        // Whether anything is still to be done does not matter here.
+        let _ = device.device.poll(wgpu::PollType::Poll);
+        match device.check(context) {
+            Err(lost @ ExecError::DeviceLost { .. }) => lost,
+            _ => error,
+        }
+    })
+}
+
 fn unknown(what: &'static str, id: usize) -> ExecError {
     ExecError::Unknown {
         what,
@@ -216,7 +228,7 @@ impl VectorSet {
         if let Some(encoder) = self.encoder.take() {
             self.last = Some(device.queue.submit([encoder.finish()]));
         }
-        device.check("working on vectors")
+        check(device, "working on vectors")
     }
 
     /// Whether there are so many elements from one on.
@@ -467,6 +479,16 @@ impl DeviceVectors for GpuExecutor {
             && elements.div_ceil(LANES) as u64 <= across * across
     }
 
+    fn bytes_of_vectors(&self, vectors: usize, elements: usize, seen: usize) -> u64 {
+        let each = 4 * elements as u64;
+        let stride = u64::from(self.device.limits.min_uniform_buffer_offset_alignment).max(16);
+        let words = PLACES as u64 * (4 * PROGRAM_WORDS as u64 + stride);
+        let looks = LOOKS as u64 * (MARK_BYTES + each.saturating_mul(seen as u64));
+        each.saturating_mul(vectors as u64)
+            .saturating_add(looks)
+            .saturating_add(words + MARK_BYTES)
+    }
+
     fn create_vectors(
         &mut self,
         vectors: usize,
@@ -504,7 +526,7 @@ impl DeviceVectors for GpuExecutor {
             .queue
             .write_buffer(found.buffer.buffer(), 4 * first as u64, bytes);
         self.submitter.host_time.bytes_sent += bytes.len() as u64;
-        device.check("writing vectors")
+        check(&device, "writing vectors")
     }
 
     fn sum(&mut self, set: VectorsId, sums: &Sums<'_>) -> Result<(), ExecError> {

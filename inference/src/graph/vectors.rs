@@ -82,6 +82,9 @@ pub trait DeviceVectors {
     /// Whether there can be a set of so many vectors of a length; memory apart.
     fn can_hold(&self, vectors: usize, elements: usize) -> bool;
 
+    /// Bytes that a set takes.
+    fn bytes_of_vectors(&self, vectors: usize, elements: usize, seen: usize) -> u64;
+
     /// Makes a set. What is in it is not known until it is written. There is room at once for two looks at `seen` of its vectors, so that no memory is missing
     /// later.
     ///

@@ -87,6 +87,8 @@ pub struct Work<'a> {
     pub forms: Vec<Form<'a>>,
     /// What is done first where it is short.
     pub shortage: Shortage,
+    /// Bytes that the job holds on the device meanwhile.
+    pub meanwhile: u64,
 }
 
 impl<'a> Work<'a> {
@@ -102,6 +104,7 @@ impl<'a> Work<'a> {
             changes,
             forms: vec![Form::new(key, build)],
             shortage: Shortage::Smaller,
+            meanwhile: 0,
         }
     }
 }
@@ -127,7 +130,9 @@ impl ModelStore {
                 changes,
                 forms,
                 shortage,
+                meanwhile,
             } = work;
+            house.other += meanwhile;
             let mut costs: Vec<((u64, PlanKey), Cost)> = Vec::new();
             let mut done = false;
             let count = forms.len();
@@ -162,6 +167,7 @@ impl ModelStore {
                 // It will be refused when it comes to it; until then all memory may be taken.
                 house.peak = house.peak.max(memory.budget);
             }
+            house.other -= meanwhile;
         }
         self.forecast = house.peak.max(memory.peak);
         self.beside_forecast = beside.values().sum();

@@ -24,6 +24,8 @@ struct Needs {
     /// The second pass and its steps.
     second: Option<(ImageRequest, Hires, usize)>,
     upscaler: Option<Arc<Upscaler>>,
+    /// Bytes of the latents and what belongs to them, where they are on the device, in the first pass and in the second.
+    resident: [u64; 2],
 }
 
 impl ImageJob {
@@ -80,6 +82,11 @@ impl ImageJob {
             }
             None => None,
         };
+        let mut resident = [0; 2];
+        let passes = std::iter::once(&request).chain(second.as_ref().map(|(second, ..)| second));
+        for (bytes, request) in resident.iter_mut().zip(passes) {
+            *bytes = super::resident::bytes(context.store, model, request);
+        }
         Ok(Needs {
             request,
             steps,
@@ -87,6 +94,7 @@ impl ImageJob {
             guides,
             second,
             upscaler,
+            resident,
         })
     }
 }
@@ -117,8 +125,11 @@ impl Needs {
         let length = chunks * model.tokenizer().max_length();
         self.words(read_again, works);
         self.hints(request, works);
+        let [first_bytes, second_bytes] = self.resident;
+        let begun = works.len();
         self.denoise(context, request, [h, w, length, self.steps], works);
         self.previews(context, request, [h, w], works);
+        hold(works.get_mut(begun..), first_bytes);
         let Some((second, hires, steps)) = self.second.as_ref().filter(|_| last) else {
             if last {
                 works.push(self.autoencoder(context, request, [h, w], false));
@@ -140,8 +151,10 @@ impl Needs {
             works.push(self.autoencoder(context, second, [h, w], true));
         }
         self.hints(second, works);
+        let begun = works.len();
         self.denoise(context, second, [h, w, length, *steps], works);
         self.previews(context, second, [h, w], works);
+        hold(works.get_mut(begun..), second_bytes);
         works.push(self.autoencoder(context, second, [h, w], false));
         Ok(())
     }
@@ -165,6 +178,7 @@ impl Needs {
             changes,
             forms,
             shortage: Shortage::Smaller,
+            meanwhile: 0,
         }
     }
 
@@ -265,6 +279,13 @@ impl Needs {
                 way.forms(&self.model, size, &parts),
             )
         }
+    }
+}
+
+/// The job holds so many bytes while it does these.
+fn hold(works: Option<&mut [Work<'_>]>, bytes: u64) {
+    for work in works.into_iter().flatten() {
+        work.meanwhile = bytes;
     }
 }
 

@@ -16,10 +16,11 @@ use std::time::Instant;
 use super::begin::Source;
 use super::{CHECKPOINT_SECONDS, ImageJob, Stage, meanwhile};
 use crate::diffusion::{Denoising, DiffusionError, Mixture, Outline, RunVector};
+use crate::engine::ImageRequest;
 use crate::graph::{Answer, ExecError, Piece, Rescale, Sums, VectorsId};
 use crate::pipelines::batch::FedRows;
 use crate::pipelines::image_model::ImageModel;
-use crate::pipelines::prompt::Conditioning;
+use crate::pipelines::prompt::{self, Conditioning};
 use crate::pipelines::{Context, JobError, ModelStore, Progress};
 
 /// The network's input lies where its answer counts in sums.
@@ -102,6 +103,28 @@ impl Guidance {
     }
 }
 
+/// Vectors, elements of each, and vectors that are seen at most, of a picture in latents of a height and width.
+fn sizes(model: &ImageModel, rows: usize, [height, width]: [usize; 2]) -> [usize; 3] {
+    let (channels, plane) = (model.latent_channels(), height * width);
+    let beside = model.unet().config().in_channels.saturating_sub(channels);
+    let vectors = ROWS + rows + beside.div_ceil(channels.max(1));
+    [vectors, channels * plane, MOST_SEEN]
+}
+
+/// Bytes that the latents of a request will take on the device, with all that belongs to them; none where they stay on the host.
+pub(super) fn bytes(store: &mut ModelStore, model: &ImageModel, request: &ImageRequest) -> u64 {
+    let factor = model.factor().max(1);
+    let size = [request.height, request.width].map(|side| side as usize / factor);
+    let rows = prompt::rows(model, request).max(1);
+    let [vectors, elements, seen] = sizes(model, rows, size);
+    match store.vectors() {
+        Ok(device) if rows <= MOST_ROWS && device.can_hold(vectors, elements) => {
+            device.bytes_of_vectors(vectors, elements, seen)
+        }
+        _ => 0,
+    }
+}
+
 fn slots(vectors: &[RunVector]) -> Vec<usize> {
     vectors.iter().map(|vector| vector.index()).collect()
 }
@@ -160,16 +183,18 @@ impl ImageJob {
         if self.at_host || !self.asks_on(run) || context.store.vectors().is_err() {
             return Ok(false);
         }
-        let elements = run.latents().len();
+        let count = run.latents().len();
         let conditioning = self.conditioning(context, model)?;
         let rows = conditioning.batch;
         // Rows that no guidance puts together are refused on the host.
         let all_count = rows == 1 + usize::from(conditioning.guided) * conditioning.weights.len();
         let beside = self.beside(context, model)?;
         let extra = (beside.as_ref()).map_or(&[][..], |source| &source.extra_channels);
-        let vectors = ROWS + rows + extra.len().div_ceil(elements.max(1));
+        let [_, height, width] = self.latent_shape(model)?;
+        let [vectors, elements, seen] = sizes(model, rows, [height, width]);
         let device = context.store.vectors()?;
-        if !all_count || rows > MOST_ROWS || !device.can_hold(vectors, elements) {
+        let fits = elements == count && device.can_hold(vectors, elements);
+        if !all_count || rows > MOST_ROWS || !fits {
             tracing::info!("the latents stay on the host: {rows} rows of {elements} elements");
             self.at_host = true;
             return Ok(false);
@@ -177,7 +202,7 @@ impl ImageJob {
         let name = &self.request.model.name;
         let set = match context
             .store
-            .create_vectors(name, [vectors, elements, MOST_SEEN])
+            .create_vectors(name, [vectors, elements, seen])
         {
             Ok(set) => set,
             Err(JobError::Exec(error @ ExecError::OutOfMemory { .. })) => {
