@@ -626,3 +626,50 @@ fn chat_goes_before_denoising_and_both_finish() {
     assert!(!drawn, "the answer came while the picture was being drawn");
     client.result(drawing).unwrap();
 }
+
+/// On a GPU the latents stay on the device, and the host is a step behind: no moment is a bad one.
+#[test]
+fn a_picture_on_the_gpu_is_the_same_whatever_comes_between() {
+    let mut client = Client::start(DeviceChoice::Gpu).unwrap();
+    let (model, talker) = (tiny_sd(&mut client), muse(&mut client));
+    let mut wanted = request(&model);
+    (wanted.sampler, wanted.steps) = (SamplerKind::EulerAncestral, 60);
+    let job = client.submit(image(&wanted)).unwrap();
+    let whole = picture(client.result(job).unwrap());
+    for at in [1, 2, 5] {
+        let job = client.submit(image(&wanted)).unwrap();
+        let reached = |event: &Event| matches!(event, Event::Step { index, job: of, .. } if *of == job && *index >= at);
+        client.wait(reached).unwrap();
+        client.send(Command::Pause(job)).unwrap();
+        client
+            .wait(|event| matches!(event, Event::Paused { paused: true, .. }))
+            .unwrap();
+        let hello = chat(&talker, vec![ChatMessage::new("user", "hi")]);
+        let talking = client.submit(Request::Chat(hello)).unwrap();
+        client.result(talking).unwrap();
+        client.send(Command::Unpause(job)).unwrap();
+        assert_eq!(picture(client.result(job).unwrap()).rgb, whole.rgb, "{at}");
+        let steps = client.events.iter().filter_map(|event| match event {
+            Event::Step { job: of, index, .. } if *of == job => Some(*index),
+            _ => None,
+        });
+        assert!(steps.eq(1..=60), "every step is told once, in order");
+    }
+    let checkpoint = client.events.iter().find_map(|event| match event {
+        Event::Checkpoint { bytes, .. } => Some(Arc::clone(bytes)),
+        _ => None,
+    });
+    let (checkpoint, job) = (checkpoint.expect("a checkpoint"), client.next_job());
+    client.send(Command::Resume { job, checkpoint }).unwrap();
+    assert_eq!(picture(client.result(job).unwrap()).rgb, whole.rgb);
+    wanted.steps = 900;
+    let job = client.submit(image(&wanted)).unwrap();
+    client
+        .wait(|event| matches!(event, Event::Step { index: 2.., job: of, .. } if *of == job))
+        .unwrap();
+    client.send(Command::Cancel(job)).unwrap();
+    let End::Cancelled(Some(outcome)) = client.end(job).unwrap() else {
+        panic!("no partial picture")
+    };
+    assert_eq!(picture(outcome).rgb.len(), 40 * 32 * 3);
+}

@@ -317,10 +317,13 @@ impl VectorSet {
         (to, base, elements): (&wgpu::Buffer, u64, usize),
     ) -> Result<(), ExecError> {
         let all: usize = pieces.iter().map(|piece| piece.len).sum();
+        if all != elements {
+            return Err(unknown("element of an input", all));
+        }
         for piece in pieces {
             self.check(piece.from, piece.len)?;
             let end = piece.to.checked_add(piece.len);
-            if end.is_none_or(|end| end > elements) || all != elements {
+            if end.is_none_or(|end| end > elements) {
                 return Err(unknown("element of an input", piece.to));
             }
         }
