@@ -114,7 +114,13 @@ fn every_sampler_goes_on_to_the_same_bytes_on_the_cpu() {
 fn samplers_go_on_to_the_same_bytes_on_the_gpu() {
     goes_on_to_the_same(
         DeviceChoice::Gpu,
-        &[SamplerKind::DpmPp3MSde, SamplerKind::EulerAncestral],
+        &[
+            SamplerKind::DpmPp3MSde,
+            SamplerKind::EulerAncestral,
+            SamplerKind::DpmPpSde,
+            SamplerKind::UniPc,
+            SamplerKind::Heun,
+        ],
     );
 }
 
