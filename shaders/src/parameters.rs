@@ -190,7 +190,18 @@ impl Tile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MatVecRows {
     count: u8,
-    by_eight: bool,
+    sharing: Sharing,
+}
+
+/// How the lanes of a matrix-vector kernel share its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Sharing {
+    /// The lanes of a workgroup share the sums over four weight rows.
+    Four,
+    /// The same over eight.
+    Eight,
+    /// Each lane has weight rows to itself.
+    Across,
 }
 
 impl MatVecRows {
@@ -204,16 +215,33 @@ impl MatVecRows {
         let most = usize::from(Self::MOST);
         Self {
             count: u8::try_from(rows.clamp(1, most)).unwrap_or(Self::MOST),
-            by_eight: false,
+            sharing: Sharing::Four,
         }
+    }
+
+    /// With weight rows of its own for each lane, where memory is read lane by lane whatever its order; only for subgroups of eight lanes at least, and formats
+    /// that are [wide](WeightFormat::is_wide).
+    pub fn across(self) -> Self {
+        Self {
+            sharing: Sharing::Across,
+            ..self
+        }
+    }
+
+    /// Whether each lane has weight rows to itself.
+    pub fn is_across(self) -> bool {
+        self.sharing == Sharing::Across
     }
 
     /// With eight weight rows a workgroup, so that what is loaded of `x` serves more of them; the same where there is no such kernel: for more
     /// than [`MatVecRows::HELD`] rows.
     pub fn by_eight(self) -> Self {
-        Self {
-            by_eight: self.count <= Self::HELD,
-            ..self
+        match self.count <= Self::HELD {
+            true => Self {
+                sharing: Sharing::Eight,
+                ..self
+            },
+            false => self,
         }
     }
 
@@ -227,9 +255,21 @@ impl MatVecRows {
         }
     }
 
+    /// Those that a format has [across](Self::across) lanes.
+    pub fn all_across(weight: WeightFormat) -> impl Iterator<Item = Self> {
+        let counts = 1..=usize::from(Self::MOST);
+        counts
+            .filter(move |_| weight.is_wide())
+            .map(|rows| Self::new(rows).across())
+    }
+
     /// Weight rows of a workgroup.
     pub fn weight_rows(self) -> u32 {
-        if self.by_eight { 8 } else { 4 }
+        match self.sharing {
+            Sharing::Four => 4,
+            Sharing::Eight => 8,
+            Sharing::Across => 64,
+        }
     }
 
     /// Rows.

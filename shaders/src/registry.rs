@@ -147,6 +147,11 @@ pub enum Kernel {
         /// Rows.
         rows: MatVecRows,
     },
+    /// As [`Kernel::PagedAttention`], where memory is read lane by lane whatever its order; for subgroups of eight lanes at least. Two heads a workgroup.
+    PagedAttentionAcross {
+        /// How the cache is kept.
+        kv: KvFormat,
+    },
     /// Element-wise steps one after the other.
     Chain {
         /// Which.
@@ -215,6 +220,10 @@ const INCLUDES: &[(&str, &str)] = &[
         "paged_params",
         include_str!("../wgsl/shared/paged_params.wgsl"),
     ),
+    (
+        "paged_values",
+        include_str!("../wgsl/shared/paged_values.wgsl"),
+    ),
     ("box_index", include_str!("../wgsl/shared/box_index.wgsl")),
     ("cos_sin", include_str!("../wgsl/shared/cos_sin.wgsl")),
     ("epilogue", include_str!("../wgsl/shared/epilogue.wgsl")),
@@ -273,6 +282,9 @@ impl Kernel {
                 all.push(Self::MatVec { weight, rows });
                 all.push(Self::MatVecSubgroups { weight, rows });
             }
+            all.extend(
+                MatVecRows::all_across(weight).map(|rows| Self::MatVecSubgroups { weight, rows }),
+            );
             for form in GemmForm::ALL {
                 let splits = form != GemmForm::Pairs;
                 for tile in Tile::all(weight) {
@@ -312,6 +324,7 @@ impl Kernel {
             all.extend(HeadWidth::ALL.map(|width| Self::PagedAttentionTiles { width, kv }));
             all.push(Self::PagedAttention { kv });
             all.push(Self::PagedAttentionSplit { kv });
+            all.push(Self::PagedAttentionAcross { kv });
         }
         all.extend([KvFormat::F16, KvFormat::Q8].map(|kv| Self::KvPack { kv }));
         all.extend([
@@ -402,7 +415,10 @@ impl Kernel {
 
     /// Whether the device must offer subgroups.
     pub fn needs_subgroups(self) -> bool {
-        matches!(self, Self::MatVecSubgroups { .. })
+        matches!(
+            self,
+            Self::MatVecSubgroups { .. } | Self::PagedAttentionAcross { .. }
+        )
     }
 
     /// Whether the device must offer 16-bit floats.
@@ -456,6 +472,7 @@ impl Kernel {
         match self {
             Self::PagedAttention { kv }
             | Self::PagedAttentionSplit { kv }
+            | Self::PagedAttentionAcross { kv }
             | Self::PagedAttentionTiles { kv, .. }
             | Self::KvPack { kv } => Some(kv),
             _ => None,
@@ -524,7 +541,9 @@ impl Kernel {
             Self::PagedAttentionTiles { width, kv } => {
                 [vec![width.parameter(), ("PAGED", 1)], kv.parameters()].concat()
             }
-            Self::PagedAttention { kv } | Self::KvPack { kv } => kv.parameters(),
+            Self::PagedAttention { kv }
+            | Self::PagedAttentionAcross { kv }
+            | Self::KvPack { kv } => kv.parameters(),
             Self::Embedding { .. } => vec![("IDS", 1)],
             _ => Vec::new(),
         }

@@ -35,6 +35,13 @@ impl Kernel {
                 },
                 ..wide
             },
+            Self::MatVecSubgroups { rows, .. } if rows.is_across() => row!(
+                "matvec_across",
+                "matvec_across",
+                16,
+                21,
+                [Read, Read, Read, ReadWrite, Read, Read]
+            ),
             Self::MatVecSubgroups { weight, rows } if weight.is_wide() => Row {
                 name: if rows.weight_rows() == 8 {
                     "matvec_subgroups_by_8"
@@ -196,6 +203,13 @@ impl Kernel {
                 64,
                 25,
                 [Read, Read, Read, Read, Read, Read, ReadWrite, ReadWrite]
+            ),
+            Self::PagedAttentionAcross { .. } => row!(
+                "paged_attention_across",
+                "paged_attention_across",
+                8,
+                21,
+                [Read, Read, Read, Read, Read, Read, ReadWrite]
             ),
             Self::PagedAttentionJoin => row!(
                 "paged_attention_join",

@@ -46,12 +46,10 @@ struct Params {
 const NO_SLOT = 0xffffffffu;
 const LOWEST = -3.0e38;
 
-// Words of one head of a slot, and the product of the query with the key that lies at a word.
-//#if KV_F32
-fn head_words() -> u32 {
-    return p.head_dim;
-}
+//#include paged_values
 
+// The product of the query with the key that lies at a word.
+//#if KV_F32
 fn product(at: u32) -> f32 {
     var sum = 0.0;
     for (var i = 0u; i < p.head_dim; i += 1u) {
@@ -59,16 +57,8 @@ fn product(at: u32) -> f32 {
     }
     return sum;
 }
-
-fn value_at(at: u32, element: u32) -> f32 {
-    return values[at + element];
-}
 //#endif
 //#if KV_F16
-fn head_words() -> u32 {
-    return (p.head_dim + 1u) / 2u;
-}
-
 fn product(at: u32) -> f32 {
     var sum = 0.0;
     for (var i = 0u; i < p.head_dim; i += 2u) {
@@ -77,17 +67,8 @@ fn product(at: u32) -> f32 {
     }
     return sum;
 }
-
-fn value_at(at: u32, element: u32) -> f32 {
-    let pair = unpack2x16float(values[at + element / 2u]);
-    return select(pair.x, pair.y, (element & 1u) == 1u);
-}
 //#endif
 //#if KV_Q8
-fn head_words() -> u32 {
-    return (p.head_dim + 3u) / 4u + (p.head_dim + 63u) / 64u;
-}
-
 fn product(at: u32) -> f32 {
     let scales = at + (p.head_dim + 3u) / 4u;
     var sum = 0.0;
@@ -101,12 +82,6 @@ fn product(at: u32) -> f32 {
         sum += part * select(pair.x, pair.y, (block & 32u) != 0u);
     }
     return sum;
-}
-
-fn value_at(at: u32, element: u32) -> f32 {
-    let pair = unpack2x16float(values[at + (p.head_dim + 3u) / 4u + element / 64u]);
-    let byte = i32(values[at + element / 4u] << (24u - 8u * (element & 3u))) >> 24u;
-    return f32(byte) / 127.0 * select(pair.x, pair.y, (element & 32u) != 0u);
 }
 //#endif
 

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use super::self_test::few_attend;
 use super::*;
 use crate::cpu::testing::{Random, worst_error};
 use crate::cpu::{CpuExecutor, CpuMode};
 use crate::formats::{StorageDtype, TensorData};
-use crate::graph::{Executor, Graph, GraphBuilder, HostTensor, NeverInterrupt, Run, TierState};
+use crate::graph::{
+    Executor, Graph, GraphBuilder, HostTensor, KvType, NeverInterrupt, Run, TierState,
+};
 
 /// A decoder's product with one row, and one with many.
 fn graph(random: &mut Random, dtype: StorageDtype) -> Graph {
@@ -118,6 +121,27 @@ fn subgroup_products_equal_the_oracle_and_the_portable_ones() {
     assert_eq!(formats, &["f32", "q8_0"]);
 }
 
+/// Caches of every type, by the kernels that this device takes and by the portable ones: they read the same bytes.
+#[test]
+fn attention_with_subgroups_equals_the_portable_one() {
+    let mut gpu = open();
+    let mut portable = open();
+    portable.kernel_limits.subgroups = false;
+    for kv_type in [KvType::F32, KvType::F16, KvType::Q8] {
+        let wanted = few_attend(&mut portable, kv_type).unwrap();
+        let got = few_attend(&mut gpu, kv_type).unwrap();
+        let error = worst_error(&got, &wanted);
+        assert!(error < 1e-5, "{kv_type:?}: {error}");
+    }
+    let serial = gpu.kernel_limits.serial_lanes && gpu.kernel_limits.subgroups;
+    if serial {
+        let TierState::Proven { formats, .. } = &gpu.tiers()[0].state else {
+            panic!("{:?}", gpu.tiers());
+        };
+        assert_eq!(formats, &["attention"]);
+    }
+}
+
 #[test]
 fn a_tier_that_disagrees_is_given_up_and_the_results_stay_right() {
     let mut random = Random::fresh("a_tier_that_disagrees_is_given_up");
@@ -171,6 +195,8 @@ fn tiles_of_halves_prove_themselves_and_are_given_up_where_they_fail() {
         }
         gpu.tiers.set(&mut gpu.kernel_limits);
         assert!(gpu.kernel_limits.halves);
+        // As a card, which multiplies many rows by tiles.
+        gpu.kernel_limits.serial_lanes = false;
         if spoil {
             gpu.tiers.spoil();
         }

@@ -74,6 +74,8 @@ impl GpuExecutor {
             // A software device has a few threads.
             _ => 4,
         };
+        kernel_limits.serial_lanes =
+            device.report.kind == "CPU" && device.report.subgroup_sizes[0] >= 8;
         let tiers = Tiers::new(&device, None);
         tiers.set(&mut kernel_limits);
         Self {

@@ -102,6 +102,31 @@ pub(super) fn product_error(
     Ok(worst)
 }
 
+/// As [`product_error`], of attention of few rows that see two pages of a cache.
+///
+/// # Errors
+/// If it cannot be computed.
+pub(super) fn attention_error(executor: &mut dyn Executor) -> Result<f32, ExecError> {
+    let wanted = few_attend(&mut CpuExecutor::new(CpuMode::Oracle), KvType::F32)?;
+    Ok(worst_error(&few_attend(executor, KvType::F32)?, &wanted))
+}
+
+/// What attention of few rows over a cache of this type gives.
+///
+/// # Errors
+/// If it cannot be computed.
+pub(super) fn few_attend(
+    executor: &mut dyn Executor,
+    kv_type: KvType,
+) -> Result<Vec<f32>, ExecError> {
+    let case = paged(&mut Random::new(SEED), "trial", kv_type, (60, 8));
+    let case = case.map_err(|error: GraphError| ExecError::Backend {
+        context: "making a trial".into(),
+        message: error.to_string(),
+    })?;
+    run(executor, &case)
+}
+
 /// As [`product_error`], of a convolution whose sizes make whole tiles and others.
 ///
 /// # Errors
@@ -368,17 +393,26 @@ fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
         let y = g.attention([&q, &k, &v], 4, kv_heads, 0.22, causal)?;
         cases.push(case(name, g, &y, vec![qv, kv, vv]));
     }
+    let name = "rotary positions and paged attention";
+    cases.push(paged(random, name, KvType::F32, (0, 70))?);
+    Ok(cases)
+}
+
+/// Attention over a paged cache: so many rows from a position on, below which all is zero.
+fn paged(
+    random: &mut Random,
+    name: &'static str,
+    kv_type: KvType,
+    (first, rows): (usize, usize),
+) -> Result<Case, GraphError> {
     let g = GraphBuilder::new("self-test");
-    let (rows, shape) = (
-        70usize,
-        KvShape {
-            layers: 1,
-            kv_heads: 2,
-            head_dim: 16,
-            pages: 3,
-            kv_type: KvType::F32,
-        },
-    );
+    let shape = KvShape {
+        layers: 1,
+        kv_heads: 2,
+        head_dim: 16,
+        pages: 3,
+        kv_type,
+    };
     let state = g.kv_state(shape);
     let tables = [
         g.input_u32("positions", &[rows])?,
@@ -408,7 +442,7 @@ fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
         [&tables[0], &tables[1], &tables[2], &tables[3]],
         spec,
     )?;
-    let positions: Vec<u32> = (0..rows as u32).collect();
+    let positions: Vec<u32> = (first..first + rows).map(|p| p as u32).collect();
     let slots = positions
         .iter()
         .map(|p| if *p < 64 { 128 + p } else { p - 64 })
@@ -422,6 +456,5 @@ fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
         ("k", HostTensor::f32([rows, 32], random.floats(rows * 32))),
         ("v", HostTensor::f32([rows, 32], random.floats(rows * 32))),
     ];
-    cases.push(case("rotary positions and paged attention", g, &y, inputs));
-    Ok(cases)
+    Ok(case(name, g, &y, inputs))
 }

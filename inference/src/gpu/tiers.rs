@@ -14,7 +14,9 @@ use super::disk;
 use super::executor::GpuExecutor;
 use super::kernels::{FEW_ROWS, KernelLimits};
 use super::layout::Compiled;
-use super::self_test::{HALF_TOLERANCE, TOLERANCE, convolution_error, product_error};
+use super::self_test::{
+    HALF_TOLERANCE, TOLERANCE, attention_error, convolution_error, product_error,
+};
 use crate::formats::StorageDtype;
 use crate::graph::{ExecError, TierReport, TierState};
 
@@ -24,7 +26,7 @@ const TRIAL_BYTES: u64 = 64 << 20;
 /// An optional kind of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tier {
-    /// Products of few rows with sums over subgroups.
+    /// Products of few rows with sums over subgroups, and what else subgroups are of use for.
     Subgroups,
     /// Tiled products that keep weights as 16-bit floats.
     Halves,
@@ -81,6 +83,34 @@ impl Tier {
             Self::Halves => &[(MANY, true), (MANY, false)],
         }
     }
+}
+
+/// What has to be proven before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Tried {
+    /// Products, and where there are any convolutions, with weights of a format.
+    Products(WeightFormat),
+    /// Attention of few rows over a cache.
+    Attention,
+}
+
+impl Tried {
+    /// As it is kept and told.
+    fn name(self) -> String {
+        match self {
+            Self::Products(format) => format!("{format:?}").to_lowercase(),
+            Self::Attention => "attention".to_owned(),
+        }
+    }
+}
+
+/// One of its trials.
+#[derive(Clone, Copy)]
+enum Trial {
+    /// A product of so many rows.
+    Product(StorageDtype, usize),
+    Convolution(StorageDtype),
+    Attention,
 }
 
 /// What was found out about a tier.
@@ -202,17 +232,18 @@ impl Tiers {
     }
 
     /// What a plan would use for the first time.
-    fn untried(&self, compiled: &Compiled) -> BTreeSet<(Tier, WeightFormat)> {
+    fn untried(&self, compiled: &Compiled) -> BTreeSet<(Tier, Tried)> {
         if self.trial {
             return BTreeSet::new();
         }
         let used = compiled.steps.iter().filter_map(|step| {
             let kernel = step.dispatch.kernel;
             let known = self.known.iter().find(|known| known.tier.has(kernel))?;
-            Some((known, kernel.weight()?))
+            let tried = kernel.weight().map_or(Tried::Attention, Tried::Products);
+            Some((known, tried))
         });
-        used.filter(|(known, format)| !known.verdict.proven.contains_key(&name_of(*format)))
-            .map(|(known, format)| (known.tier, format))
+        used.filter(|(known, tried)| !known.verdict.proven.contains_key(&tried.name()))
+            .map(|(known, tried)| (known.tier, tried))
             .collect()
     }
 
@@ -235,10 +266,6 @@ impl Tiers {
             tracing::warn!("what was found out about this device was not kept: {error}");
         }
     }
-}
-
-fn name_of(format: WeightFormat) -> String {
-    format!("{format:?}").to_lowercase()
 }
 
 /// Checksum of the texts of all kernels of a tier.
@@ -292,8 +319,8 @@ impl GpuExecutor {
         trial.tiers.trial = true;
         std::mem::swap(&mut trial.pipelines, &mut self.pipelines);
         let mut stands = true;
-        let result: Result<(), ExecError> = untried.into_iter().try_for_each(|(tier, format)| {
-            stands &= self.prove_format(&mut trial, tier, format)?;
+        let result: Result<(), ExecError> = untried.into_iter().try_for_each(|(tier, tried)| {
+            stands &= self.prove_tried(&mut trial, tier, tried)?;
             Ok(())
         });
         std::mem::swap(&mut trial.pipelines, &mut self.pipelines);
@@ -302,12 +329,12 @@ impl GpuExecutor {
         Ok(stands)
     }
 
-    /// Whether a tier computes what the oracle computes with weights of a format. Where it does not, it is used no more.
-    fn prove_format(
+    /// Whether a tier computes what the oracle computes. Where it does not, it is used no more.
+    fn prove_tried(
         &mut self,
         trial: &mut Self,
         tier: Tier,
-        format: WeightFormat,
+        tried: Tried,
     ) -> Result<bool, ExecError> {
         // By what was found for another format just now.
         if self
@@ -320,27 +347,42 @@ impl GpuExecutor {
         let mut worst: f32 = 0.0;
         let mut failed = None;
         let busy = trial.kernel_limits.busy_groups;
-        let convolves = tier == Tier::Halves && !format.is_wide();
-        let products = tier.trials().iter().map(|&(rows, busy)| (Some(rows), busy));
-        let convolutions = [(None, false), (None, true)];
-        for (rows, few_groups) in products.chain(convolutions.into_iter().filter(|_| convolves)) {
+        let name = tried.name();
+        let trials: Vec<(Trial, bool)> = match tried {
+            Tried::Attention => vec![(Trial::Attention, false)],
+            Tried::Products(format) => {
+                let dtype = storage_of(format);
+                let products = tier.trials().iter();
+                let products = products.map(|&(rows, few)| (Trial::Product(dtype, rows), few));
+                let convolves = tier == Tier::Halves && !format.is_wide();
+                let convolutions = [false, true].map(|few| (Trial::Convolution(dtype), few));
+                let convolutions = convolutions.into_iter().filter(|_| convolves);
+                products.chain(convolutions).collect()
+            }
+        };
+        for (one, few_groups) in trials {
             trial.kernel_limits.busy_groups = if few_groups { 1 } else { busy.max(64) };
-            let dtype = storage_of(format);
-            let (what, found) = match rows {
-                Some(rows) => (format!("{rows} rows"), product_error(trial, dtype, rows)),
-                None => ("a convolution".to_owned(), convolution_error(trial, dtype)),
+            let (what, found) = match one {
+                Trial::Product(dtype, rows) => {
+                    (format!(", {rows} rows"), product_error(trial, dtype, rows))
+                }
+                Trial::Convolution(dtype) => (
+                    ", a convolution".to_owned(),
+                    convolution_error(trial, dtype),
+                ),
+                Trial::Attention => (String::new(), attention_error(trial)),
             };
             #[cfg(test)]
             let found = if self.tiers.spoilt { Ok(1.0) } else { found };
             match found {
                 Ok(error) if error <= tier.tolerance() => worst = worst.max(error),
                 Ok(error) => {
-                    failed = Some(format!("{format:?}, {what}: relative error {error:.1e}"));
+                    failed = Some(format!("{name}{what}: relative error {error:.1e}"));
                 }
                 Err(error @ (ExecError::DeviceLost { .. } | ExecError::OutOfMemory { .. })) => {
                     return Err(error);
                 }
-                Err(error) => failed = Some(format!("{format:?}, {what}: {error}")),
+                Err(error) => failed = Some(format!("{name}{what}: {error}")),
             }
             if failed.is_some() {
                 break;
@@ -352,7 +394,7 @@ impl GpuExecutor {
             match &failed {
                 Some(_) => verdict.demoted.clone_from(&failed),
                 None => {
-                    verdict.proven.insert(name_of(format), worst);
+                    verdict.proven.insert(name, worst);
                 }
             }
         }

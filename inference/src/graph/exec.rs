@@ -172,7 +172,7 @@ pub enum TierState {
     Untried,
     /// It computes what the oracle computes, and is used.
     Proven {
-        /// Storage types of weights that were tried.
+        /// Storage types of weights that were tried, and what else was, such as `attention`.
         formats: Vec<String>,
         /// Largest difference from the oracle, relative to the largest magnitude.
         worst_error: f32,

@@ -221,6 +221,34 @@ impl Lowering<'_, '_> {
                     page_begin,
                     pages,
                 ];
+                if count <= FEW_ROWS
+                    && windows.len() == 1
+                    && limits.subgroups
+                    && limits.serial_lanes
+                {
+                    let sizes = [count, spec.heads, heads_per_kv, head_dim, q.base, y.base];
+                    let places = [keys.base, values.base, slot_words];
+                    let mut list = [words(sizes)?.as_slice(), &words(places)?].concat();
+                    list.push(spec.scale.to_bits());
+                    list.extend(words(paging)?);
+                    list.push(spec.softcap.unwrap_or(0.0).to_bits());
+                    list.push(word(spec.window.unwrap_or(u32::MAX as usize))?);
+                    let work = Work {
+                        groups: (count * cache.kv_heads * heads_per_kv.div_ceil(2)) as u64,
+                        flops: flops_of(count),
+                    };
+                    let bindings = vec![
+                        q.bound.clone(),
+                        keys.bound,
+                        values.bound,
+                        positions.bound.clone(),
+                        row_sequences.bound.clone(),
+                        tables.bound.clone(),
+                        y.bound.clone(),
+                    ];
+                    self.push(Kernel::PagedAttentionAcross { kv }, &list, bindings, work)?;
+                    continue;
+                }
                 let splits = match count <= FEW_ROWS && windows.len() == 1 {
                     true => limits.splits(count * spec.heads, max_pages / 2),
                     false => 1,

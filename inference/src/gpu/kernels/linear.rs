@@ -86,7 +86,9 @@ impl Lowering<'_, '_> {
             self.context.fusion.columns_in,
             self.context.fusion.columns_out,
         );
-        let few = rows <= FEW_ROWS;
+        // Where lanes read one after the other, tiles only add to what is read: eight rows at a time are five times as fast there.
+        let in_rows = columns_in.is_none() && columns_out.is_none();
+        let few = rows <= FEW_ROWS || in_rows && limits.is_across(layout.format);
         let whole_y = limits.fits(0, rows * n) && layout.shards.len() == 1;
         if columns_in.is_some() && (few || !limits.fits(0, rows * k))
             || columns_out.is_some() && (few || !whole_y)
@@ -375,8 +377,12 @@ impl Lowering<'_, '_> {
     fn matvec(&self, weight: WeightFormat, rows: usize, count: usize) -> (Kernel, usize) {
         let limits = self.limits();
         let mut rows = MatVecRows::new(rows);
-        // Only if enough workgroups remain.
-        if weight.is_wide() && count / 8 >= limits.busy_groups as usize {
+        if limits.is_across(weight) {
+            rows = rows.across();
+        } else if weight.is_wide()
+            // Only if enough workgroups remain.
+            && count / 8 >= limits.busy_groups as usize
+        {
             rows = rows.by_eight();
         }
         let kernel = match limits.subgroups {

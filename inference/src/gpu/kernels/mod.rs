@@ -55,6 +55,8 @@ pub struct KernelLimits {
     pub subgroups: bool,
     /// Whether kernels that keep weights as 16-bit floats where they are multiplied are used.
     pub halves: bool,
+    /// Whether lanes read memory one after the other, in whatever order, as those of a processor do.
+    pub serial_lanes: bool,
     /// Workgroups from which on the device is busy: what gives fewer is split further where it can be, at the cost of joining it.
     pub busy_groups: u32,
 }
@@ -69,6 +71,7 @@ impl Default for KernelLimits {
             max_dispatch_flops: 1 << 35,
             subgroups: false,
             halves: false,
+            serial_lanes: false,
             busy_groups: 1,
         }
     }
@@ -83,6 +86,11 @@ impl KernelLimits {
             storage_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
             ..Self::default()
         }
+    }
+
+    /// Whether each lane has weight rows of its own in products with weights of a format.
+    fn is_across(&self, weight: WeightFormat) -> bool {
+        weight.is_wide() && self.subgroups && self.serial_lanes
     }
 
     /// How the weights of a tiled product are kept where they are multiplied.

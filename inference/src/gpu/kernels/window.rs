@@ -221,6 +221,7 @@ mod tests {
         max_dispatch_flops: 1 << 30,
         subgroups: false,
         halves: false,
+        serial_lanes: false,
         busy_groups: 1,
     };
 

@@ -2,8 +2,9 @@
 
 use diptych_shaders::Kernel;
 
-use super::bench::Case;
-use super::{Random, check, wide};
+use super::super::FEW_ROWS;
+use super::bench::{Bench, Case};
+use super::{KernelLimits, Random, check, wide};
 use crate::graph::{HostTensor, KV_PAGE, KvShape, KvType, NO_SLOT, Op, PagedAttentionSpec};
 
 /// Softmax of the scores of one query over some keys, times their values.
@@ -354,6 +355,28 @@ fn paged_case(random: &mut Random, p: &Paged) -> Vec<Kernel> {
                 bits(&found[0]) == bits(&wanted[0]) && bits(&found[1]) == bits(&wanted[1]),
                 "the cache's contents"
             );
+        }
+    }
+    // The same where lanes read one after the other, among poison, too.
+    if let Some((bench, lanes)) = Bench::with_subgroups()
+        && lanes >= 8
+    {
+        let limits = KernelLimits {
+            subgroups: true,
+            serial_lanes: true,
+            ..KernelLimits::default()
+        };
+        let outcome = bench.run(&case, &limits);
+        let name = format!("paged attention across {:?} {:?}", p.shape, p.sequences);
+        super::compare(&name, &outcome.output, &expected, 5e-6);
+        let across = |kernel: &Kernel| matches!(kernel, Kernel::PagedAttentionAcross { .. });
+        assert_eq!(
+            outcome.kernels.iter().any(across),
+            rows <= FEW_ROWS,
+            "{name}"
+        );
+        for (found, wanted) in outcome.caches.iter().zip(&after) {
+            assert!(bits(&found[0]) == bits(&wanted[0]) && bits(&found[1]) == bits(&wanted[1]));
         }
     }
     let [_, tiny] = outcomes;

@@ -78,6 +78,15 @@ impl Bench {
             .as_ref()
     }
 
+    /// A device with subgroups, if the adapter offers them, and how many lanes the smallest have.
+    pub fn with_subgroups() -> Option<(&'static Self, u32)> {
+        static BENCH: OnceLock<Option<Bench>> = OnceLock::new();
+        let bench = BENCH
+            .get_or_init(|| Self::open(wgpu::Features::SUBGROUP))
+            .as_ref()?;
+        Some((bench, bench.device.adapter_info().subgroup_min_size))
+    }
+
     /// Nothing if the adapter does not offer that.
     fn open(features: wgpu::Features) -> Option<Self> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();

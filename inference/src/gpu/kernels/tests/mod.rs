@@ -27,6 +27,7 @@ const TINY: KernelLimits = KernelLimits {
     max_dispatch_flops: 1 << 22,
     subgroups: false,
     halves: false,
+    serial_lanes: false,
     busy_groups: 64,
 };
 

@@ -93,6 +93,71 @@ fn linear_of_quantised_weights() {
     }
 }
 
+/// Sums over subgroups, and weight rows of which each lane has its own, give what the portable kernels give, and touch nothing else.
+#[test]
+fn products_with_subgroups() {
+    let mut random = Random::new("products_with_subgroups");
+    let Some((bench, lanes)) = Bench::with_subgroups() else {
+        println!("this device has no subgroups");
+        return;
+    };
+    let mut across = 0;
+    for (dtype, block) in PACKED.into_iter().chain([(StorageDtype::F32, 1)]) {
+        for (rows, limits) in [1, 4, 7, 21]
+            .into_iter()
+            .flat_map(|rows| [(rows, KernelLimits::default()), (rows, TINY)])
+        {
+            let n = 1 + random.below(200);
+            let k = block
+                * if block == 1 {
+                    1 + random.below(600)
+                } else {
+                    1 + random.below(3)
+                };
+            let weights = vec![
+                random.weight("w", &[n, k], dtype),
+                random.weight("b", &[n], StorageDtype::F32),
+            ];
+            let op = Op::Linear {
+                weight: WeightId(0),
+                bias: Some(WeightId(1)),
+            };
+            let case = Case::new(op, vec![random.tensor(&[rows, k])], weights, &[rows, n]);
+            let plain = bench.run(&case, &limits);
+            for serial_lanes in [false, true] {
+                let possible = match serial_lanes {
+                    true => lanes >= 8 && (rows <= 8 || block > 1),
+                    // Of more rows by tiles.
+                    false => rows <= 8,
+                };
+                if !possible {
+                    continue;
+                }
+                let limits = KernelLimits {
+                    subgroups: true,
+                    serial_lanes,
+                    ..limits
+                };
+                let found = bench.run(&case, &limits);
+                let name = format!("linear {rows}x{k}x{n} {dtype}, own rows: {serial_lanes}");
+                assert!(
+                    found.kernels.iter().all(|kernel| kernel.needs_subgroups()),
+                    "{name}"
+                );
+                let own = |kernel: &Kernel| matches!(kernel, Kernel::MatVecSubgroups { rows, .. } if rows.is_across());
+                assert_eq!(
+                    found.kernels.iter().any(own),
+                    serial_lanes && block > 1,
+                    "{name}"
+                );
+                across += usize::from(found.kernels.iter().any(own));
+                super::compare(&name, &found.output, &wide(&plain.output), 4e-6);
+            }
+        }
+    }
+    assert!(across > 0 || lanes < 8);
+}
+
 /// Tiles of weights in 16 bits: of f16 the same as in 32, of blocks within what eleven bits can tell.
 #[test]
 fn products_with_tiles_of_halves() {
