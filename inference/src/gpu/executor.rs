@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use super::device::{AdapterChoice, GpuDevice, LimitPolicy, MAPPED};
+use super::device::{AdapterChoice, GpuDevice, LimitPolicy};
 use super::inputs::send;
 use super::kept::read_kept;
 use super::kernels::KernelLimits;
@@ -14,8 +14,9 @@ use super::memory::Memory;
 use super::pipelines::Pipelines;
 use super::plan::Plan;
 use super::profile;
+use super::readback::{ask_for_results, copy_results, read_results, submit_copies};
 use super::stream::Ring;
-use super::submit::Submitter;
+use super::submit::{List, Submitter, encode_idle};
 use super::tiers::Tiers;
 use super::upload::WeightStore;
 use super::vectors::VectorSet;
@@ -198,32 +199,80 @@ impl Executor for GpuExecutor {
         self.make_plan(graph, may_stream, interrupt)
     }
 
-    fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
-        let (plan, sent) = begin(&self.device, &mut self.plans, &self.states, plan, &run)?;
-        self.submitter.host_time.bytes_sent += sent;
-        let mut pace = std::mem::take(&mut plan.pace);
-        let measured = pace.begin();
+    fn run(&mut self, id: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
+        let (plan, sent) = begin(&self.device, &mut self.plans, &self.states, id, &run)?;
         let (device, submitter) = (&self.device, &mut self.submitter);
+        submitter.host_time.bytes_sent += sent;
+        let mut pace = std::mem::take(&mut plan.pace);
+        let mut ahead = std::mem::take(&mut plan.ahead);
+        let measured = pace.begin();
+        let plan = &*plan;
+        let after = |encoder: &mut wgpu::CommandEncoder| copy_results(plan, encoder);
+        let whole = whole_list(plan, run.states, Some(&after));
         let mut go = |steps: std::ops::Range<usize>| {
-            let groups = plan.state_groups(run.states);
-            let first = steps.start;
-            let commands = plan.commands.get(steps).unwrap_or_default();
+            let last = steps.end >= whole.commands.len();
+            let list = List {
+                commands: whole.commands.get(steps.clone()).unwrap_or_default(),
+                first: steps.start,
+                after: whole.after.filter(|_| last),
+                ..whole
+            };
             let meters = (&mut pace, measured);
-            submitter.execute(device, (commands, first), groups, run.interrupt, meters)
+            submitter.execute(
+                device,
+                list,
+                run.interrupt,
+                meters,
+                (&mut ahead, run.states),
+            )
         };
         let done = match plan.stream() {
             None => go(0..plan.commands.len()).map(|_| ()),
             Some(stream) => stream.run(device, &plan.graph, go),
         };
-        plan.pace = pace;
-        done?;
-        let results = read_outputs(&self.device, plan)?;
-        plan.done.set(true);
-        self.submitter.host_time.bytes_read += results
+        let results = done.and_then(|()| {
+            if plan.commands.is_empty() {
+                submit_copies(device, plan);
+            }
+            ask_for_results(plan);
+            if plan.stream().is_none() {
+                submitter.encode_ahead(device, whole, &pace, (&mut ahead, run.states));
+            }
+            read_results(device, plan)
+        });
+        if results.is_err() {
+            ahead.forget();
+        }
+        plan.done.set(results.is_ok());
+        if let Some(plan) = self.plans.get_mut(&id) {
+            (plan.pace, plan.ahead) = (pace, ahead);
+        }
+        let results = results?;
+        submitter.host_time.bytes_read += results
             .iter()
             .map(|result| 4 * result.len() as u64)
             .sum::<u64>();
         Ok(results)
+    }
+
+    fn encode_idle(
+        &mut self,
+        plan: PlanId,
+        states: &[StateId],
+    ) -> Result<Option<HostTime>, ExecError> {
+        self.device.wait("before encoding")?;
+        let plan = self.plans.get_mut(&plan).ok_or(ExecError::Unknown {
+            what: "plan",
+            id: plan.0,
+        })?;
+        check_states(plan, states, &self.states)?;
+        plan.bind_states(&self.device, states, &self.states)?;
+        let plan = &*plan;
+        let after = |encoder: &mut wgpu::CommandEncoder| copy_results(plan, encoder);
+        let list = whole_list(plan, states, Some(&after));
+        let told = encode_idle(&self.device, list);
+        self.device.check("encoding")?;
+        Ok(Some(told))
     }
 
     fn read_kept(&mut self, plan: PlanId, index: usize, row: usize) -> Result<Vec<f32>, ExecError> {
@@ -258,11 +307,10 @@ impl Executor for GpuExecutor {
                 Ok(None)
             })?,
         }
+        submit_copies(device, plan);
+        ask_for_results(plan);
         let clock = ProfileClock::Timestamps;
-        Ok((
-            read_outputs(&self.device, plan)?,
-            Some(Profile { clock, ops }),
-        ))
+        Ok((read_results(device, plan)?, Some(Profile { clock, ops })))
     }
 
     fn host_time(&self) -> Option<HostTime> {
@@ -336,48 +384,69 @@ pub(super) fn begin_but<'a>(
     run: &Run<'_>,
 ) -> Result<(&'a mut Plan, u64), ExecError> {
     device.check("before a run")?;
-    let states: Vec<&KvBuffers> = run
-        .states
-        .iter()
-        .map(|id| {
-            states.get(id).ok_or(ExecError::Unknown {
-                what: "state",
-                id: id.0,
-            })
-        })
-        .collect::<Result<_, _>>()?;
     let plan = plans.get_mut(&plan).ok_or(ExecError::Unknown {
         what: "plan",
         id: plan.0,
     })?;
-    check_inputs(plan, run, &states, fed)?;
+    check_inputs(plan, run, fed)?;
+    check_states(plan, run.states, states)?;
     plan.done.set(false);
     plan.partway = None;
-    plan.bind_states(device, run.states, &states)?;
+    plan.bind_states(device, run.states, states)?;
     let sent = send(device, plan, run)?;
     Ok((plan, sent))
 }
 
-fn check_inputs(
+/// All dispatches of a plan, whose states are bound.
+pub(super) fn whole_list<'a>(
+    plan: &'a Plan,
+    states: &[StateId],
+    after: Option<&'a dyn Fn(&mut wgpu::CommandEncoder)>,
+) -> List<'a> {
+    List {
+        commands: &plan.commands,
+        first: 0,
+        groups: plan.state_groups(states),
+        after,
+    }
+}
+
+/// Whether the states are there and are what the plan was made for.
+fn check_states(
     plan: &Plan,
-    run: &Run<'_>,
-    states: &[&KvBuffers],
-    fed: Option<&str>,
+    given: &[StateId],
+    states: &BTreeMap<StateId, KvBuffers>,
 ) -> Result<(), ExecError> {
+    let fail = |detail: String| ExecError::Input {
+        graph: plan.graph.name.clone(),
+        name: "states".to_owned(),
+        detail,
+    };
+    let wanted = &plan.graph.states;
+    if given.len() != wanted.len() {
+        let (given, wanted) = (given.len(), wanted.len());
+        return Err(fail(format!("{given} given, {wanted} wanted")));
+    }
+    for (id, wanted) in given.iter().zip(wanted) {
+        let state = states.get(id).ok_or(ExecError::Unknown {
+            what: "state",
+            id: id.0,
+        })?;
+        if *wanted != state.shape {
+            return Err(fail(format!("{:?} given, {wanted:?} wanted", state.shape)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a run is given what its plan takes, and nothing that would address memory that is not there.
+fn check_inputs(plan: &Plan, run: &Run<'_>, fed: Option<&str>) -> Result<(), ExecError> {
     check_run_but(&plan.graph, run, fed)?;
     let fail = |name: &str, detail: String| ExecError::Input {
         graph: plan.graph.name.clone(),
         name: name.to_owned(),
         detail,
     };
-    for (wanted, given) in plan.graph.states.iter().zip(states) {
-        if *wanted != given.shape {
-            return Err(fail(
-                "states",
-                format!("{:?} given, {wanted:?} wanted", given.shape),
-            ));
-        }
-    }
     for bound in &plan.bounds {
         if let Some((name, tensor)) = run.inputs.iter().find(|(name, _)| *name == bound.input)
             && let HostData::U32(numbers) = &tensor.data
@@ -386,52 +455,4 @@ fn check_inputs(
         }
     }
     Ok(())
-}
-
-fn read_outputs(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTensor>, ExecError> {
-    let (readback, offsets) = plan.readback();
-    let graph = &plan.graph;
-    let mut encoder = device
-        .device
-        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    for ((_, output), &offset) in graph.outputs.iter().zip(offsets) {
-        let bytes = graph.node(*output).elements() as u64 * 4;
-        if let Some((buffer, from)) = plan.place(graph.storage_of(*output).0) {
-            encoder.copy_buffer_to_buffer(buffer, from, readback, offset, bytes);
-        }
-    }
-    device.queue.submit([encoder.finish()]);
-    if graph.outputs.is_empty() {
-        device.wait("running")?;
-        return Ok(Vec::new());
-    }
-    let failed = |message: String| ExecError::Backend {
-        context: "reading results".into(),
-        message,
-    };
-    let (sender, receiver) = crossbeam_channel::bounded(1);
-    readback.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver waits right below; it is only gone if this function has returned with an error.
-        let _ = sender.send(result);
-    });
-    device.wait("reading results")?;
-    match receiver.recv_timeout(MAPPED) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => return Err(failed("the driver did not map the buffer".into())),
-    }
-    let results = {
-        let view = readback
-            .get_mapped_range(..)
-            .map_err(|error| failed(error.to_string()))?;
-        let tensor = |(output, &offset): (&(String, crate::graph::ValueId), &u64)| {
-            let node = graph.node(output.1);
-            let start = offset as usize;
-            let bytes = &view[start..start + node.elements() * 4];
-            HostTensor::f32(node.shape.clone(), bytemuck::pod_collect_to_vec(bytes))
-        };
-        graph.outputs.iter().zip(offsets).map(tensor).collect()
-    };
-    readback.unmap();
-    Ok(results)
 }

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::device::GpuDevice;
-use super::executor::{GpuExecutor, begin_but};
+use super::executor::{GpuExecutor, begin_but, whole_list};
 use super::plan::Plan;
-use super::submit::Submitter;
+use super::submit::{List, Submitter};
 use super::vectors::check;
 use crate::graph::{ExecError, Fed, PlanId, Run};
 
@@ -44,7 +44,11 @@ impl GpuExecutor {
         // What is streamed has an order of its own.
         let first = match plan.stream() {
             Some(_) => 0,
-            None => self.submitter.first_submit(&plan.pace, &plan.commands),
+            None if measured => self.submitter.first_submit(&plan.pace, &plan.commands),
+            None => {
+                let made = plan.ahead.without_copies(run.states);
+                made.unwrap_or_else(|| self.submitter.first_submit(&plan.pace, &plan.commands))
+            }
         };
         if first > 0 {
             execute(device, &mut self.submitter, plan, run, (0..first, measured))?;
@@ -101,17 +105,26 @@ fn execute(
     (steps, measured): (Range<usize>, bool),
 ) -> Result<(), ExecError> {
     let mut pace = std::mem::take(&mut plan.pace);
+    let mut ahead = std::mem::take(&mut plan.ahead);
+    let whole = whole_list(plan, run.states, None);
+    let total = whole.commands.len();
+    let ends = !steps.is_empty() && steps.end >= total;
     let mut go = |steps: Range<usize>| {
-        let groups = plan.state_groups(run.states);
-        let first = steps.start;
-        let commands = plan.commands.get(steps).unwrap_or_default();
-        let meters = (&mut pace, measured);
-        submitter.execute(device, (commands, first), groups, run.interrupt, meters)
+        let list = List {
+            commands: whole.commands.get(steps.clone()).unwrap_or_default(),
+            first: steps.start,
+            ..whole
+        };
+        let (meters, ready) = ((&mut pace, measured), (&mut ahead, run.states));
+        submitter.execute(device, list, run.interrupt, meters, ready)
     };
     let done = match plan.stream() {
         None => go(steps).map(|_| ()),
         Some(stream) => stream.run(device, &plan.graph, go),
     };
-    plan.pace = pace;
+    if done.is_ok() && ends && plan.stream().is_none() {
+        submitter.encode_ahead(device, whole, &pace, (&mut ahead, run.states));
+    }
+    (plan.pace, plan.ahead) = (pace, ahead);
     done
 }

@@ -67,6 +67,8 @@ pub struct Compiled {
     pub scratch: Vec<Spot>,
     /// Bytes of the arenas.
     pub arenas: Vec<u64>,
+    /// The arena in which nothing lies but inputs, the smallest first.
+    pub input_arena: Option<usize>,
     /// Bytes of the uniform buffer.
     pub uniform_bytes: u64,
     /// Offsets of the outputs in the buffer that is read back.
@@ -114,6 +116,8 @@ pub fn compile(
     let uniform_alignment =
         u64::from(limits.min_uniform_buffer_offset_alignment).max(UNIFORM_PADDING);
 
+    let largest = LARGEST_ARENA.min(limits.max_buffer_size);
+    let fed = place_inputs(graph, kernel_limits.storage_alignment, largest);
     let mut requests: Vec<arena::Request> = Vec::new();
     let mut request_of: HashMap<usize, usize> = HashMap::new();
     let mut scratch_requests: Vec<usize> = Vec::new();
@@ -155,6 +159,9 @@ pub fn compile(
             scratch_requests.push(requests.len());
             requests.push(request);
         }
+        if fed.spots.contains_key(&index) {
+            continue;
+        }
         // Inputs are written before the first step.
         let from = if matches!(node.op, Op::Input { .. }) {
             0
@@ -184,8 +191,29 @@ pub fn compile(
         }
     }
     // Inputs that come later in the list live from the start, too, so they must be placed first.
-    let (order, placed) = place_inputs_first(&requests, kernel_limits, limits);
+    let (order, mut placed) = place_inputs_first(&requests, kernel_limits, largest);
     let spot = |request: usize| placed.spots[order[request]];
+    let mut spots: HashMap<usize, Spot> = request_of
+        .iter()
+        .map(|(&node, &request)| (node, spot(request)))
+        .collect();
+    let scratch = scratch_requests
+        .iter()
+        .map(|&request| spot(request))
+        .collect();
+    let input_arena = (fed.bytes > 0).then_some(placed.arenas.len());
+    placed.arenas.extend(input_arena.map(|_| fed.bytes));
+    for (node, (offset, size)) in fed.spots {
+        let arena = input_arena.unwrap_or_default();
+        spots.insert(
+            node,
+            Spot {
+                arena,
+                offset,
+                size,
+            },
+        );
+    }
 
     let mut readback = Vec::new();
     let mut readback_bytes = 0;
@@ -201,15 +229,10 @@ pub fn compile(
     Ok(Compiled {
         units,
         steps,
-        spots: request_of
-            .iter()
-            .map(|(&node, &request)| (node, spot(request)))
-            .collect(),
-        scratch: scratch_requests
-            .iter()
-            .map(|&request| spot(request))
-            .collect(),
+        spots,
+        scratch,
         arenas: placed.arenas,
+        input_arena,
         uniform_bytes,
         readback,
         readback_bytes,
@@ -237,11 +260,38 @@ fn last_uses(graph: &Graph, units: &[Unit]) -> Vec<usize> {
     last
 }
 
+/// Inputs in an arena of their own.
+#[derive(Default)]
+struct Fed {
+    /// First byte and bytes, by node.
+    spots: HashMap<usize, (u64, u64)>,
+    bytes: u64,
+}
+
+/// Places inputs side by side, the smallest first, so that many small ones are sent as one; and since no dispatch writes where they lie, none has to
+/// wait for another that has written beside them. Those for which the arena has no room are left out.
+fn place_inputs(graph: &Graph, alignment: u64, largest: u64) -> Fed {
+    let mut inputs: Vec<(u64, usize)> = graph
+        .inputs()
+        .map(|(_, id, node)| (node.elements() as u64 * 4, id.0))
+        .collect();
+    inputs.sort_unstable();
+    let mut fed = Fed::default();
+    for (size, node) in inputs {
+        let end = fed.bytes + size.next_multiple_of(alignment);
+        if size > 0 && end <= largest {
+            fed.spots.insert(node, (fed.bytes, size));
+            fed.bytes = end;
+        }
+    }
+    fed
+}
+
 /// Places requests in the order of their beginnings; gives for each request its place in that order.
 fn place_inputs_first(
     requests: &[arena::Request],
     kernel_limits: &KernelLimits,
-    limits: &wgpu::Limits,
+    largest: u64,
 ) -> (Vec<usize>, Layout) {
     let mut sorted: Vec<usize> = (0..requests.len()).collect();
     sorted.sort_by_key(|&request| requests[request].from);
@@ -263,7 +313,6 @@ fn place_inputs_first(
             ordered[a.max(b)].apart_from.push(a.min(b));
         }
     }
-    let largest = LARGEST_ARENA.min(limits.max_buffer_size);
     (
         order,
         arena::place(&ordered, kernel_limits.storage_alignment, largest),

@@ -23,7 +23,7 @@
 //! | `tiers` | kernels that use more than every device offers, and their proof |
 //! | `self_test` | whether this device computes what it should |
 //! | `submit`, `pace` | dispatches on their way to the device, in pieces of about ten milliseconds |
-//! | `inputs` | what a run is given, sent where it is not there yet |
+//! | `inputs`, `readback` | what a run is given, sent where it is not there yet, and what it gives |
 //! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
 
 mod arena;
@@ -44,6 +44,7 @@ mod pipelines;
 mod plan;
 mod prepare;
 mod profile;
+mod readback;
 mod self_test;
 mod stream;
 mod submit;

@@ -28,8 +28,20 @@ pub struct Pace {
 impl Pace {
     /// Whether the coming run should be measured; to be asked once for each run.
     pub fn begin(&mut self) -> bool {
+        let measured = self.next_is_measured();
         self.runs = self.runs.saturating_add(1);
-        self.runs <= LEARNING || self.runs.is_multiple_of(CHECK_EVERY)
+        measured
+    }
+
+    /// Whether [`Pace::begin`] would say that the coming run should be measured.
+    pub fn next_is_measured(&self) -> bool {
+        let next = self.runs.saturating_add(1);
+        next <= LEARNING || next.is_multiple_of(CHECK_EVERY)
+    }
+
+    /// Whether the plan was run more than once, and so is likely to be run again.
+    pub fn is_repeated(&self) -> bool {
+        self.runs > 1
     }
 
     fn expected(&self, index: usize, cost: u64, rate: f64) -> f64 {
@@ -56,23 +68,23 @@ impl Pace {
     pub fn learn(
         &mut self,
         range: Range<usize>,
-        costs: impl Iterator<Item = u64>,
+        costs: impl Iterator<Item = u64> + Clone,
         rate: f64,
         millis: f64,
     ) {
         if !millis.is_finite() || millis <= 0.0 {
             return;
         }
-        let before: Vec<f64> = range
+        let dispatches = range.clone().zip(costs);
+        let sum: f64 = dispatches
             .clone()
-            .zip(costs)
             .map(|(index, cost)| self.expected(index, cost, rate))
-            .collect();
-        let sum: f64 = before.iter().sum();
+            .sum();
         if self.learnt.len() < range.end {
             self.learnt.resize(range.end, 0.0);
         }
-        for (index, was) in range.zip(before) {
+        for (index, cost) in dispatches {
+            let was = self.expected(index, cost, rate);
             let share = was * millis / sum.max(f64::MIN_POSITIVE);
             if let Some(known) = self.learnt.get_mut(index) {
                 let first = *known <= 0.0;

@@ -1,7 +1,7 @@
 //! A plan: a graph on a device, with every buffer, bind group and dispatch made beforehand.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use diptych_shaders::Kernel;
@@ -15,7 +15,9 @@ use super::layout::{Bound, Compiled, Step};
 use super::memory::{Memory, Purpose, Tracked};
 use super::pace::Pace;
 use super::pipelines::{Pipeline, Pipelines};
+use super::readback::News;
 use super::stream::Stream;
+use super::submit::Ahead;
 use super::upload::WeightBuffers;
 use crate::graph::{ExecError, Graph, StateId};
 
@@ -79,8 +81,13 @@ pub struct Plan {
     pub pace: Pace,
     /// What its inputs were sent.
     pub sent: Sent,
+    /// The beginning of its next run.
+    pub ahead: Ahead,
+    /// Where it is told that its results can be read.
+    pub news: Arc<News>,
     compiled: Places,
     arenas: Vec<Tracked>,
+    input_arena: Option<usize>,
     uniforms: Tracked,
     readback: Tracked,
     /// Those that lie on the device; the others are streamed.
@@ -150,6 +157,7 @@ impl Plan {
         if !words.is_empty() {
             device.queue.write_buffer(uniforms.buffer(), 0, &words);
         }
+        let sent = Sent::nothing(&graph, &compiled);
         let Compiled {
             units,
             steps,
@@ -157,6 +165,7 @@ impl Plan {
             scratch,
             readback: offsets,
             bounds,
+            input_arena,
             ..
         } = compiled;
         let mut plan = Self {
@@ -166,7 +175,9 @@ impl Plan {
             partway: None,
             bounds,
             pace: Pace::default(),
-            sent: Sent::default(),
+            sent,
+            ahead: Ahead::default(),
+            news: Arc::default(),
             compiled: Places {
                 units,
                 spots,
@@ -174,6 +185,7 @@ impl Plan {
                 readback: offsets,
             },
             arenas,
+            input_arena,
             uniforms,
             readback,
             weights,
@@ -329,18 +341,19 @@ impl Plan {
         &mut self,
         device: &GpuDevice,
         ids: &[StateId],
-        states: &[&KvBuffers],
+        states: &BTreeMap<StateId, KvBuffers>,
     ) -> Result<(), ExecError> {
         if self.state_steps.is_empty() || self.kv_groups.contains_key(ids) {
             return Ok(());
         }
+        let states: Vec<&KvBuffers> = ids.iter().filter_map(|id| states.get(id)).collect();
         if self.kv_groups.len() >= KV_GROUPS {
             self.kv_groups.clear();
         }
         let groups = self
             .state_steps
             .iter()
-            .map(|step| self.bind(device, &step.pipeline, step.place, &step.bindings, states))
+            .map(|step| self.bind(device, &step.pipeline, step.place, &step.bindings, &states))
             .collect::<Result<_, _>>()?;
         self.kv_groups.insert(ids.to_vec(), groups);
         Ok(())
@@ -349,6 +362,7 @@ impl Plan {
     /// Forgets bind groups of a cache that is given back.
     pub fn forget_state(&mut self, state: StateId) {
         self.kv_groups.retain(|states, _| !states.contains(&state));
+        self.ahead.forget();
     }
 
     /// The bind groups of the caches of a run; see [`Plan::bind_states`].
@@ -365,6 +379,12 @@ impl Plan {
     pub fn place(&self, node: usize) -> Option<(&wgpu::Buffer, u64)> {
         let spot = self.compiled.spots.get(&node)?;
         Some((self.arenas[spot.arena].buffer(), spot.offset))
+    }
+
+    /// The arena of inputs.
+    pub fn input_arena(&self) -> Option<&wgpu::Buffer> {
+        let arena = self.arenas.get(self.input_arena?)?;
+        Some(arena.buffer())
     }
 
     /// The buffer that outputs are read back through, and their offsets in it.

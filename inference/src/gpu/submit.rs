@@ -1,14 +1,15 @@
-//! Encodes and submits the dispatches of a run, in pieces of about ten milliseconds; see [`super::pace`].
+//! Encodes and submits the dispatches of a run, in pieces of about ten milliseconds; see [`super::pace`]. The first piece of a run that is repeated was
+//! encoded while the device was at work on the run before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::device::GpuDevice;
-use super::pace::Pace;
+use super::pace::{Pace, SUBMIT_DISPATCHES};
 use super::plan::{Command, Group};
 use super::profile::has_timestamps;
-use crate::graph::{ExecError, HostTime, Interrupt};
+use crate::graph::{ExecError, HostTime, Interrupt, StateId};
 
 /// Submits that may be under way: one runs while the next is encoded.
 const IN_FLIGHT: usize = 2;
@@ -83,6 +84,79 @@ impl UnderWay {
     }
 }
 
+/// Dispatches that are to be run.
+#[derive(Clone, Copy)]
+pub struct List<'a> {
+    /// The dispatches.
+    pub commands: &'a [Command],
+    /// The number of the first of them in its plan.
+    pub first: usize,
+    /// The bind groups of the run's states.
+    pub groups: &'a [wgpu::BindGroup],
+    /// What follows the last of them in the same submit.
+    pub after: Option<&'a dyn Fn(&mut wgpu::CommandEncoder)>,
+}
+
+impl<'a> List<'a> {
+    /// The dispatches `begin..end`, and what follows if they are the last.
+    fn part(&self, begin: usize, end: usize) -> Self {
+        Self {
+            commands: self.commands.get(begin..end).unwrap_or_default(),
+            first: self.first + begin,
+            after: self.after.filter(|_| end >= self.commands.len()),
+            ..*self
+        }
+    }
+
+    fn costs(&self) -> impl Iterator<Item = u64> + Clone + use<'a> {
+        self.commands.iter().map(|command| command.cost)
+    }
+}
+
+/// The first submit of a plan's next run, encoded while the device was at work on the latest one: what a run does to the device is the same each time, so
+/// that the next can begin without the host.
+#[derive(Default)]
+pub struct Ahead {
+    made: Option<(wgpu::CommandBuffer, usize)>,
+    /// Whether results are copied after the last dispatch.
+    copies: bool,
+    /// The states that it is for; a list that is kept, so that none is made for each run.
+    states: Vec<StateId>,
+}
+
+impl Ahead {
+    /// Makes nothing of it: a state is gone, or the run did not come to its end.
+    pub fn forget(&mut self) {
+        self.made = None;
+    }
+
+    /// Whether there is something that the next run may begin with.
+    #[cfg(test)]
+    pub fn is_made(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// How many dispatches were encoded, if it was for a run with these states whose results stay on the device.
+    pub fn without_copies(&self, states: &[StateId]) -> Option<usize> {
+        let made = self.made.as_ref();
+        made.filter(|_| !self.copies && self.states == states)
+            .map(|(_, count)| *count)
+    }
+
+    /// What was encoded, if it is how this list begins with these states, and how many dispatches it is.
+    fn take(
+        &mut self,
+        list: &List<'_>,
+        states: &[StateId],
+    ) -> Option<(wgpu::CommandBuffer, usize)> {
+        let (copies, total) = (list.after.is_some(), list.commands.len());
+        let made = self.made.take();
+        made.filter(|(_, count)| {
+            list.first == 0 && *count <= total && self.copies == copies && self.states == states
+        })
+    }
+}
+
 impl Submitter {
     /// How many of a plan's dispatches the first submit of a run takes.
     pub fn first_submit(&self, pace: &Pace, commands: &[Command]) -> usize {
@@ -90,33 +164,31 @@ impl Submitter {
         pace.take(0, costs, self.rate).min(commands.len())
     }
 
-    /// Runs the dispatches `commands`, the first of which has the number `first` in its plan, asking between submits whether to stop. Gives the last
-    /// submit, which may still be under way. Where `measured`, `pace` learns what they take, if the device can tell.
+    /// Runs a list, asking between submits whether to stop. Gives the last submit, which may still be under way. Where `measured`, `pace` learns what the
+    /// dispatches take, if the device can tell.
     ///
     /// # Errors
     /// [`ExecError::Interrupted`], or if the device is lost.
     pub fn execute(
         &mut self,
         device: &GpuDevice,
-        (commands, first): (&[Command], usize),
-        state_groups: &[wgpu::BindGroup],
+        list: List<'_>,
         interrupt: &mut dyn Interrupt,
         (pace, measured): (&mut Pace, bool),
+        (ahead, states): (&mut Ahead, &[StateId]),
     ) -> Result<Option<wgpu::SubmissionIndex>, ExecError> {
         let measured = measured && has_timestamps(device);
         if measured && self.stamps.is_none() {
             self.stamps = Some(Stamps::new(device));
         }
-        let done = self.submit_all(
-            device,
-            (commands, first),
-            state_groups,
-            interrupt,
-            (pace, measured),
-        );
+        if list.first == 0 && measured {
+            ahead.forget();
+        }
+        let done = self.submit_all(device, list, interrupt, (pace, measured), (ahead, states));
         if done.is_err() {
             // Some of them may still be waited for.
             self.stamps = None;
+            ahead.forget();
         }
         done
     }
@@ -124,50 +196,64 @@ impl Submitter {
     fn submit_all(
         &mut self,
         device: &GpuDevice,
-        (commands, offset): (&[Command], usize),
-        state_groups: &[wgpu::BindGroup],
+        list: List<'_>,
         interrupt: &mut dyn Interrupt,
         (pace, measured): (&mut Pace, bool),
+        (ahead, states): (&mut Ahead, &[StateId]),
     ) -> Result<Option<wgpu::SubmissionIndex>, ExecError> {
+        let total = list.commands.len();
         let mut under_way = UnderWay::default();
         let mut last_done = Instant::now();
         let (mut first, mut submits) = (0, 0);
-        while first < commands.len() {
+        while first < total {
             if interrupt.poll() {
                 device.wait("stopping")?;
                 return Err(ExecError::Interrupted);
             }
-            let later = commands.get(first..).unwrap_or_default();
-            let costs = later.iter().map(|command| command.cost);
-            let count = pace.take(offset + first, costs, self.rate).min(later.len());
-            let now = later.get(..count).unwrap_or_default();
-            let stamps = self.stamps.as_ref().filter(|_| measured);
-            let slot = stamps.map(|_| submits % IN_FLIGHT);
-            let stamps = stamps.zip(slot);
             let encoding = Instant::now();
-            let encoded = encode(device, now, state_groups, stamps);
+            let ready = match first {
+                0 => ahead.take(&list, states),
+                _ => None,
+            };
+            let slot = self
+                .stamps
+                .as_ref()
+                .filter(|_| measured)
+                .map(|_| submits % IN_FLIGHT);
+            let (encoded, now) = match ready {
+                Some((encoded, count)) => (encoded, list.part(0, count)),
+                None => {
+                    let rest = list.part(first, total);
+                    let count = pace.take(rest.first, rest.costs(), self.rate);
+                    let now = list.part(first, (first + count).min(total));
+                    let stamps = self.stamps.as_ref().zip(slot);
+                    (encode(device, now, stamps), now)
+                }
+            };
             let mut spent = encoding.elapsed();
             let index = device.queue.submit([encoded]);
             if device.report.hardware {
                 // A software device computes before it returns, which is not the host's time.
                 spent = encoding.elapsed();
             }
-            self.host_time.dispatches += now.len() as u64;
+            let count = now.commands.len();
+            self.host_time.dispatches += count as u64;
+            self.host_time.submits += 1;
             self.host_time.seconds += spent.as_secs_f64();
-            if let Some((stamps, slot)) = stamps {
+            if let Some((stamps, slot)) = self.stamps.as_ref().zip(slot) {
                 stamps.ask(slot);
             }
             under_way.push(Under {
                 index,
                 first,
-                end: first + now.len(),
-                cost: now.iter().map(|command| command.cost).sum(),
+                end: first + count,
+                cost: now.costs().sum(),
                 slot,
             });
-            first += now.len();
+            first += count;
             submits += 1;
             // Of a measured run all are waited for: its last submit is often its only one.
-            while under_way.count >= IN_FLIGHT || measured && first >= commands.len() {
+            while under_way.count >= IN_FLIGHT || measured && first >= total {
                 let Some(oldest) = under_way.pop() else {
                     break;
                 };
@@ -179,10 +265,9 @@ impl Submitter {
                     .zip(self.stamps.as_ref())
                     .and_then(|(slot, stamps)| stamps.millis(slot));
                 if let Some(millis) = stamped {
-                    let range = offset + oldest.first..offset + oldest.end;
-                    let these = commands.get(oldest.first..oldest.end).unwrap_or_default();
-                    let costs = these.iter().map(|command| command.cost);
-                    pace.learn(range, costs, self.rate, millis);
+                    let these = list.part(oldest.first, oldest.end);
+                    let range = these.first..these.first + these.commands.len();
+                    pace.learn(range, these.costs(), self.rate, millis);
                 }
                 let millis = stamped.unwrap_or(by_clock);
                 if millis > 0.01 {
@@ -193,13 +278,55 @@ impl Submitter {
         }
         Ok(under_way.newest().map(|last| last.index))
     }
+
+    /// Encodes the first submit of the next run of a list, which is a whole plan, while the device is at work. To be called once a run is submitted; does
+    /// nothing for plans that are not run again and again, and where the next run is to be measured.
+    pub fn encode_ahead(
+        &mut self,
+        device: &GpuDevice,
+        list: List<'_>,
+        pace: &Pace,
+        (ahead, states): (&mut Ahead, &[StateId]),
+    ) {
+        if list.commands.is_empty()
+            || !pace.is_repeated()
+            || pace.next_is_measured() && has_timestamps(device)
+        {
+            return;
+        }
+        let encoding = Instant::now();
+        let count = pace.take(list.first, list.costs(), self.rate);
+        let now = list.part(0, count.min(list.commands.len()));
+        let encoded = encode(device, now, None);
+        ahead.made = Some((encoded, now.commands.len()));
+        ahead.copies = list.after.is_some();
+        ahead.states.clear();
+        ahead.states.extend_from_slice(states);
+        self.host_time.seconds += encoding.elapsed().as_secs_f64();
+    }
 }
 
-/// Dispatches in one pass, between two timestamps if they are measured.
+/// Encodes a list as for a device that is fast enough for the longest submits, and throws it away; tells what that took.
+pub fn encode_idle(device: &GpuDevice, list: List<'_>) -> HostTime {
+    let total = list.commands.len();
+    let mut told = HostTime {
+        dispatches: total as u64,
+        ..HostTime::default()
+    };
+    let encoding = Instant::now();
+    for first in (0..total).step_by(SUBMIT_DISPATCHES) {
+        let now = list.part(first, (first + SUBMIT_DISPATCHES).min(total));
+        drop(encode(device, now, None));
+        told.submits += 1;
+    }
+    told.seconds = encoding.elapsed().as_secs_f64();
+    told
+}
+
+/// Dispatches in one pass, between two timestamps if they are measured, and what follows.
 fn encode(
     device: &GpuDevice,
-    commands: &[Command],
-    state_groups: &[wgpu::BindGroup],
+    list: List<'_>,
     stamps: Option<(&Stamps, usize)>,
 ) -> wgpu::CommandBuffer {
     let mut encoder = device
@@ -211,10 +338,10 @@ fn encode(
             timestamp_writes: stamps.map(|(stamps, slot)| stamps.writes(slot)),
         });
         let mut set = None;
-        for command in commands {
+        for command in list.commands {
             let group = match &command.group {
                 Group::Fixed(group) => Some(group),
-                Group::States(index) => state_groups.get(*index),
+                Group::States(index) => list.groups.get(*index),
             };
             if set != Some(command.kernel) {
                 pass.set_pipeline(&command.pipeline);
@@ -227,6 +354,9 @@ fn encode(
     }
     if let Some((stamps, slot)) = stamps {
         stamps.resolve(&mut encoder, slot);
+    }
+    if let Some(after) = list.after {
+        after(&mut encoder);
     }
     encoder.finish()
 }
@@ -305,11 +435,9 @@ impl Stamps {
             .load(Ordering::Acquire)
             .then(|| readback.get_mapped_range(..PAIR).ok())
             .flatten()
-            .map(|view| bytemuck::pod_collect_to_vec::<u8, u64>(&view));
+            .and_then(|view| bytemuck::try_pod_read_unaligned::<[u64; 2]>(&view).ok());
         readback.unmap();
-        let &[begin, end] = stamps?.as_slice() else {
-            return None;
-        };
+        let [begin, end] = stamps?;
         Some(end.saturating_sub(begin) as f64 * self.period).filter(|millis| *millis > 0.0)
     }
 }

@@ -293,6 +293,85 @@ fn caches_outlive_runs_and_pages_can_be_copied() {
     }
 }
 
+/// Stops a run before its submit of this number.
+struct StopAt(usize);
+
+impl Interrupt for StopAt {
+    fn poll(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
+}
+
+/// A run's beginning is encoded before it is asked for; whatever happens in between, it is the right one.
+#[test]
+fn runs_encoded_ahead_are_for_the_states_and_inputs_that_are_given() {
+    let mut random = Random::fresh("runs_encoded_ahead");
+    let cache = KvShape {
+        layers: 1,
+        kv_heads: 2,
+        head_dim: 6,
+        pages: 5,
+        kv_type: KvType::F32,
+    };
+    let graph = Arc::new(decoder_graph(&mut random, 2, cache));
+    let mut gpu = gpu();
+    let mut cpu = CpuExecutor::new(CpuMode::Oracle);
+    let plans = [
+        cpu.prepare(Arc::clone(&graph)).unwrap(),
+        gpu.prepare(Arc::clone(&graph)).unwrap(),
+    ];
+    // Two conversations in turn, each with a state on both executors, and how long it is.
+    let make = |gpu: &mut GpuExecutor, cpu: &mut CpuExecutor| {
+        (
+            [cpu.create_kv(cache).unwrap(), gpu.create_kv(cache).unwrap()],
+            0u32,
+        )
+    };
+    let mut talks = [make(&mut gpu, &mut cpu), make(&mut gpu, &mut cpu)];
+    let (mut stopped, mut ahead) = (0, 0);
+    for round in 0..60 {
+        let which = random.within(0, 1);
+        if round % 11 == 5 {
+            cpu.drop_state(talks[which].0[0]);
+            gpu.drop_state(talks[which].0[1]);
+            talks[which] = make(&mut gpu, &mut cpu);
+        }
+        let (states, length) = &mut talks[which];
+        let ids = [random.within(0, 49) as u32];
+        let inputs = decoder_inputs(&ids, *length, 2, [3, 0, 2]);
+        let turn = |executor: &mut dyn Executor, which: usize, interrupt: &mut dyn Interrupt| {
+            let run = Run {
+                inputs: &inputs,
+                states: &states[which..=which],
+                interrupt,
+            };
+            executor.run(plans[which], run)
+        };
+        if round % 7 == 3 {
+            let done = turn(&mut *gpu, 1, &mut StopAt(1));
+            assert!(matches!(done, Err(ExecError::Interrupted)), "{done:?}");
+            stopped += 1;
+        }
+        let before = gpu.submitter.host_time;
+        let wanted = turn(&mut cpu, 0, &mut NeverInterrupt).unwrap();
+        let got = turn(&mut *gpu, 1, &mut NeverInterrupt).unwrap();
+        let plan = &gpu.plans[&plans[1]];
+        let dispatches = gpu.submitter.host_time.dispatches - before.dispatches;
+        assert_eq!(dispatches, plan.commands.len() as u64);
+        ahead += usize::from(plan.ahead.is_made());
+        // A padding row sees nothing.
+        let error = worst_error(got[0].as_f32(), wanted[0].as_f32());
+        assert!(error < 1e-4, "round {round}: {error}");
+        *length += 1;
+    }
+    assert!(stopped == 9 && ahead > 40, "{stopped} {ahead}");
+    for (states, _) in talks {
+        gpu.drop_state(states[1]);
+    }
+    gpu.drop_plan(plans[1]);
+}
+
 #[test]
 fn numbers_that_address_memory_are_checked() {
     let mut random = Random::fresh("numbers_that_address_memory_are_checked");

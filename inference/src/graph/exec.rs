@@ -259,6 +259,20 @@ pub trait Executor: Send {
         None
     }
 
+    /// What encoding all dispatches of a plan once more takes the host while the device has nothing to do, if the work is done elsewhere: nothing is
+    /// submitted, and what was encoded is thrown away within that time.
+    ///
+    /// # Errors
+    /// If there is no such plan or state, or the device is lost.
+    fn encode_idle(
+        &mut self,
+        plan: PlanId,
+        states: &[StateId],
+    ) -> Result<Option<HostTime>, ExecError> {
+        let _ = (plan, states);
+        Ok(None)
+    }
+
     /// What is known about optional tiers of kernels.
     fn tiers(&self) -> Vec<TierReport> {
         Vec::new()

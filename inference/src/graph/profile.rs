@@ -46,6 +46,8 @@ pub struct Profile {
 pub struct HostTime {
     /// Dispatches encoded and submitted.
     pub dispatches: u64,
+    /// Submits that they were cut into.
+    pub submits: u64,
     /// Seconds spent on it.
     pub seconds: f64,
     /// Bytes of weights brought to the device for plans.

@@ -1,0 +1,244 @@
+//! What a step allocates: once a plan has run a few times, the executor on a GPU asks the system for no memory but for the results that it gives away.
+//! wgpu allocates for itself, and is counted apart.
+
+// A failing test says why by its panic; an allocator that counts has to be one.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use diptych_inference::formats::StorageDtype;
+use diptych_inference::formats::detect::probe;
+use diptych_inference::gpu::{AdapterChoice, GpuExecutor, LimitPolicy};
+use diptych_inference::graph::candidates::EXTRAS;
+use diptych_inference::graph::{
+    Executor, HostTensor, NO_SLOT, NeverInterrupt, PlanId, Run, StateId,
+};
+use diptych_inference::models::llama::LlamaShape;
+use diptych_inference::pipelines::ChatModel;
+use diptych_inference::synthesize::{self, Kind, synthesize};
+
+/// The system's allocator, which notes where it was called from while the thread asks for that.
+struct Watched;
+
+thread_local! {
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+    static CALLS: RefCell<Vec<Backtrace>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note() {
+    // What noting allocates is not noted.
+    if WATCHING.replace(false) {
+        let call = Backtrace::force_capture();
+        CALLS.with_borrow_mut(|calls| calls.push(call));
+        WATCHING.set(true);
+    }
+}
+
+// SAFETY: everything is done by the system's allocator.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: as promised by the caller.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// The allocations of `work` on this thread.
+fn watch<T>(work: impl FnOnce() -> T) -> (T, Vec<Backtrace>) {
+    WATCHING.set(true);
+    let made = work();
+    WATCHING.set(false);
+    (made, CALLS.take())
+}
+
+/// Crates that allocate on behalf of whoever calls them.
+const CONTAINERS: [&str; 16] = [
+    "alloc",
+    "allocations",
+    "arrayvec",
+    "bit_vec",
+    "core",
+    "crossbeam_channel",
+    "crossbeam_utils",
+    "hashbrown",
+    "indexmap",
+    "once_cell",
+    "parking_lot",
+    "parking_lot_core",
+    "smallvec",
+    "std",
+    "unknown",
+    "rustc_hash",
+];
+
+/// The innermost function of a call that is no container's, and its crate.
+fn caller(call: &Backtrace) -> (String, String) {
+    let text = call.to_string();
+    let functions = text.lines().filter_map(|line| {
+        let (number, function) = line.trim().split_once(": ")?;
+        number.parse::<usize>().ok().map(|_| function)
+    });
+    for function in functions {
+        let name = function.trim_start_matches(['<', '&', '*', '(', '[']);
+        let name = name.trim_start_matches("mut ").trim_start_matches("dyn ");
+        let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+        let of = &name[..end.unwrap_or(name.len())];
+        if !of.starts_with("__") && !CONTAINERS.contains(&of) {
+            return (of.to_owned(), function.to_owned());
+        }
+    }
+    ("nobody".into(), text)
+}
+
+/// What one more token of a sequence takes.
+fn inputs(token: u32, place: u32, pages: usize) -> Vec<(&'static str, HostTensor)> {
+    vec![
+        ("ids", HostTensor::u32([1], vec![token])),
+        ("positions", HostTensor::u32([1], vec![place])),
+        ("write_slots", HostTensor::u32([1], vec![place])),
+        ("sequences", HostTensor::u32([1], vec![0])),
+        (
+            "block_tables",
+            HostTensor::u32([1, pages], (0..pages as u32).collect()),
+        ),
+        ("output_rows", HostTensor::u32([1], vec![0])),
+        (
+            "extras",
+            HostTensor::u32([1, EXTRAS], vec![NO_SLOT; EXTRAS]),
+        ),
+        ("inverse_temperatures", HostTensor::f32([1], vec![1.0])),
+    ]
+}
+
+/// A plan that writes a token, and the cache that it writes to.
+fn plan_of_a_token(gpu: &mut GpuExecutor, path: &Path, pages: usize) -> (PlanId, StateId) {
+    let model = ChatModel::load(path, &probe(path).unwrap()).unwrap();
+    let shape = LlamaShape {
+        rows: 1,
+        outputs: 1,
+        sequences: 1,
+        pages_per_sequence: pages,
+        pages,
+    };
+    let graph = Arc::new(model.choosing_graph(&shape).unwrap());
+    let plan = gpu.prepare(graph).unwrap();
+    let state = gpu.create_kv(model.llama().kv_shape(pages)).unwrap();
+    (plan, state)
+}
+
+fn make_tiny(folder: &Path) -> PathBuf {
+    let path = folder.join("tiny.gguf");
+    let options = synthesize::Options {
+        kind: Kind::QwenTiny,
+        quant: StorageDtype::Q8_0,
+        seed: 5,
+    };
+    synthesize(&path, options, &mut |_, _| true).unwrap();
+    path
+}
+
+/// What encoding a token takes, again and again, for a profiler to look at: of the model of `DIPTYCH_CHAT_MODEL`, else of a tiny one.
+#[test]
+#[ignore = "tells times, of which nothing is asserted"]
+fn what_encoding_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = std::env::var_os("DIPTYCH_CHAT_MODEL").map(PathBuf::from);
+    let path = given.unwrap_or_else(|| make_tiny(folder.path()));
+    let mut gpu = GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, None).unwrap();
+    let (plan, state) = plan_of_a_token(&mut gpu, &path, 4);
+    for place in 0..3 {
+        let run = Run {
+            inputs: &inputs(place, place, 4),
+            states: &[state],
+            interrupt: &mut NeverInterrupt,
+        };
+        gpu.run(plan, run).unwrap();
+    }
+    let mut times: Vec<f64> = (0..2000)
+        .map(|_| {
+            let told = gpu.encode_idle(plan, &[state]).unwrap().unwrap();
+            1e6 * told.seconds / told.dispatches as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!(
+        "encoding a dispatch: {:.2} us at best, {:.2} in the median, {:.2} at worst of {}",
+        times[0],
+        times[times.len() / 2],
+        times[times.len() - 1],
+        times.len()
+    );
+}
+
+#[test]
+fn a_token_allocates_nothing_of_ours_but_its_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = make_tiny(folder.path());
+    let pages = 2;
+    let mut gpu =
+        GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, Some(1 << 29)).unwrap();
+    let (plan, state) = plan_of_a_token(&mut gpu, &path, pages);
+    let mut theirs = 0;
+    let mut ours: BTreeMap<String, usize> = BTreeMap::new();
+    let (warm, watched) = (6, 32);
+    for place in 0..warm + watched {
+        let inputs = inputs(place % 50, place, pages);
+        let run = Run {
+            inputs: &inputs,
+            states: &[state],
+            interrupt: &mut NeverInterrupt,
+        };
+        if place < warm {
+            gpu.run(plan, run).unwrap();
+            continue;
+        }
+        let (results, calls) = watch(|| gpu.run(plan, run));
+        assert_eq!(results.unwrap().len(), 1);
+        for call in &calls {
+            let (of, function) = caller(call);
+            match of.as_str() {
+                "diptych_inference" if function.contains("read_results") => {}
+                "diptych_inference" => *ours.entry(function).or_default() += 1,
+                _ => theirs += 1,
+            }
+        }
+    }
+    let dispatches = gpu.host_time().unwrap().dispatches / u64::from(warm + watched);
+    println!(
+        "{watched} tokens of {dispatches} dispatches: {theirs} allocations of wgpu's, {} a dispatch",
+        theirs as f64 / f64::from(watched) / dispatches as f64
+    );
+    // That something is counted at all is told by wgpu, which cannot do without.
+    assert!(theirs > watched as usize);
+    assert!(ours.is_empty(), "{ours:#?}");
+}
