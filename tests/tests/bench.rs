@@ -242,6 +242,7 @@ fn both_kinds_of_models_are_measured_on_a_gpu() {
     check(&report);
     let decode = report.models[0].workloads.last().unwrap();
     assert!(decode.dispatches.unwrap() > 10 && decode.host_us_per_dispatch.unwrap() > 0.0);
+    assert!(decode.submits.unwrap() >= 1 && decode.host_idle_us_per_dispatch.unwrap() > 0.0);
     assert_eq!(decode.profile.as_ref().unwrap().clock, "timestamps");
 }
 

@@ -226,7 +226,9 @@ fn print_model(model: &ModelReport, row: Row<'_>) -> Result<()> {
         "Graph",
         "Plan",
         "Dispatches",
+        "Submits",
         "Host each",
+        "Idle",
         "Read",
     ]);
     for work in &model.workloads {
@@ -280,7 +282,11 @@ fn workload_cells(work: &Workload) -> Vec<String> {
         work.plan_seconds.map_or("-".to_owned(), seconds),
         work.dispatches
             .map_or("-".to_owned(), |count| count.to_string()),
+        work.submits
+            .map_or("-".to_owned(), |count| count.to_string()),
         work.host_us_per_dispatch
+            .map_or("-".to_owned(), |each| format!("{each:.2} us")),
+        work.host_idle_us_per_dispatch
             .map_or("-".to_owned(), |each| format!("{each:.2} us")),
         work.bytes_read.map_or("-".to_owned(), out::bytes),
     ]

@@ -137,8 +137,13 @@ pub struct Workload {
     pub dispatches: Option<u64>,
     /// Bytes of results that a run reads back from a GPU.
     pub bytes_read: Option<u64>,
-    /// Microseconds of the host's time for each dispatch, on a GPU.
+    /// Submits that these are cut into.
+    pub submits: Option<u64>,
+    /// Microseconds of the host's time for encoding and submitting each dispatch while the device is at work, on a GPU.
     pub host_us_per_dispatch: Option<f64>,
+    /// Microseconds of the host's time for encoding each dispatch, and clearing it away, while the device has nothing to do and the host's caches hold what is
+    /// encoded, in submits as long as a fast device is given.
+    pub host_idle_us_per_dispatch: Option<f64>,
     /// Where the time goes.
     pub profile: Option<ProfileReport>,
 }

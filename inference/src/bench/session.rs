@@ -28,6 +28,17 @@ pub(super) struct Naming<'a> {
     pub context: f64,
 }
 
+/// Times that a plan is encoded with an idle device.
+const IDLE_TIMES: usize = 15;
+
+/// What a run costs the host.
+struct Host {
+    dispatches: u64,
+    submits: u64,
+    us_each: f64,
+    bytes_read: u64,
+}
+
 /// Gives the inputs of a run by its number, the first being 0, and the results of the run before.
 pub(super) type Inputs<'a> =
     dyn FnMut(usize, &[HostTensor]) -> Vec<(&'static str, HostTensor)> + 'a;
@@ -210,12 +221,15 @@ impl<'a> Session<'a> {
         let host = self.executor.as_mut().host_time().zip(host_before);
         let host = host.map(|(after, before)| {
             let dispatches = after.dispatches - before.dispatches;
-            (
-                dispatches / times.len().max(1) as u64,
-                1e6 * (after.seconds - before.seconds) / dispatches.max(1) as f64,
-                (after.bytes_read - before.bytes_read) / times.len().max(1) as u64,
-            )
+            let runs = times.len().max(1) as u64;
+            Host {
+                dispatches: dispatches / runs,
+                submits: (after.submits - before.submits).div_ceil(runs),
+                us_each: 1e6 * (after.seconds - before.seconds) / dispatches.max(1) as f64,
+                bytes_read: (after.bytes_read - before.bytes_read) / runs,
+            }
         });
+        let idle_us_each = self.encode_idle(planned.plan, states)?;
         let run = Run {
             inputs: &given,
             states,
@@ -241,13 +255,26 @@ impl<'a> Session<'a> {
             // Told at the end: a second plan takes memory of its own.
             plan_seconds: None,
             ops: planned.graph.nodes.len(),
-            dispatches: host.map(|(dispatches, ..)| dispatches),
-            host_us_per_dispatch: host.map(|(_, each, _)| each),
-            bytes_read: host.map(|(.., bytes)| bytes),
+            dispatches: host.as_ref().map(|host| host.dispatches),
+            submits: host.as_ref().map(|host| host.submits),
+            host_us_per_dispatch: host.as_ref().map(|host| host.us_each),
+            host_idle_us_per_dispatch: idle_us_each,
+            bytes_read: host.map(|host| host.bytes_read),
             profile: profile.map(|profile| summarise(&planned.graph, &profile, naming.context)),
             name: naming.name,
         });
         Ok(())
+    }
+
+    /// Microseconds for each dispatch that encoding takes while the device has nothing to do: the median of several times, after one that fills the caches.
+    fn encode_idle(&mut self, plan: PlanId, states: &[StateId]) -> Result<Option<f64>, BenchError> {
+        let mut times = Vec::new();
+        for _ in 0..=IDLE_TIMES {
+            let told = self.executor.as_mut().encode_idle(plan, states)?;
+            times.extend(told.map(|told| 1e6 * told.seconds / told.dispatches.max(1) as f64));
+        }
+        times.drain(..times.len().min(1));
+        Ok((!times.is_empty()).then(|| median(&mut times)))
     }
 
     /// The report, with what memory it took and how long plans take when weights and pipelines are there.
