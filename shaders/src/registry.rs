@@ -161,6 +161,11 @@ pub enum Kernel {
     Mixture,
     /// The correction of guidance by the spread of what is mixed.
     GuidanceSpread,
+    /// Heads made ready for attention over a paged cache: queries and keys normalised and rotated, keys and values written into the cache.
+    PagedHeads {
+        /// How the cache is kept; not [`KvFormat::Q8`].
+        kv: KvFormat,
+    },
 }
 
 /// How a kernel uses a storage buffer.
@@ -234,6 +239,15 @@ const INCLUDES: &[(&str, &str)] = &[
     (
         "product_place",
         include_str!("../wgsl/shared/product_place.wgsl"),
+    ),
+    ("deal", include_str!("../wgsl/shared/deal.wgsl")),
+    (
+        "deal_params",
+        include_str!("../wgsl/shared/deal_params.wgsl"),
+    ),
+    (
+        "matvec_pairs",
+        include_str!("../wgsl/shared/matvec_pairs.wgsl"),
     ),
     ("sixteen", include_str!("../wgsl/shared/sixteen.wgsl")),
     ("nonlinear4", include_str!("../wgsl/shared/nonlinear4.wgsl")),
@@ -327,6 +341,7 @@ impl Kernel {
             all.push(Self::PagedAttentionAcross { kv });
         }
         all.extend([KvFormat::F16, KvFormat::Q8].map(|kv| Self::KvPack { kv }));
+        all.extend([KvFormat::F32, KvFormat::F16].map(|kv| Self::PagedHeads { kv }));
         all.extend([
             Self::GatherRows,
             Self::Copy,
@@ -474,6 +489,7 @@ impl Kernel {
             | Self::PagedAttentionSplit { kv }
             | Self::PagedAttentionAcross { kv }
             | Self::PagedAttentionTiles { kv, .. }
+            | Self::PagedHeads { kv }
             | Self::KvPack { kv } => Some(kv),
             _ => None,
         }
@@ -543,6 +559,7 @@ impl Kernel {
             }
             Self::PagedAttention { kv }
             | Self::PagedAttentionAcross { kv }
+            | Self::PagedHeads { kv }
             | Self::KvPack { kv } => kv.parameters(),
             Self::Embedding { .. } => vec![("IDS", 1)],
             _ => Vec::new(),

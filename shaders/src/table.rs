@@ -23,7 +23,7 @@ impl Kernel {
             "matvec",
             "matvec_wide",
             64,
-            21,
+            33,
             [Read, Read, Read, ReadWrite, Read, Read]
         );
         match self {
@@ -39,7 +39,7 @@ impl Kernel {
                 "matvec_across",
                 "matvec_across",
                 16,
-                21,
+                33,
                 [Read, Read, Read, ReadWrite, Read, Read]
             ),
             Self::MatVecSubgroups { weight, rows } if weight.is_wide() => Row {
@@ -54,14 +54,14 @@ impl Kernel {
                 "matvec",
                 "matvec",
                 64,
-                21,
+                33,
                 [Read, Read, Read, ReadWrite, Read]
             ),
             Self::MatVecSubgroups { .. } => row!(
                 "matvec_subgroups",
                 "matvec",
                 64,
-                21,
+                33,
                 [Read, Read, Read, ReadWrite, Read]
             ),
             Self::Gemm { form, .. } => Row {
@@ -70,7 +70,7 @@ impl Kernel {
                     GemmForm::Columns => "gemm_columns",
                     GemmForm::Pairs => "gemm_pairs",
                 },
-                ..row!("gemm", "gemm", 64, 31, [Read, Read, Read, ReadWrite, Read])
+                ..row!("gemm", "gemm", 64, 41, [Read, Read, Read, ReadWrite, Read])
             },
             Self::GemmSplit { form, .. } => Row {
                 name: match form {
@@ -83,7 +83,7 @@ impl Kernel {
                 "gemm_join",
                 "gemm_join",
                 256,
-                24,
+                34,
                 [Read, Read, ReadWrite, Read]
             ),
             Self::Conv2d { taps, doubled, .. } => Row {
@@ -268,6 +268,15 @@ impl Kernel {
                 64,
                 9,
                 [Read, Read, Read, ReadWrite]
+            ),
+            Self::PagedHeads { .. } => row!(
+                "paged_heads",
+                "paged_heads",
+                64,
+                25,
+                [
+                    Read, Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite
+                ]
             ),
             Self::Chain { chain } => Row {
                 uniform_words: u32::try_from(chain.uniform_words()).unwrap_or(u32::MAX),

@@ -18,6 +18,7 @@ struct Params {
     pair_begin: u32, // of the first value of this dispatch
     gate: u32, // function of the second half
     //#include epilogue_params
+    //#include deal_params
     //#endif
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -31,6 +32,7 @@ struct Params {
 //#include activation
 //#include epilogue
 //#include product_place
+//#include deal
 //#endif
 
 //#include grid
@@ -89,7 +91,7 @@ fn store_row(row: u32, column: u32, y_base: u32, sums: vec4<f32>) {
             if (p.has_bias != 0u) {
                 value += bias[p.bias_base + column + i];
             }
-            let at = place(row, column + i);
+            let at = dealt(row, column + i, place(row, column + i));
             y[at] = finish(value, at);
             //#endif
         }

@@ -16,6 +16,7 @@ struct Params {
     y_outer: u32,
     y_step: u32,
     //#include epilogue_params
+    //#include deal_params
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> parts: array<f32>;
@@ -27,6 +28,7 @@ struct Params {
 //#include activation
 //#include epilogue
 //#include product_place
+//#include deal
 
 fn joined(row: u32, column: u32) -> f32 {
     var sum = 0.0;
@@ -51,6 +53,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (p.gate != 9u) {
         value *= apply_function(p.gate, joined(row, column + p.columns), 0.0, 0.0);
     }
-    let at = place(row, column);
+    let at = dealt(row, column, place(row, column));
     y[at] = finish(value, at);
 }

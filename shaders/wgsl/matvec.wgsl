@@ -9,6 +9,8 @@
 //#include grid
 //#include activation
 //#include epilogue
+//#include deal
+//#include matvec_pairs
 //#include load4
 
 //#if SUBGROUPS
@@ -30,13 +32,12 @@ var<workgroup> eighth_sums: array<vec4<f32>, 8 * ROWS>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 //#endif
-    let first = linear_group(group) * 4u;
+    let quad = linear_group(group);
     // Lanes of rows beyond the end compute the last row again and write nothing.
-    let last = p.n - 1u;
-    let n0 = min(first, last);
-    let n1 = min(first + 1u, last);
-    let n2 = min(first + 2u, last);
-    let n3 = min(first + 3u, last);
+    let n0 = weight_row(quad, 0u);
+    let n1 = weight_row(quad, 1u);
+    let n2 = weight_row(quad, 2u);
+    let n3 = weight_row(quad, 3u);
     //#repeat i ROWS
     var sum{i} = vec4<f32>(0.0);
     let base{i} = p.x_base + {i}u * p.k;
@@ -85,15 +86,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum += eighth_sums[lane * 8u + i];
         }
         //#endif
-        let at = p.y_base + lane * p.y_stride + first;
-        for (var i = 0u; i < 4u; i += 1u) {
-            if (first + i < p.n) {
-                var value = sum[i];
-                if (p.has_bias != 0u) {
-                    value += bias[p.bias_base + first + i];
-                }
-                y[at + i] = finish(value, at + i);
-            }
-        }
+        write_quad(lane, quad, sum);
     }
 }

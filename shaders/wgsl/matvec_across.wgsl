@@ -14,6 +14,8 @@
 //#include grid
 //#include activation
 //#include epilogue
+//#include deal
+//#include matvec_pairs
 
 @compute @workgroup_size(16)
 fn main(
@@ -21,11 +23,10 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-    let first = (linear_group(group) * 16u + lane) * 4u;
+    let quad = linear_group(group) * 16u + lane;
     // Lanes of rows beyond the end compute the last row again and write nothing.
-    let last = p.n - 1u;
     //#repeat j xyzw
-    let n{j} = min(first + OFFSET_{j}, last);
+    let n{j} = weight_row(quad, OFFSET_{j});
     //#end
     let own = subgroup_lane & 7u;
     //#repeat i ROWS
@@ -62,20 +63,8 @@ fn main(
         }
         //#end
     }
-    //#repeat j xyzw
-    if (first + OFFSET_{j} < p.n) {
-        let column = first + OFFSET_{j};
-        var offset = 0.0;
-        if (p.has_bias != 0u) {
-            offset = bias[p.bias_base + column];
-        }
-        //#repeat i ROWS
-        {
-            let at = p.y_base + {i}u * p.y_stride + column;
-            y[at] = finish(sum{i}.{j} + offset, at);
-        }
-        //#end
-    }
+    //#repeat i ROWS
+    write_quad({i}u, quad, sum{i});
     //#end
 }
 const OFFSET_x = 0u;

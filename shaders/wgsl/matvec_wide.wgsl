@@ -15,6 +15,8 @@
 //#include grid
 //#include activation
 //#include epilogue
+//#include deal
+//#include matvec_pairs
 
 //#if SUBGROUPS
 // Subgroups have at least four lanes, so that there are at most sixteen.
@@ -35,12 +37,11 @@ var<workgroup> eighth_sums: array<vec4<f32>, 8 * ROWS * QUADS>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 //#endif
-    let first = linear_group(group) * (4u * QUADS);
+    let first = linear_group(group) * QUADS;
     // Lanes of rows beyond the end compute the last row again and write nothing.
-    let last = p.n - 1u;
     //#repeat q QUADS
     //#repeat j xyzw
-    let n{q}{j} = min(first + 4u * {q}u + OFFSET_{j}, last);
+    let n{q}{j} = weight_row(first + {q}u, OFFSET_{j});
     //#end
     //#end
     //#repeat i ROWS
@@ -132,17 +133,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum += eighth_sums[lane * 8u + i];
         }
         //#endif
-        let column = first + (lane % QUADS) * 4u;
-        let at = p.y_base + row * p.y_stride + column;
-        for (var i = 0u; i < 4u; i += 1u) {
-            if (column + i < p.n) {
-                var value = sum[i];
-                if (p.has_bias != 0u) {
-                    value += bias[p.bias_base + column + i];
-                }
-                y[at + i] = finish(value, at + i);
-            }
-        }
+        write_quad(row, first + lane % QUADS, sum);
     }
 }
 const OFFSET_x = 0u;

@@ -14,6 +14,7 @@ use super::error::FormatError;
 pub use super::dtype::StorageDtype;
 pub use map::{DtypeCount, WeightMap};
 
+mod joined;
 mod map;
 
 /// The bytes of one file, mapped, or of one tensor made in memory, at once or when they are first asked for.
@@ -33,6 +34,12 @@ enum Bytes {
         length: usize,
         made: OnceLock<Vec<u8>>,
         make: Make,
+    },
+    /// Those of several tensors, one behind the other; copied together only if somebody wants them in one piece.
+    Joined {
+        parts: Vec<TensorData>,
+        length: usize,
+        made: OnceLock<Vec<u8>>,
     },
 }
 
@@ -82,6 +89,9 @@ impl Storage {
                 bytes.resize(*length, 0);
                 bytes
             }),
+            Bytes::Joined { parts, made, .. } => {
+                made.get_or_init(|| parts.iter().flat_map(TensorData::bytes).copied().collect())
+            }
         }
     }
 
@@ -89,7 +99,7 @@ impl Storage {
         match &self.bytes {
             Bytes::Mapped(map) => map.len(),
             Bytes::Owned(bytes) => bytes.len(),
-            Bytes::Later { length, .. } => *length,
+            Bytes::Later { length, .. } | Bytes::Joined { length, .. } => *length,
         }
     }
 
@@ -99,7 +109,7 @@ impl Storage {
 
     /// Whether its bytes lie in this process's own memory rather than in a mapped file, or will once they are asked for.
     fn is_made(&self) -> bool {
-        !matches!(self.bytes, Bytes::Mapped(_))
+        !matches!(self.bytes, Bytes::Mapped(_) | Bytes::Joined { .. })
     }
 
     /// Whether they do now.
@@ -107,7 +117,7 @@ impl Storage {
         match &self.bytes {
             Bytes::Mapped(_) => false,
             Bytes::Owned(_) => true,
-            Bytes::Later { made, .. } => made.get().is_some(),
+            Bytes::Later { made, .. } | Bytes::Joined { made, .. } => made.get().is_some(),
         }
     }
 }

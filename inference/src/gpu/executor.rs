@@ -34,7 +34,7 @@ pub struct GpuExecutor {
     pub(super) pipelines: Pipelines,
     pub(super) tiers: Tiers,
     /// Whether ops run as one where they can.
-    fuse: bool,
+    pub(super) fuse: bool,
     /// Whether latents stay on the device between steps.
     keeps_vectors: bool,
     pub(super) weights: WeightStore,
@@ -170,6 +170,7 @@ impl Executor for GpuExecutor {
 
     fn forecast(&self, graph: &Graph) -> MemoryForecast {
         let states = graph.states.iter().map(|state| state.bytes()).sum();
+        let graph = &*self.merged(graph);
         match self.compile(graph) {
             Ok(compiled) => {
                 let (new_weights, shared_weights) = self.weight_forecast(graph, &compiled);

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 
 use diptych_shaders::Chain;
 
-use super::kernels::{ChainLink, Combine, FEW_ROWS, Fusion, KernelLimits, PackedLayout, Rotation};
+use super::heads::{Constants, prelude, takes_cache};
+use super::kernels::{
+    ChainLink, Combine, Deal, FEW_ROWS, Fusion, Heads, KernelLimits, PackedLayout, Rotation,
+};
 use crate::graph::{BinaryKind, Dtype, Graph, Op, ValueId};
 
 /// Ops that run as one.
@@ -22,6 +25,31 @@ pub struct Unit {
     pub operands: Vec<(ValueId, Vec<usize>)>,
     /// What the root takes over.
     pub fusion: Fusion,
+    /// Nodes that are the columns of a product, see [`Fusion::deal`].
+    pub parts: Vec<usize>,
+}
+
+impl Unit {
+    /// Where the columns of a product lie in its result: the nodes, first bytes and bytes of each.
+    pub fn dealt(&self, graph: &Graph, alignment: u64) -> Vec<(usize, u64, u64)> {
+        let Some(deal) = self.fusion.deal else {
+            return Vec::new();
+        };
+        let root = &graph.nodes[self.root];
+        let width = root.shape.last().copied().unwrap_or(1).max(1);
+        let (places, _) = deal.places(root.elements() / width, alignment);
+        self.parts
+            .iter()
+            .zip(places)
+            .map(|(&node, place)| {
+                (
+                    node,
+                    place as u64 * 4,
+                    graph.nodes[node].elements() as u64 * 4,
+                )
+            })
+            .collect()
+    }
 }
 
 /// The units of a graph in the order in which they run; without `fuse`, each op by itself. Views are no units.
@@ -34,6 +62,16 @@ pub fn units(
     let uses = Uses::of(graph, fuse);
     let mut taken = vec![false; graph.nodes.len()];
     let mut units = Vec::with_capacity(graph.nodes.len());
+    let fuser = Fuser {
+        graph,
+        layouts,
+        limits,
+        uses: &uses,
+    };
+    let (deals, preludes) = match fuse {
+        true => fuser.ahead(&mut taken),
+        false => Default::default(),
+    };
     for (index, node) in graph.nodes.iter().enumerate() {
         if matches!(node.op, Op::Reshape) || taken[index] || uses.same[index] != index {
             continue;
@@ -47,14 +85,19 @@ pub fn units(
                 .map(|id| (uses.storage(graph, *id), shape_of(id)))
                 .collect(),
             fusion: Fusion::default(),
+            parts: Vec::new(),
         };
+        if let Some((deal, parts)) = deals.get(&index) {
+            unit.fusion.deal = Some(*deal);
+            unit.parts.clone_from(parts);
+        }
+        if let Some((heads, product)) = preludes.get(&index) {
+            unit.fusion.heads = Some(*heads);
+            let whole = (ValueId(*product), graph.nodes[*product].shape.clone());
+            unit.operands[0] = whole.clone();
+            unit.operands[1] = whole;
+        }
         if fuse {
-            let fuser = Fuser {
-                graph,
-                layouts,
-                limits,
-                uses: &uses,
-            };
             fuser.before(&mut unit, &taken);
             fuser.behind(&mut unit, &mut taken);
         }
@@ -156,6 +199,11 @@ struct Fuser<'a> {
     uses: &'a Uses,
 }
 
+/// Products whose columns are dealt out, and the nodes of their columns, by their own.
+type Deals = HashMap<usize, (Deal, Vec<usize>)>;
+/// What attention over paged caches takes over, and the product of its queries and keys, by its node.
+type Preludes = HashMap<usize, (Heads, usize)>;
+
 /// Elements of a plane, if axes of that shape bring the second axis to the end: `[B, C, ..] -> [B, .., C]`.
 fn to_rows(axes: &[usize], shape: &[usize]) -> Option<usize> {
     let len = axes.len();
@@ -183,15 +231,115 @@ impl Fuser<'_> {
         self.graph.nodes[node].elements()
     }
 
-    /// Layout of a product's weight, and its rows of `x`; nothing if it is no product of many rows.
-    fn product(&self, node: usize) -> Option<(&PackedLayout, usize)> {
+    /// What is known before any unit is made: products whose columns are dealt out, and what attention over paged caches takes over. The nodes of
+    /// the columns, and those taken over, are marked.
+    fn ahead(&self, taken: &mut [bool]) -> (Deals, Preludes) {
+        let mut deals = Deals::new();
+        // For each node of columns its product, and its number there.
+        let mut homes: HashMap<usize, (usize, usize)> = HashMap::new();
+        for index in 0..self.graph.nodes.len() {
+            if self.uses.same[index] != index {
+                continue;
+            }
+            let Some((deal, parts)) = self.deal(index) else {
+                continue;
+            };
+            for (number, &part) in parts.iter().enumerate() {
+                taken[part] = true;
+                homes.insert(part, (index, number));
+            }
+            deals.insert(index, (deal, parts));
+        }
+        let mut preludes = Preludes::new();
+        if deals.is_empty() {
+            return (deals, preludes);
+        }
+        let constants = Constants::of(self.graph);
+        let readers =
+            |node: usize| self.uses.readers[node].len() + usize::from(self.uses.exported[node]);
+        for index in 0..self.graph.nodes.len() {
+            let Some(prelude) = prelude(self.graph, index, &readers) else {
+                continue;
+            };
+            let [q, k] = prelude.raw.map(|id| homes.get(&id.0).copied());
+            let (Some((product, q)), Some((other, k))) = (q, k) else {
+                continue;
+            };
+            let (root, alignment) = (&self.graph.nodes[product], self.limits.storage_alignment);
+            let &[rows, _] = root.shape.as_slice() else {
+                continue;
+            };
+            let places = deals
+                .get(&product)
+                .map(|(deal, _)| deal.places(rows, alignment).0);
+            let fits = product == other && takes_cache(self.graph, index, self.limits);
+            let heads = places
+                .filter(|_| fits)
+                .and_then(|places| prelude.heads(self.graph, &constants, [places[q], places[k]]));
+            let Some(heads) = heads else {
+                continue;
+            };
+            for &node in &prelude.nodes {
+                taken[node] = true;
+            }
+            preludes.insert(index, (heads, product));
+        }
+        (deals, preludes)
+    }
+
+    /// The values that a product's columns are dealt out to, if all that read it take columns, and each is taken once.
+    fn deal(&self, node: usize) -> Option<(Deal, Vec<usize>)> {
+        let (layout, rows) = self.weight_and_rows(node)?;
+        let own = &self.graph.nodes[node].shape;
+        let axis = own.len().checked_sub(1)?;
+        let mut parts: Vec<(usize, usize, usize)> = Vec::new();
+        for &reader in &self.uses.readers[node] {
+            let Op::Slice {
+                axis: along,
+                start,
+                len,
+            } = self.graph.nodes[reader].op
+            else {
+                return None;
+            };
+            let seen = self.graph.nodes[reader].inputs.first()?;
+            if along != axis || self.graph.node(*seen).shape != *own {
+                return None;
+            }
+            parts.push((start, len, reader));
+        }
+        parts.sort_unstable();
+        let mut end = 0;
+        for (start, len, _) in &parts {
+            if *start != end {
+                return None;
+            }
+            end += len;
+        }
+        let widths: Vec<usize> = parts.iter().map(|(_, len, _)| *len).collect();
+        let deal = Deal::new(&widths)?;
+        let (_, len) = deal.places(rows, self.limits.storage_alignment);
+        let whole = layout.shards.len() == 1
+            && end == layout.rows
+            && self.limits.fits(0, len)
+            && !self.uses.exported[node];
+        whole.then(|| (deal, parts.into_iter().map(|(_, _, node)| node).collect()))
+    }
+
+    /// Layout of a product's weight, and its rows of `x`; nothing if it is no product.
+    fn weight_and_rows(&self, node: usize) -> Option<(&PackedLayout, usize)> {
         let Op::Linear { weight, .. } = self.graph.nodes[node].op else {
             return None;
         };
         let layout = self.layouts.get(weight.0)?;
         let x = self.graph.nodes[node].inputs.first()?;
-        let rows = self.graph.node(*x).elements() / layout.cols.max(1);
-        (rows > FEW_ROWS).then_some((layout, rows))
+        Some((layout, self.graph.node(*x).elements() / layout.cols.max(1)))
+    }
+
+    /// The same; nothing if it is no product of many rows.
+    fn product(&self, node: usize) -> Option<(&PackedLayout, usize)> {
+        self.weight_and_rows(node)
+            .filter(|(_, rows)| *rows > FEW_ROWS)
     }
 
     /// Whether a product can read its operand in columns.
@@ -204,9 +352,14 @@ impl Fuser<'_> {
 
     /// Whether the halves of a product are multiplied by it.
     fn gates(&self, node: usize) -> bool {
-        let Some((layout, _)) = self.product(node) else {
+        let Some((layout, rows)) = self.weight_and_rows(node) else {
             return false;
         };
+        // Of few rows it is one dispatch, which cannot be cut.
+        let flops = 2 * (rows * layout.cols) as u64 * layout.rows as u64;
+        if rows <= FEW_ROWS && flops > self.limits.max_dispatch_flops {
+            return false;
+        }
         let next = self.uses.only_reader(node);
         next.is_some_and(|next| {
             let graph_node = &self.graph.nodes[next];

@@ -120,6 +120,8 @@ pub fn compile(
     let fed = place_inputs(graph, kernel_limits.storage_alignment, largest);
     let mut requests: Vec<arena::Request> = Vec::new();
     let mut request_of: HashMap<usize, usize> = HashMap::new();
+    // Where columns of products lie within what was asked for all of them.
+    let mut within: HashMap<usize, (u64, u64)> = HashMap::new();
     let mut scratch_requests: Vec<usize> = Vec::new();
     let mut steps = Vec::new();
     let mut uniform_bytes = 0;
@@ -169,10 +171,18 @@ pub fn compile(
             index
         };
         request_of.insert(index, requests.len());
+        let mut size = graph.nodes[index].elements() as u64 * 4;
+        let mut to = last_uses[index];
+        for (part, offset, bytes) in unit.dealt(graph, kernel_limits.storage_alignment) {
+            request_of.insert(part, requests.len());
+            within.insert(part, (offset, bytes));
+            size = size.max(offset + bytes);
+            to = to.max(last_uses[part]);
+        }
         requests.push(arena::Request {
-            size: graph.nodes[index].elements() as u64 * 4,
+            size,
             from,
-            to: last_uses[index],
+            to,
             apart_from,
         });
         for dispatch in lowered.dispatches {
@@ -195,7 +205,15 @@ pub fn compile(
     let spot = |request: usize| placed.spots[order[request]];
     let mut spots: HashMap<usize, Spot> = request_of
         .iter()
-        .map(|(&node, &request)| (node, spot(request)))
+        .map(|(&node, &request)| {
+            let whole = spot(request);
+            let part = within.get(&node).map(|&(offset, size)| Spot {
+                arena: whole.arena,
+                offset: whole.offset + offset,
+                size,
+            });
+            (node, part.unwrap_or(whole))
+        })
         .collect();
     let scratch = scratch_requests
         .iter()

@@ -8,7 +8,9 @@
 //! | `device` | adapters and the engine's own device |
 //! | `memory` | makes and counts every buffer, within a budget |
 //! | `kernels` | from ops to dispatches |
+//! | `merge` | products of one input as one product |
 //! | `fuse` | which ops run as one |
+//! | `heads` | what comes before attention over a paged cache, as one |
 //! | `layout` | all dispatches of a graph, and where its values lie, before anything is allocated |
 //! | `arena` | packs values by their lifetimes |
 //! | `upload` | weights, packed and shared between plans |
@@ -32,12 +34,14 @@ mod disk;
 mod executor;
 mod fed;
 mod fuse;
+mod heads;
 mod inputs;
 mod kept;
 pub mod kernels;
 mod kv;
 mod layout;
 mod memory;
+mod merge;
 mod outline;
 mod pace;
 mod pipelines;
@@ -61,6 +65,8 @@ pub use self_test::{KernelCheck, self_test};
 mod cache_tests;
 #[cfg(test)]
 mod fuse_tests;
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl GpuExecutor {
     /// # Errors
     /// If the graph cannot be run on it.
     pub fn outline(&self, graph: &Graph) -> Result<Outline, ExecError> {
-        let compiled = self.compile(graph)?;
+        let compiled = self.compile(&self.merged(graph))?;
         let mut outline = Outline {
             dispatches: compiled.steps.len(),
             arenas: compiled.arenas.iter().sum(),

@@ -1,9 +1,11 @@
 //! From a graph to a plan on the device, with all of its weights there or some of them streamed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::executor::GpuExecutor;
 use super::layout::Compiled;
+use super::merge::merged;
 use super::plan::Plan;
 use super::stream::{Ring, Room, Schedule, Stream, schedule};
 use crate::formats::TensorData;
@@ -22,12 +24,26 @@ impl GpuExecutor {
     ) -> Result<PlanId, ExecError> {
         self.device.check("before planning")?;
         self.weights.tidy();
+        let given = Arc::clone(&graph);
+        let mut graph = match self.merged(&given) {
+            Cow::Borrowed(_) => graph,
+            Cow::Owned(merged) => Arc::new(merged),
+        };
         let mut compiled = self.compile(&graph)?;
         if !self.prove(&compiled)? {
             compiled = self.compile(&graph)?;
         }
-        let (new_weights, _) = self.weight_forecast(&graph, &compiled);
-        let needed = new_weights + compiled.activation_bytes();
+        let (mut new_weights, _) = self.weight_forecast(&graph, &compiled);
+        let mut needed = new_weights + compiled.activation_bytes();
+        if needed > self.memory.available() && may_stream && !Arc::ptr_eq(&graph, &given) {
+            // What passes through the ring had better be small; unless the large ones are there already.
+            let apart = self.compile(&given)?;
+            let (bytes, _) = self.weight_forecast(&given, &apart);
+            if bytes <= new_weights {
+                (graph, compiled, new_weights) = (given, apart, bytes);
+                needed = new_weights + compiled.activation_bytes();
+            }
+        }
         let stream = if needed <= self.memory.available() {
             None
         } else if may_stream {
@@ -84,6 +100,15 @@ impl GpuExecutor {
         let id = PlanId(self.next_id());
         self.plans.insert(id, plan);
         Ok(id)
+    }
+
+    /// The graph that is planned for a graph: with products joined, if ops run as one at all.
+    pub(super) fn merged<'g>(&self, graph: &'g Graph) -> Cow<'g, Graph> {
+        let merged = match self.fuse {
+            true => merged(graph, &self.kernel_limits),
+            false => None,
+        };
+        merged.map_or(Cow::Borrowed(graph), Cow::Owned)
     }
 
     fn schedule(&self, graph: &Graph, compiled: &Compiled) -> Result<Schedule, ExecError> {

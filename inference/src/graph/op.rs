@@ -316,7 +316,7 @@ impl Op {
             .collect()
     }
 
-    pub(super) fn weights_mut(&mut self) -> Vec<&mut WeightId> {
+    pub(crate) fn weights_mut(&mut self) -> Vec<&mut WeightId> {
         match self {
             Self::Constant { weight }
             | Self::Embedding { table: weight }

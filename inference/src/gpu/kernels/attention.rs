@@ -2,8 +2,8 @@
 
 use diptych_shaders::{HeadWidth, Kernel, KvFormat};
 
-use super::{Arg, ExecError, Lowering, Work, word, words};
-use crate::graph::{KV_PAGE, KvType, PagedAttentionSpec};
+use super::{Arg, ExecError, Heads, Lowering, Work, word, words};
+use crate::graph::{KV_PAGE, KvShape, KvType, PagedAttentionSpec, RopeStyle};
 
 /// The kernels' name for how a cache is kept.
 pub(super) fn kv_format(kv_type: KvType) -> KvFormat {
@@ -139,7 +139,7 @@ impl Lowering<'_, '_> {
     /// The rows' keys and values are written to the cache, then attended to; window by window of the cache's pages where a
     /// layer's keys do not fit one binding.
     pub(super) fn paged_attention(&mut self, spec: PagedAttentionSpec) -> Result<(), ExecError> {
-        let [rows, width] = self.axes(0)?;
+        let [rows, mut width] = self.axes(0)?;
         let [sequences, max_pages] = self.axes(6)?;
         let cache = *self
             .context
@@ -148,6 +148,9 @@ impl Lowering<'_, '_> {
             .ok_or_else(|| self.unsupported(format!("cache {} is missing", spec.state)))?;
         let head_dim = cache.head_dim;
         let head_width = self.head_width(head_dim)?;
+        if self.context.fusion.heads.is_some() {
+            width = spec.heads * head_dim;
+        }
         if width != spec.heads * head_dim
             || cache.kv_heads == 0
             || !spec.heads.is_multiple_of(cache.kv_heads)
@@ -172,14 +175,20 @@ impl Lowering<'_, '_> {
             state: spec.state,
             layer: spec.layer,
         };
-        for &(begin, end) in &windows {
-            self.kv_write(
-                [keys_arg, values_arg],
-                rows,
-                cache,
-                (begin * KV_PAGE, end * KV_PAGE),
-            )?;
-        }
+        let queries = match self.context.fusion.heads {
+            Some(heads) => self.paged_heads(heads, spec, cache)?,
+            None => {
+                for &(begin, end) in &windows {
+                    self.kv_write(
+                        [keys_arg, values_arg],
+                        rows,
+                        cache,
+                        (begin * KV_PAGE, end * KV_PAGE),
+                    )?;
+                }
+                Arg::Operand(0)
+            }
+        };
 
         let flops_of = |rows: usize| 4 * (rows * width) as u64 * (max_pages * KV_PAGE) as u64;
         let bands = self.bands(rows, 1, |begin, end| {
@@ -202,7 +211,7 @@ impl Lowering<'_, '_> {
         let tables = limits.window(Arg::Operand(6), 0, sequences * max_pages);
         for (begin, end) in bands {
             let count = end - begin;
-            let q = limits.window(Arg::Operand(0), begin * width, count * width);
+            let q = limits.window(queries, begin * width, count * width);
             let positions = limits.window(Arg::Operand(3), begin, count);
             let row_sequences = limits.window(Arg::Operand(5), begin, count);
             let y = limits.window(Arg::Output, begin * width, count * width);
@@ -349,5 +358,108 @@ impl Lowering<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes queries ready in scratch memory, which is given, and keys and values in the cache.
+    fn paged_heads(
+        &mut self,
+        heads: Heads,
+        spec: PagedAttentionSpec,
+        cache: KvShape,
+    ) -> Result<Arg, ExecError> {
+        let [rows, width] = self.axes(0)?;
+        let limits = *self.limits();
+        let head_dim = cache.head_dim;
+        let (q_width, kv_width) = (spec.heads * head_dim, cache.kv_heads * head_dim);
+        let kv = match cache.kv_type {
+            KvType::F32 | KvType::F16 => kv_format(cache.kv_type),
+            KvType::Q8 => return Err(self.unsupported("heads for a cache of 8 bits")),
+        };
+        let [q_place, k_place] = heads.places;
+        // All that the product left, with room between its parts.
+        let all = (q_place + rows * q_width).max(k_place + rows * kv_width);
+        let gains = heads.norms.map_or(0, |[(q, _), (k, _)]| q + k);
+        let layer = cache.layer_words();
+        if width < q_width + kv_width
+            || heads
+                .norms
+                .is_some_and(|norms| norms.iter().any(|(len, _)| *len != head_dim))
+            || 2 * heads.frequencies > head_dim
+            || !(limits.fits(0, all) && limits.fits(0, layer))
+        {
+            return Err(self.unsupported(format!("{heads:?} of {rows} rows")));
+        }
+        let (constants, base) = {
+            let stand_in = self.shard(heads.constants, 0)?;
+            let len = gains + heads.frequencies;
+            self.vector(Some(heads.constants), 0, len, &stand_in)?
+        };
+        let ready = self.scratch((rows * q_width) as u64 * 4);
+        let y = limits.window(ready, 0, rows * q_width);
+        let x = limits.window(Arg::Operand(0), 0, all);
+        let v = limits.window(Arg::Operand(2), 0, rows * kv_width);
+        let positions = limits.window(Arg::Operand(3), 0, rows);
+        let slots = limits.window(Arg::Operand(4), 0, rows);
+        let (state, index) = (spec.state, spec.layer);
+        let keys = limits.window(
+            Arg::KvKeys {
+                state,
+                layer: index,
+            },
+            0,
+            layer,
+        );
+        let values = limits.window(
+            Arg::KvValues {
+                state,
+                layer: index,
+            },
+            0,
+            layer,
+        );
+        let mut list = words([
+            rows,
+            spec.heads,
+            cache.kv_heads,
+            head_dim,
+            x.base + q_place,
+            x.base + k_place,
+            v.base,
+            y.base,
+            positions.base,
+            slots.base,
+            cache.slots(),
+            keys.base,
+            values.base,
+            usize::from(heads.norms.is_some()),
+            base,
+            base + heads.norms.map_or(0, |[(q, _), _]| q),
+        ])?
+        .to_vec();
+        let eps = heads
+            .norms
+            .map_or([0.0; 2], |norms| norms.map(|(_, eps)| eps));
+        list.extend(eps.map(f32::to_bits));
+        let interleaved = usize::from(heads.style == RopeStyle::Interleaved);
+        list.extend(words([base + gains, heads.frequencies, interleaved])?);
+        list.push(heads.magnitude.to_bits());
+        list.push(word(cache.head_words())?);
+        let groups = (rows * (spec.heads + 2 * cache.kv_heads)) as u64;
+        let work = Work {
+            groups,
+            flops: 30 * groups * head_dim as u64,
+        };
+        let bindings = vec![
+            x.bound,
+            v.bound,
+            positions.bound,
+            slots.bound,
+            constants,
+            y.bound,
+            keys.bound,
+            values.bound,
+        ];
+        self.push(Kernel::PagedHeads { kv }, &list, bindings, work)?;
+        Ok(ready)
     }
 }

@@ -3,7 +3,7 @@
 use diptych_shaders::{Chain, Function};
 
 use super::elementwise::activation_function;
-use super::{Arg, BoundArg, Lowering};
+use super::{Arg, BoundArg, ExecError, Lowering, words};
 use crate::graph::{Activation, BinaryKind, RopeStyle, UnaryKind, WeightId};
 
 /// How a result meets another value.
@@ -93,6 +93,66 @@ pub struct Rotation {
     pub positions: usize,
 }
 
+/// The values that the columns of a product are dealt out to: each has its rows to itself, and all lie in one piece of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deal {
+    /// Columns of each; 0 where there are fewer.
+    widths: [usize; Deal::MOST],
+}
+
+impl Deal {
+    /// Most values.
+    pub const MOST: usize = 4;
+
+    /// To values of these columns; `None` if there are fewer than two or too many, or any has none.
+    pub fn new(widths: &[usize]) -> Option<Self> {
+        let mut all = [0; Self::MOST];
+        all.get_mut(..widths.len())?.copy_from_slice(widths);
+        (widths.len() > 1 && !widths.contains(&0)).then_some(Self { widths: all })
+    }
+
+    /// First element of each value of so many rows, aligned to so many bytes, and the elements of all.
+    pub fn places(&self, rows: usize, alignment: u64) -> ([usize; Self::MOST], usize) {
+        let aligned = usize::try_from(alignment / 4).unwrap_or(1).max(1);
+        let mut places = [0; Self::MOST];
+        let mut end: usize = 0;
+        for (place, width) in places.iter_mut().zip(self.widths) {
+            *place = end.next_multiple_of(aligned);
+            if width > 0 {
+                end = *place + rows * width;
+            }
+        }
+        (places, end)
+    }
+
+    /// Columns of all values up to each, itself included.
+    fn ends(&self) -> [usize; Self::MOST] {
+        let mut sum = 0;
+        self.widths.map(|width| {
+            sum += width;
+            sum
+        })
+    }
+}
+
+/// What attention over a paged cache does for its operands, which are then given as products left them: the first two operands are the value that queries
+/// and keys were dealt out from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heads {
+    /// A vector of the gains, if there are any, of queries and of keys, and then the inverse frequencies.
+    pub constants: WeightId,
+    /// Inverse frequencies.
+    pub frequencies: usize,
+    /// Gains, and what is added to the mean square, of queries and of keys.
+    pub norms: Option<[(usize, f32); 2]>,
+    /// Pairing.
+    pub style: RopeStyle,
+    /// Factor on sine and cosine.
+    pub magnitude: f32,
+    /// Where queries and keys begin, in elements.
+    pub places: [usize; 2],
+}
+
 /// What an op takes over. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Fusion {
@@ -110,7 +170,14 @@ pub struct Fusion {
     pub doubled: bool,
     /// Of an RMS norm.
     pub rotation: Option<Rotation>,
+    /// Of a product.
+    pub deal: Option<Deal>,
+    /// Of attention over a paged cache.
+    pub heads: Option<Heads>,
 }
+
+/// Words that [`Lowering::deal`] gives.
+pub(super) const DEAL_WORDS: usize = 10;
 
 /// Words that [`Lowering::epilogue`] gives.
 pub(super) const EPILOGUE_WORDS: usize = 9;
@@ -157,6 +224,22 @@ impl Lowering<'_, '_> {
             before[0], before[1], before[2], combine, after[0], after[1], after[2], channel.0,
             channel.1,
         ]
+    }
+
+    /// The words of `wgsl/shared/deal_params.wgsl`, for a dispatch that begins at a row and a column of a product of so many rows.
+    pub(super) fn deal(
+        &self,
+        rows: usize,
+        (row, column): (usize, usize),
+    ) -> Result<[u32; DEAL_WORDS], ExecError> {
+        let Some(deal) = self.context.fusion.deal else {
+            return Ok([0; DEAL_WORDS]);
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (
+            deal.places(rows, self.limits().storage_alignment).0,
+            deal.ends(),
+        );
+        words([column, row, e, f, g, h, a, b, c, d])
     }
 
     /// What the result meets, which lies as the result does: bound like the result's window. Where there is nothing, `stand_in`, which is bound anyway,

@@ -3,7 +3,8 @@
 use diptych_shaders::{Function, GemmForm, Kernel, MatVecRows, WeightFormat};
 
 use super::elementwise::function;
-use super::{Arg, BoundArg, ExecError, Lowering, Work, words};
+use super::fusion::DEAL_WORDS;
+use super::{Arg, BoundArg, ExecError, Lowering, PackedLayout, Work, word, words};
 use crate::graph::WeightId;
 
 /// Rows of a result that the matrix-vector kernels compute at most at once.
@@ -90,6 +91,14 @@ impl Lowering<'_, '_> {
         let in_rows = columns_in.is_none() && columns_out.is_none();
         let few = rows <= FEW_ROWS || in_rows && limits.is_across(layout.format);
         let whole_y = limits.fits(0, rows * n) && layout.shards.len() == 1;
+        let dealt = self
+            .context
+            .fusion
+            .deal
+            .map(|deal| deal.places(rows, limits.storage_alignment).1);
+        if dealt.is_some_and(|len| !limits.fits(0, len)) || dealt.is_some() && !whole_y {
+            return Err(self.unsupported(format!("{rows} rows dealt out")));
+        }
         if columns_in.is_some() && (few || !limits.fits(0, rows * k))
             || columns_out.is_some() && (few || !whole_y)
         {
@@ -109,9 +118,10 @@ impl Lowering<'_, '_> {
             let shard_rows = shard_start + part.start..shard_start + part.end;
             let count = part.len();
             // The result's window for rows begin..end: from the first one's first column of this shard to the last one's last.
-            let result = |begin: usize, end: usize| match columns_out {
-                None => (begin * n + shard_rows.start, (end - begin - 1) * n + count),
-                Some(_) => (0, rows * n),
+            let result = |begin: usize, end: usize| match (columns_out, dealt) {
+                (None, None) => (begin * n + shard_rows.start, (end - begin - 1) * n + count),
+                (Some(_), _) => (0, rows * n),
+                (None, Some(len)) => (0, len),
             };
             let bands = self.bands(rows, if few { 1 } else { TILE }, |begin, end| {
                 let (first, len) = result(begin, end);
@@ -151,6 +161,7 @@ impl Lowering<'_, '_> {
                     [columns_in, columns_out].map(|plane| plane.map_or(0, |_| begin));
                 let other = self.other(&y.bound, &bias_bound);
                 let epilogue = self.epilogue(true, (0, 0));
+                let deal = self.deal(rows, (begin, shard_rows.start))?;
                 let has_bias = usize::from(bias.is_some());
                 let numbers = [
                     layout.chunks(),
@@ -180,6 +191,8 @@ impl Lowering<'_, '_> {
                     }
                     bindings.push(other);
                     list.extend(epilogue);
+                    list.extend(deal);
+                    list.extend([0, Function::Same as u32]);
                     self.push(kernel, &list, bindings, work)?;
                     continue;
                 }
@@ -202,6 +215,7 @@ impl Lowering<'_, '_> {
                     let gate = Function::Same as usize;
                     list.extend(words([y_row_begin, y_plane, y_outer, y_step, 0, 0, gate])?);
                     list.extend(epilogue);
+                    list.extend(deal);
                     let bindings = [bindings, vec![other]].concat();
                     let tile = limits.tile(weight);
                     self.push(Kernel::Gemm { weight, form, tile }, &list, bindings, work)?;
@@ -245,6 +259,7 @@ impl Lowering<'_, '_> {
                 ];
                 let mut list = words(numbers)?.to_vec();
                 list.extend(epilogue);
+                list.extend(deal);
                 let work = Work {
                     groups: elements.div_ceil(JOIN_LANES) as u64,
                     flops: (splits * elements) as u64,
@@ -265,9 +280,7 @@ impl Lowering<'_, '_> {
         let n = both / 2;
         let rows = self.operand(0)?.iter().product::<usize>() / k.max(1);
         let gate = match fusion.gate {
-            Some(activation) if both == 2 * n && layout.shards.len() == 1 && rows > FEW_ROWS => {
-                function(activation)
-            }
+            Some(activation) if both == 2 * n && layout.shards.len() == 1 => function(activation),
             _ => return Err(self.unsupported(format!("{rows} rows and a gate"))),
         };
         if fusion.columns_in.is_some() || fusion.columns_out.is_some() {
@@ -277,6 +290,9 @@ impl Lowering<'_, '_> {
         let (bias_bound, bias_base) = self.vector(bias, 0, both, &weights)?;
         let has_bias = usize::from(bias.is_some());
         let weight = layout.format;
+        if rows <= FEW_ROWS {
+            return self.gated_few((&layout, weights), (bias_bound, bias_base, has_bias), gate);
+        }
         let flops_of = |rows: usize, pairs: usize| 4 * (rows * k) as u64 * pairs as u64;
         let ranges = self.bands(n, TILE / 2, |from, to| {
             to - from <= TILE / 2 || flops_of(TILE, to - from) <= limits.max_dispatch_flops
@@ -329,6 +345,7 @@ impl Lowering<'_, '_> {
                     list.extend(words([0, NO_PLANE, 0, 1, n, from])?);
                     list.push(gate);
                     list.extend(self.epilogue(true, (0, 0)));
+                    list.extend([0; DEAL_WORDS]);
                     let work = Work {
                         groups: (tiles_n * band.div_ceil(TILE)) as u64,
                         flops,
@@ -362,6 +379,7 @@ impl Lowering<'_, '_> {
                 list.push(gate);
                 list.extend(words([y.base, n, bias_base, has_bias, 0, NO_PLANE, 0, 1])?);
                 list.extend(self.epilogue(true, (0, 0)));
+                list.extend([0; DEAL_WORDS]);
                 let work = Work {
                     groups: (band * n).div_ceil(JOIN_LANES) as u64,
                     flops: (splits * band * both) as u64,
@@ -369,6 +387,59 @@ impl Lowering<'_, '_> {
                 let bindings = vec![parts, bias_bound.clone(), y.bound, other];
                 self.push(Kernel::GemmJoin, &list, bindings, work)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The same of few rows: a lane has the sums of a value and of its gate.
+    fn gated_few(
+        &mut self,
+        (layout, weights): (&PackedLayout, BoundArg),
+        (bias, bias_base, has_bias): (BoundArg, usize, usize),
+        gate: u32,
+    ) -> Result<(), ExecError> {
+        let limits = *self.limits();
+        let (k, both) = (layout.cols, layout.rows);
+        let n = both / 2;
+        let rows = self.operand(0)?.iter().product::<usize>() / k.max(1);
+        let bands = self.bands(rows, 1, |begin, end| {
+            end - begin <= MATVEC_ROWS
+                && limits.fits(begin * k, (end - begin) * k)
+                && limits.fits(begin * n, (end - begin) * n)
+        })?;
+        for (begin, end) in bands {
+            let band = end - begin;
+            let x = limits.window(Arg::Operand(0), begin * k, band * k);
+            let y = limits.window(Arg::Output, begin * n, band * n);
+            let other = self.other(&y.bound, &bias);
+            let mut list = words([
+                layout.chunks(),
+                layout.main_words(both),
+                k,
+                both,
+                band,
+                x.base,
+                y.base,
+                n,
+                bias_base,
+                has_bias,
+            ])?
+            .to_vec();
+            list.extend(self.epilogue(true, (0, 0)));
+            list.extend([0; DEAL_WORDS]);
+            list.extend([word(n)?, gate]);
+            let (kernel, weight_rows) = self.matvec(layout.format, band, both);
+            let work = Work {
+                groups: n.div_ceil(weight_rows / 2) as u64,
+                flops: 2 * (band * k) as u64 * both as u64,
+            };
+            let mut bindings = vec![weights.clone(), x.bound, bias.clone(), y.bound];
+            if layout.format.is_wide() {
+                // The weight again, to be read in larger pieces.
+                bindings.push(weights.clone());
+            }
+            bindings.push(other);
+            self.push(kernel, &list, bindings, work)?;
         }
         Ok(())
     }

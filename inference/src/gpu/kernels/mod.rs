@@ -34,7 +34,7 @@ use std::ops::Range;
 
 use diptych_shaders::{Kernel, Tile, WeightFormat};
 
-pub use fusion::{ChainLink, Combine, Epilogue, Fusion, Links, Rotation};
+pub use fusion::{ChainLink, Combine, Deal, Epilogue, Fusion, Heads, Links, Rotation};
 pub use linear::FEW_ROWS;
 pub use pack::PackedLayout;
 
@@ -292,6 +292,7 @@ impl Lowering<'_, '_> {
                     doubled: false,
                     rotation: None,
                     links: Links::default(),
+                    heads: None,
                     ..given
                 };
             }
@@ -301,13 +302,19 @@ impl Lowering<'_, '_> {
             }
             Op::Unary(_) | Op::Binary(_) | Op::Gated { .. } => taken.links = given.links,
             Op::RmsNorm { .. } => taken.rotation = given.rotation,
+            Op::PagedAttention(_) => taken.heads = given.heads,
             _ => {}
         }
         let by_channel = matches!(
             given.epilogue.combine,
             Some((Combine::AddByChannel, _)) if !matches!(self.op, Op::Conv2d { .. })
         );
-        if taken != given || by_channel {
+        // What is dealt out has nothing behind it.
+        let dealt = given.deal.is_some()
+            && (given.gate.is_some()
+                || given.columns_out.is_some()
+                || given.epilogue != Epilogue::default());
+        if taken != given || by_channel || dealt {
             return Err(self.unsupported(format!("taking over {given:?}")));
         }
         Ok(())

@@ -221,12 +221,17 @@ impl PackedLayout {
         out.clear();
         out.reserve(length);
         // A vector is one row here, and its first dimension there.
-        let view = if weight.shape().len() < 2 {
-            weight.clone()
-        } else {
-            weight.slice_rows(rows.start, rows.len())?
+        let (first, count) = match weight.shape() {
+            [] => (0, 0),
+            [len] => (0, *len),
+            _ => (rows.start, rows.len()),
         };
-        if view.elements() != rows.len() * self.cols {
+        let pieces = match weight.shape() {
+            [] => vec![weight.clone()],
+            _ => weight.pieces(first, count)?,
+        };
+        let elements: usize = pieces.iter().map(TensorData::elements).sum();
+        if elements != rows.len() * self.cols {
             return Err(ExecError::Backend {
                 context: format!("packing '{}'", weight.name()),
                 message: format!(
@@ -237,7 +242,25 @@ impl PackedLayout {
                 ),
             });
         }
-        let blocks = block_of(self.format).map_or(0, |(len, _)| view.elements() / len);
+        match self.format {
+            WeightFormat::Q5_0 => sections::<22>(&pieces, 0, 2..22, out),
+            WeightFormat::Q3K => sections::<110>(&pieces, 108, 0..108, out),
+            WeightFormat::Iq4Nl => sections::<18>(&pieces, 0, 2..18, out),
+            WeightFormat::Q8_0 => sections::<34>(&pieces, 0, 2..34, out),
+            WeightFormat::Q4_0 => sections::<18>(&pieces, 0, 2..18, out),
+            WeightFormat::Q6K => sections::<210>(&pieces, 208, 0..208, out),
+            _ => {
+                for piece in &pieces {
+                    self.pack_plain(piece, out)?;
+                }
+            }
+        }
+        out.resize(length, 0);
+        Ok(())
+    }
+
+    /// Packs rows of a format without a section of scales.
+    fn pack_plain(&self, view: &TensorData, out: &mut Vec<u8>) -> Result<(), ExecError> {
         match self.format {
             WeightFormat::F32 if view.dtype() == StorageDtype::F32 => {
                 self.pad_rows(view.bytes(), 4, out);
@@ -257,20 +280,8 @@ impl PackedLayout {
                 self.pad_rows(&halves, 2, out);
             }
             WeightFormat::F16 | WeightFormat::Bf16 => self.pad_rows(view.bytes(), 2, out),
-            WeightFormat::Q4K
-            | WeightFormat::Q4_1
-            | WeightFormat::Q5_1
-            | WeightFormat::Q2K
-            | WeightFormat::Q5K
-            | WeightFormat::Iq4Xs => out.extend_from_slice(view.bytes()),
-            WeightFormat::Q5_0 => sections::<22>(view.bytes(), blocks, 0, 2..22, out),
-            WeightFormat::Q3K => sections::<110>(view.bytes(), blocks, 108, 0..108, out),
-            WeightFormat::Iq4Nl => sections::<18>(view.bytes(), blocks, 0, 2..18, out),
-            WeightFormat::Q8_0 => sections::<34>(view.bytes(), blocks, 0, 2..34, out),
-            WeightFormat::Q4_0 => sections::<18>(view.bytes(), blocks, 0, 2..18, out),
-            WeightFormat::Q6K => sections::<210>(view.bytes(), blocks, 208, 0..208, out),
+            _ => out.extend_from_slice(view.bytes()),
         }
-        out.resize(length, 0);
         Ok(())
     }
 
@@ -290,18 +301,20 @@ impl PackedLayout {
 
 /// First the quants of all blocks, then their f16 scales.
 fn sections<const BYTES: usize>(
-    bytes: &[u8],
-    blocks: usize,
+    pieces: &[TensorData],
     scale: usize,
     quants: Range<usize>,
     out: &mut Vec<u8>,
 ) {
-    let source = &bytes.as_chunks::<BYTES>().0[..blocks.min(bytes.len() / BYTES)];
-    for block in source {
-        out.extend_from_slice(&block[quants.clone()]);
+    for piece in pieces {
+        for block in piece.bytes().as_chunks::<BYTES>().0 {
+            out.extend_from_slice(&block[quants.clone()]);
+        }
     }
-    for block in source {
-        out.extend_from_slice(&block[scale..scale + 2]);
+    for piece in pieces {
+        for block in piece.bytes().as_chunks::<BYTES>().0 {
+            out.extend_from_slice(&block[scale..scale + 2]);
+        }
     }
 }
 

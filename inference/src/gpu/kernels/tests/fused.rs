@@ -113,6 +113,9 @@ fn products_with_epilogues() {
 fn products_with_gates() {
     let mut random = Random::new("products_with_gates");
     for (rows, k, n) in [
+        (1, 48, 33),
+        (5, 64, 1),
+        (16, 37, 100),
         (17, 40, 33),
         (70, 64, 64),
         (65, 515, 100),
