@@ -44,12 +44,16 @@ struct Finder<'a> {
     exported: Vec<bool>,
     /// How often each weight is used.
     uses: Vec<usize>,
+    /// For each node the first one that is the same function of the same value: what a time embedding goes through is written down for every block.
+    same: Vec<usize>,
 }
 
 impl<'a> Finder<'a> {
     fn new(graph: &'a Graph, limits: &'a KernelLimits) -> Self {
         let mut readers = vec![Vec::new(); graph.nodes.len()];
         let mut uses = vec![0; graph.weights.len()];
+        let mut same: Vec<usize> = (0..graph.nodes.len()).collect();
+        let mut functions: HashMap<String, usize> = HashMap::new();
         for (index, node) in graph.nodes.iter().enumerate() {
             if matches!(node.op, Op::Reshape) {
                 continue;
@@ -59,6 +63,10 @@ impl<'a> Finder<'a> {
             }
             for weight in node.op.weights() {
                 uses[weight.0] += 1;
+            }
+            if let (Op::Unary(kind), Some(x)) = (&node.op, node.inputs.first()) {
+                let key = format!("{kind:?} {} {:?}", same[graph.storage_of(*x).0], node.shape);
+                same[index] = *functions.entry(key).or_insert(index);
             }
         }
         let mut exported = vec![false; graph.nodes.len()];
@@ -71,7 +79,13 @@ impl<'a> Finder<'a> {
             readers,
             exported,
             uses,
+            same,
         }
+    }
+
+    /// Where a value comes from.
+    fn source(&self, id: ValueId) -> usize {
+        self.same[self.graph.storage_of(id).0]
     }
 
     /// Weight and bias of a product that may be joined.
@@ -139,8 +153,7 @@ impl<'a> Finder<'a> {
         let (Some(a), Some(b)) = (a, b) else {
             return false;
         };
-        self.graph.storage_of(a) == self.graph.storage_of(b)
-            && self.graph.node(a).shape == self.graph.node(b).shape
+        self.source(a) == self.source(b) && self.graph.node(a).shape == self.graph.node(b).shape
     }
 
     /// Other products of one input, in groups.
@@ -170,7 +183,7 @@ impl<'a> Finder<'a> {
                 tensor.dtype(),
                 bias.map(|bias| self.graph.weight(bias).dtype())
             );
-            let source = self.graph.storage_of(*input).0;
+            let source = self.source(*input);
             groups.entry((source, kind)).or_default().push(index);
         }
         let mut joins = Vec::new();
@@ -313,7 +326,8 @@ impl<'a> Rewriter<'a> {
             true => None,
             false => Some(add(&biases)?),
         };
-        let first = &old.nodes[*products.first()?];
+        // The one that was first: what it reads is there.
+        let first = &old.nodes[*products.iter().min()?];
         let mut shape = first.shape.clone();
         *shape.last_mut()? = width;
         let labels: Vec<&str> = products

@@ -4,7 +4,7 @@ use diptych_shaders::{Function, GemmForm, Kernel, MatVecRows, WeightFormat};
 
 use super::elementwise::function;
 use super::fusion::DEAL_WORDS;
-use super::{Arg, BoundArg, ExecError, Lowering, PackedLayout, Work, word, words};
+use super::{Arg, BoundArg, Dispatch, ExecError, Lowering, PackedLayout, Work, word, words};
 use crate::graph::WeightId;
 
 /// Rows of a result that the matrix-vector kernels compute at most at once.
@@ -114,6 +114,7 @@ impl Lowering<'_, '_> {
                 .parts(rows.len(), tile, &limits)
                 .map(move |part| (shard, rows.start, part))
         });
+        let done = self.lowered.dispatches.len();
         for (shard, shard_start, part) in parts {
             let shard_rows = shard_start + part.start..shard_start + part.end;
             let count = part.len();
@@ -268,7 +269,29 @@ impl Lowering<'_, '_> {
                 self.push(Kernel::GemmJoin, &list, bindings, work)?;
             }
         }
+        self.count_dealt(done);
         Ok(())
+    }
+
+    /// Puts right how many bytes dispatches move that each have the whole of what they deal out bound, but write a part of it.
+    fn count_dealt(&mut self, first: usize) {
+        if self.context.fusion.deal.is_none() {
+            return;
+        }
+        let dispatches = self.lowered.dispatches.get_mut(first..).unwrap_or_default();
+        let writers = |dispatch: &Dispatch| {
+            dispatch
+                .bindings
+                .iter()
+                .find(|bound| bound.arg == Arg::Output)
+                .map(|bound| bound.range.end - bound.range.start)
+        };
+        let count = dispatches.iter().filter_map(writers).count().max(1) as u64;
+        for dispatch in dispatches {
+            if let Some(whole) = writers(dispatch) {
+                dispatch.bytes = dispatch.bytes.saturating_sub(whole - whole / count);
+            }
+        }
     }
 
     /// A product whose second half makes the gates of the first (Shazeer 2020): `[.., 2D]` is never written.
