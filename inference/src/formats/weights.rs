@@ -39,6 +39,8 @@ enum Bytes {
     Joined {
         parts: Vec<TensorData>,
         length: usize,
+        /// Whether they are 32-bit floats, whatever the parts are.
+        floats: bool,
         made: OnceLock<Vec<u8>>,
     },
 }
@@ -89,9 +91,12 @@ impl Storage {
                 bytes.resize(*length, 0);
                 bytes
             }),
-            Bytes::Joined { parts, made, .. } => {
-                made.get_or_init(|| parts.iter().flat_map(TensorData::bytes).copied().collect())
-            }
+            Bytes::Joined {
+                parts,
+                floats,
+                made,
+                ..
+            } => made.get_or_init(|| joined::bytes(parts, *floats)),
         }
     }
 

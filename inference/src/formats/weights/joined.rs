@@ -3,8 +3,24 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak};
 
-use super::{Bytes, Storage, TensorData, TensorKey};
+use super::{Bytes, Storage, StorageDtype, TensorData, TensorKey, check_shape};
 use crate::formats::FormatError;
+
+/// The bytes of what is joined, in one piece; as 32-bit floats, or as they are.
+pub(super) fn bytes(parts: &[TensorData], floats: bool) -> Vec<u8> {
+    let own = |part: &TensorData| match floats {
+        // Of a type without numbers there is nothing; whoever wanted them was told when it was joined.
+        true => {
+            let values = part.to_f32().unwrap_or_default();
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        }
+        false => part.bytes().to_vec(),
+    };
+    parts.iter().flat_map(own).collect()
+}
 
 /// What is joined now, by its parts, so that the same parts make the same tensor whoever joins them.
 static KNOWN: LazyLock<Mutex<HashMap<Vec<TensorKey>, Weak<Storage>>>> =
@@ -12,7 +28,7 @@ static KNOWN: LazyLock<Mutex<HashMap<Vec<TensorKey>, Weak<Storage>>>> =
 
 impl TensorData {
     /// The rows (first dimension) of several tensors, one behind the other. Equal parts give equal [keys](TensorData::key) as long as anybody holds
-    /// what was made of them. Nothing is copied unless [`TensorData::bytes`] is asked for; see [`TensorData::pieces`].
+    /// what was made of them. Vectors of several types become one of 32-bit floats. Nothing is copied unless [`TensorData::bytes`] is asked for; see [`TensorData::pieces`].
     ///
     /// # Errors
     /// If there are none, or they differ in type or in what a row is.
@@ -30,6 +46,7 @@ impl TensorData {
             wanted: vec![1],
         })?;
         let mut rows: usize = 0;
+        let mut floats = false;
         for part in parts {
             match (part.shape().split_first(), first.shape().split_first()) {
                 (Some((len, row)), Some((_, wanted))) if row == wanted => {
@@ -37,17 +54,22 @@ impl TensorData {
                 }
                 _ => return Err(wrong(part, first)),
             }
-            if part.dtype() != first.dtype() || part.dtype().packs_across_rows() {
+            let alike = part.dtype() == first.dtype();
+            if !alike && part.shape().len() > 1 || part.dtype().packs_across_rows() {
                 return Err(wrong(part, first));
             }
+            floats |= !alike;
         }
+        let dtype = if floats {
+            StorageDtype::F32
+        } else {
+            first.dtype()
+        };
         let mut shape = first.shape().to_vec();
         if let Some(len) = shape.first_mut() {
             *len = rows;
         }
-        let length = parts
-            .iter()
-            .fold(0usize, |sum, part| sum.saturating_add(part.byte_count()));
+        let length = check_shape(first.source(), first.name(), &shape, dtype)?;
         let storage = {
             let keys: Vec<TensorKey> = parts.iter().map(Self::key).collect();
             let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,6 +82,7 @@ impl TensorData {
                         Bytes::Joined {
                             parts: parts.to_vec(),
                             length,
+                            floats,
                             made: OnceLock::new(),
                         },
                     );
@@ -69,13 +92,7 @@ impl TensorData {
             }
         };
         let names: Vec<&str> = parts.iter().map(Self::name).collect();
-        Self::from_storage(
-            storage,
-            &names.join(" + "),
-            &shape,
-            first.dtype(),
-            0..length,
-        )
+        Self::from_storage(storage, &names.join(" + "), &shape, dtype, 0..length)
     }
 
     /// What it was joined from, if it is the whole of something joined.
@@ -115,7 +132,6 @@ impl TensorData {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::StorageDtype;
 
     fn part(first: u8, rows: usize) -> TensorData {
         let bytes = (0..rows * 34)
@@ -155,6 +171,16 @@ mod tests {
         assert_eq!(TensorData::joined(&parts).unwrap().key(), whole.key());
         let turned = TensorData::joined(&[parts[1].clone(), parts[0].clone()]).unwrap();
         assert_ne!(turned.key(), whole.key());
+    }
+
+    #[test]
+    fn vectors_of_several_types_are_floats() {
+        let halves = half::f16::from_f32(1.5).to_le_bytes().repeat(3);
+        let half = TensorData::new_owned("h", &[3], StorageDtype::F16, halves).unwrap();
+        let float = TensorData::from_f32("f", &[2], &[2.0, -4.0]).unwrap();
+        let whole = TensorData::joined(&[half, float]).unwrap();
+        assert_eq!(whole.dtype(), StorageDtype::F32);
+        assert_eq!(whole.to_f32().unwrap(), [1.5, 1.5, 1.5, 2.0, -4.0]);
     }
 
     #[test]
