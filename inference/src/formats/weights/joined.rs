@@ -55,7 +55,7 @@ impl TensorData {
                 _ => return Err(wrong(part, first)),
             }
             let alike = part.dtype() == first.dtype();
-            if !alike && part.shape().len() > 1 || part.dtype().packs_across_rows() {
+            if !alike && part.shape().len() > 1 {
                 return Err(wrong(part, first));
             }
             floats |= !alike;
@@ -70,6 +70,11 @@ impl TensorData {
             *len = rows;
         }
         let length = check_shape(first.source(), first.name(), &shape, dtype)?;
+        // Elements narrower than a byte need not end with one.
+        let bytes: usize = parts.iter().map(Self::byte_count).sum();
+        if !floats && bytes != length {
+            return Err(wrong(first, first));
+        }
         let storage = {
             let keys: Vec<TensorKey> = parts.iter().map(Self::key).collect();
             let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
