@@ -287,7 +287,8 @@ impl PackedLayout {
 
     /// Rows of plain elements of `size` bytes, padded with zeros to whole chunks of four.
     fn pad_rows(&self, bytes: &[u8], size: usize, out: &mut Vec<u8>) {
-        if self.cols.is_multiple_of(4) {
+        // Of a single row, which may come in several pieces, the end is filled up.
+        if self.cols.is_multiple_of(4) || self.rows == 1 {
             out.extend_from_slice(bytes);
             return;
         }
@@ -344,6 +345,17 @@ mod tests {
         assert_eq!(next, 300);
         let wide = TensorData::from_f32("wide", &[2, 2000], &[0.0; 4000]).unwrap();
         assert!(PackedLayout::of(&wide, &limits).is_err());
+    }
+
+    #[test]
+    fn vectors_in_pieces_are_one_row() {
+        let part = |values: &[f32]| TensorData::from_f32("v", &[values.len()], values).unwrap();
+        let whole = TensorData::joined(&[part(&[1.0, 2.0, 3.0]), part(&[4.0, 5.0])]).unwrap();
+        let layout = PackedLayout::of(&whole, &KernelLimits::default()).unwrap();
+        let mut out = Vec::new();
+        layout.pack_shard(&whole, 0, &mut out).unwrap();
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&out);
+        assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
