@@ -14,6 +14,8 @@ mod forecasts;
 mod mended;
 #[path = "jobs/passes.rs"]
 mod passes;
+#[path = "jobs/unsound.rs"]
+mod unsound;
 
 use std::sync::Arc;
 
@@ -276,6 +278,12 @@ fn an_sdxl_checkpoint_gives_the_networks_of_its_folder() {
         assert_eq!(file.unet.config[key], folder.unet.config[key], "{key}");
     }
     assert_eq!(file.vae.config["scaling_factor"], json!(0.13025));
+}
+
+/// Data for the engine and their name, each value by its place.
+fn blob(shape: [usize; 3], value: impl Fn(usize) -> f32) -> (String, Arc<HostTensor>) {
+    let values = (0..shape.iter().product()).map(value).collect();
+    ("given".to_owned(), Arc::new(HostTensor::f32(shape, values)))
 }
 
 /// Runs a request that is to fail, and gives the reason.

@@ -131,6 +131,11 @@ impl AutoencoderKl {
         Ok(model)
     }
 
+    /// The weights by diffusers' names.
+    pub(crate) fn weights(&self) -> &WeightMap {
+        &self.weights
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &AutoencoderKlConfig {

@@ -115,6 +115,11 @@ impl AutoencoderTiny {
         Ok(model)
     }
 
+    /// The weights by diffusers' names.
+    pub(crate) fn weights(&self) -> &WeightMap {
+        &self.weights
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &AutoencoderTinyConfig {

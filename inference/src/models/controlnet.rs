@@ -123,7 +123,7 @@ impl ControlNet {
     }
 
     /// The weights by diffusers' names.
-    pub(super) fn weights(&self) -> &WeightMap {
+    pub(crate) fn weights(&self) -> &WeightMap {
         &self.weights
     }
 

@@ -1,5 +1,6 @@
 //! Why a job fails.
 
+use super::sound::Maker;
 use crate::diffusion::DiffusionError;
 use crate::engine::RegistryError;
 use crate::formats::FormatError;
@@ -62,4 +63,16 @@ pub enum JobError {
     /// From tokenizer or template.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A network made NaN or infinities.
+    #[error("{}{maker} {value}, which is no number: {reason}", model.as_ref().map(|name| format!("'{name}': ")).unwrap_or_default())]
+    NotNumbers {
+        /// The model's name, once it is known.
+        model: Option<String>,
+        /// Which of its networks, and when.
+        maker: Maker,
+        /// What it made.
+        value: f32,
+        /// What is to blame, and what can be done.
+        reason: String,
+    },
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::JobError;
-use super::merge;
+use super::{merge, sound};
 use crate::diffusion::{SchedulerConfig, TrainingSchedule};
 use crate::formats::detect::ModelInfo;
 use crate::formats::diffusion_model::{
@@ -13,7 +13,7 @@ use crate::formats::diffusion_model::{
 };
 use crate::formats::embedding::Embedding;
 use crate::formats::lora::{Lora, family_of_width};
-use crate::formats::split;
+use crate::formats::{WeightMap, split};
 use crate::graph::Graph;
 use crate::models::autoencoder_kl::AutoencoderKlConfig;
 use crate::models::autoencoder_tiny::AutoencoderTinyConfig;
@@ -79,6 +79,14 @@ impl Autoencoder {
         match self {
             Self::Kl(model) => model.config().latent_channels,
             Self::Tiny(model) => model.config().latent_channels,
+        }
+    }
+
+    /// Its weights.
+    pub fn weights(&self) -> &WeightMap {
+        match self {
+            Self::Kl(model) => model.weights(),
+            Self::Tiny(model) => model.weights(),
         }
     }
 
@@ -538,6 +546,7 @@ fn unet(part: &Component) -> Result<UNet, JobError> {
 fn autoencoder(part: &Component) -> Result<Autoencoder, JobError> {
     if part.class == "AutoencoderTiny" {
         let config = AutoencoderTinyConfig::from_json(&part.config_path, &part.config)?;
+        sound::check("VAE", part.weights.source(), &part.weights)?;
         return Ok(Autoencoder::Tiny(Box::new(AutoencoderTiny::new(
             config,
             part.weights.clone(),

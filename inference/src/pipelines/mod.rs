@@ -20,6 +20,7 @@ mod prompt;
 mod prompt_tokens;
 mod raster;
 mod score;
+mod sound;
 mod store;
 mod tiles;
 mod upscale;

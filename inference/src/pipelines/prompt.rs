@@ -11,6 +11,7 @@ use super::Context;
 use super::error::JobError;
 use super::image::layers_left_out;
 use super::image_model::ImageModel;
+use super::sound::{Maker, require_numbers};
 use super::store::PlanKey;
 use crate::diffusion::Convention;
 use crate::engine::{ImageRequest, Toward};
@@ -590,6 +591,9 @@ fn run(
     )];
     let output = context.store.run(plan, &inputs, &[], context.interrupt)?;
     let mut values: Vec<Vec<f32>> = output.into_iter().map(HostTensor::into_f32).collect();
+    for states in &values {
+        require_numbers(states, Maker::Words)?;
+    }
     if let Some(first) = values.first_mut()
         && chunk.weights.iter().any(|&weight| weight != 1.0)
     {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::error::JobError;
 use super::forecast::Work;
 use super::raster::Raster;
+use super::sound::{self, Maker, require_numbers};
 use super::store::{ModelStore, PlanKey};
 use super::tiles::{Canvas, Part, Tiles};
 use super::{Context, Pipeline, Progress};
@@ -39,6 +40,7 @@ impl Upscaler {
     /// If it is faulty, or holds another network.
     pub fn open(path: &Path, hash: String) -> Result<Self, JobError> {
         let file = open_upscaler(path)?;
+        sound::check("upscaler", path, &file.weights)?;
         Ok(match file.config {
             UpscalerConfig::Rrdb(config) => {
                 Self::Rrdb(Box::new(RrdbNet::new(config, file.weights)?), hash)
@@ -214,12 +216,7 @@ impl Enlargement {
         let output = store.run(plan, &inputs, &[], interrupt)?;
         let output = output.into_iter().next().map(HostTensor::into_f32);
         let values = output.unwrap_or_default();
-        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-            return Err(JobError::Request(format!(
-                "'{}' made {bad}: its numbers overflowed; use another upscaler",
-                self.name
-            )));
-        }
+        require_numbers(&values, Maker::Upscaler).map_err(|error| error.of_model(&self.name))?;
         self.canvas.lay(&values, part);
         self.waiting.pop();
         Ok(self.waiting.is_empty().then(|| self.whole()))

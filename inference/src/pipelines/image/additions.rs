@@ -2,6 +2,7 @@
 
 use super::ImageJob;
 use crate::engine::{ImageRequest, LoraUse, ModelRef};
+use crate::pipelines::sound::{self, Suspects};
 use crate::pipelines::{Context, JobError};
 use crate::text::prompt::split_lora_tags;
 
@@ -84,6 +85,22 @@ impl ImageJob {
             model.hash = Some(hash);
         }
         Ok(())
+    }
+}
+
+impl ImageJob {
+    /// An error, with what is to blame for it where a network made what are no numbers.
+    pub(super) fn explained(&self, context: &mut Context<'_>, error: JobError) -> JobError {
+        let guides = self.guides.iter().flat_map(|guides| guides.iter());
+        let suspects = Suspects {
+            request: &self.request,
+            loras: loras(&self.request),
+            model: self.model.as_deref(),
+            nets: guides
+                .map(|guide| (guide.name(), guide.net().weights()))
+                .collect(),
+        };
+        sound::explained(context, &suspects, error)
     }
 }
 

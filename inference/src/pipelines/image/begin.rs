@@ -8,6 +8,7 @@ use crate::engine::{ImageRequest, InitPicture, Mask, Picture};
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::morph::arc;
 use crate::pipelines::raster::{Area, Raster};
+use crate::pipelines::sound::{Maker, require_numbers};
 use crate::pipelines::{Context, JobError};
 
 /// Beyond it a mask's softness is a mistake, and takes long.
@@ -411,15 +412,8 @@ impl ImageJob {
             ..*picture
         };
         let (mean, deviation) = self.vae_encode(context, model, &signed)?;
-        if let Some(bad) = mean
-            .iter()
-            .chain(&deviation)
-            .find(|value| !value.is_finite())
-        {
-            return Err(JobError::Request(format!(
-                "encoding the picture gave {bad}: the numbers overflowed; use another VAE"
-            )));
-        }
+        require_numbers(&mean, Maker::Encoder)?;
+        require_numbers(&deviation, Maker::Encoder)?;
         Ok((mean, deviation))
     }
 }

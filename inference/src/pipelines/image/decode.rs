@@ -6,6 +6,7 @@ use super::ImageJob;
 use crate::engine::Picture;
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::raster::Raster;
+use crate::pipelines::sound::{Maker, require_numbers};
 use crate::pipelines::{Context, JobError};
 
 /// Previews are decoded by the VAE itself up to this many latent pixels, where that costs less than a tenth of a step.
@@ -76,6 +77,7 @@ impl ImageJob {
         latents: &[f32],
     ) -> Result<Vec<f32>, JobError> {
         let [_, h, w] = self.latent_shape(model)?;
+        require_numbers(latents, Maker::Steps(None))?;
         let scaled = latents
             .iter()
             .map(|latent| latent / model.vae().scaling() + model.vae().shift())
@@ -86,11 +88,7 @@ impl ImageJob {
             values: scaled,
         };
         let values = self.vae_decode(context, model, &latents)?;
-        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-            return Err(JobError::Request(format!(
-                "the autoencoder made {bad}: the numbers overflowed; try a VAE made for 16-bit numbers, or other settings"
-            )));
-        }
+        require_numbers(&values, Maker::Decoder)?;
         Ok(values)
     }
 

@@ -536,6 +536,7 @@ impl Pipeline for ImageJob {
                 request,
                 seconds: self.seconds,
             })),
+            Err(error) => Err(self.explained(context, error)),
             other => other,
         }
     }
