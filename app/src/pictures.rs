@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use diptych_inference::engine::{BlobRef, HostTensor};
-use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits};
 use sha2::{Digest as _, Sha256};
 
 /// Longest side of a picture that is read.
 const MOST_SIDE: u32 = 16_384;
-/// Most bytes that a decoder may take.
-const MOST_BYTES: u64 = 2 << 30;
+/// Most pixels of one: what cameras make, and little enough that a small file that swells cannot take all memory (16 bytes a pixel are taken on the way).
+const MOST_PIXELS: u64 = 1 << 26;
+/// Most bytes that a decoder may take: twice the largest picture of four 16-bit channels.
+const MOST_BYTES: u64 = 16 * MOST_PIXELS;
+/// Longest file that is read: no picture of [`MOST_PIXELS`] needs more.
+const MOST_FILE: u64 = 1 << 30;
 
 /// Why a picture cannot be given to the engine.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,20 @@ pub enum PictureError {
         path: PathBuf,
         /// The decoder's reason.
         reason: String,
+    },
+    /// It has more pixels than are read.
+    #[error(
+        "{path}: this picture has {width}x{height} pixels, more than {most} million; make it smaller first",
+        path = .path.display(),
+        most = MOST_PIXELS / 1_000_000
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
     },
     /// It would be extended too far.
     #[error("extended so far, the picture would be larger than {most} pixels a side", most = MOST_SIDE)]
@@ -96,6 +114,15 @@ pub fn read(path: &Path) -> Result<Pixels> {
     if !meta.is_file() {
         return Err(PictureError::NoFile(path.to_owned()));
     }
+    let refused = |reason: &str| PictureError::Decode {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    match meta.len() {
+        0 => return Err(refused("the file is empty")),
+        1..=MOST_FILE => {}
+        _ => return Err(refused("the file is larger than any picture that is read")),
+    }
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(closed)?;
@@ -104,23 +131,81 @@ pub fn read(path: &Path) -> Result<Pixels> {
     limits.max_image_height = Some(MOST_SIDE);
     limits.max_alloc = Some(MOST_BYTES);
     reader.limits(limits);
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let mut decoder = reader.into_decoder().map_err(fault)?;
+    // Before anything is made ready for them.
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(refused("it has no pixels"));
+    }
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(PictureError::TooLarge {
+            path: path.to_owned(),
+            width,
+            height,
+        });
+    }
+    if is_jpeg && !jpeg_ends(&std::fs::read(path).map_err(closed)?) {
+        return Err(refused("the file ends within the picture"));
+    }
     let orientation = decoder.orientation().map_err(fault)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
     picture.apply_orientation(orientation);
-    let alpha = picture.color().has_alpha();
-    let rgba = picture.to_rgba8();
-    let (width, height) = rgba.dimensions();
+    let (width, height) = (picture.width(), picture.height());
+    if !picture.color().has_alpha() {
+        return Ok(Pixels {
+            width,
+            height,
+            rgb: picture.into_rgb8().into_raw(),
+            alpha: None,
+        });
+    }
+    let rgba = picture.into_rgba8();
     let pixels = || rgba.pixels();
     Ok(Pixels {
         width,
         height,
         rgb: pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
-        alpha: alpha.then(|| pixels().map(|p| p[3]).collect()),
+        alpha: Some(pixels().map(|p| p[3]).collect()),
     })
 }
 
+/// Whether the picture in a JPEG file comes to its end. The decoder fills what is missing with grey, as viewers do; drawn from, that would be taken for a part
+/// of the picture. What stands before the pixels is left to the decoder, and what stands behind the end to nobody.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    // Segments, each with its length, up to the first scan (ITU-T T.81, B.1.1).
+    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        match marker {
+            // Filling before a marker.
+            0xff => at += 1,
+            0xda => {
+                // Within pixels 0xff is never followed by this.
+                let scans = bytes.get(at..).unwrap_or_default();
+                return scans.windows(2).any(|pair| pair == [0xff, 0xd9]);
+            }
+            _ => at += 2 + length.max(2),
+        }
+    }
+    true
+}
+
 impl Pixels {
+    /// On white, where something shines through: what lies below are colours that nobody saw.
+    #[must_use]
+    pub fn on_white(mut self) -> Self {
+        if let Some(alpha) = self.alpha.take() {
+            for (rgb, alpha) in self.rgb.chunks_exact_mut(3).zip(alpha) {
+                for value in rgb {
+                    let (over, alpha) = (u32::from(*value), u32::from(alpha));
+                    *value = ((over * alpha + 255 * (255 - alpha) + 127) / 255).min(255) as u8;
+                }
+            }
+        }
+        self
+    }
+
     /// As the engine takes pictures: `[3, height, width]` in 0 to 1.
     pub fn blob(&self) -> Blob {
         let channel = |c: usize| {
@@ -228,6 +313,32 @@ mod tests {
         let inside = mask.data.as_f32().iter().filter(|v| **v == 0.0).count();
         assert_eq!(inside, 2);
         assert!(dots().widened([u32::MAX, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn what_shines_through_is_white() {
+        let pixels = dots().on_white();
+        assert_eq!(pixels.rgb, [255, 255, 255, 0, 0, 255]);
+        assert_eq!(pixels.alpha, None);
+        assert_eq!(pixels.clone().on_white().rgb, pixels.rgb);
+    }
+
+    #[test]
+    fn a_jpeg_ends_where_its_marker_says() {
+        // With a picture of its own in a segment before the scan.
+        let segment = [0xff, 0xe1, 0, 6, 0xff, 0xd9, 0xff, 0xda];
+        let start = [&[0xff, 0xd8][..], &segment].concat();
+        let whole = [
+            &start[..],
+            &[0xff, 0xff, 0xda, 0, 2, 1, 2, 0xff, 0, 3, 0xff, 0xd9, 9],
+        ]
+        .concat();
+        assert!(jpeg_ends(&whole));
+        for end in start.len() + 6..whole.len() - 1 {
+            assert!(!jpeg_ends(&whole[..end]), "{end}");
+        }
+        // What has no scan is the decoder's to refuse.
+        assert!(jpeg_ends(&start) && jpeg_ends(&[]));
     }
 
     #[test]

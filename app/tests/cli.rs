@@ -19,6 +19,8 @@ mod bench;
 mod compare;
 #[path = "cli/draw.rs"]
 mod draw;
+#[path = "cli/hostile.rs"]
+mod hostile;
 #[path = "cli/library.rs"]
 mod library;
 #[path = "cli/look.rs"]

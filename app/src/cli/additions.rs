@@ -177,7 +177,7 @@ pub fn add(args: &AdditionArgs, client: &Client, request: &mut ImageRequest) -> 
             ModelKind::ControlNet,
             "--control takes a ControlNet",
         )?;
-        let picture = pictures::read(&given.image)?.blob();
+        let picture = pictures::read(&given.image)?.on_white().blob();
         request.controls.push(ControlUse {
             model,
             picture: picture.name.clone(),

@@ -225,7 +225,7 @@ fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
             "--strength 0 would change nothing; choose more, up to 1".into(),
         ));
     }
-    let mut pixels = pictures::read(path)?;
+    let mut pixels = pictures::read(path)?.on_white();
     let mut mask = match &args.mask {
         Some(path) => Some(pictures::read(path)?.mask()),
         None => None,

@@ -68,7 +68,7 @@ struct Report<'a> {
 /// Wrong usage, faulty files, failed jobs, Ctrl+C.
 pub fn run(global: &Global, args: &UpscaleArgs) -> Result<()> {
     save::check_target(&args.out)?;
-    let pixels = pictures::read(&args.picture)?;
+    let pixels = pictures::read(&args.picture)?.on_white();
     let interrupts = Interrupts::install()?;
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");

@@ -246,7 +246,7 @@ fn a_large_bad_file_takes_little_memory() {
 
 /// The most memory that a run, which must fail, was seen to take, in KiB.
 #[cfg(target_os = "linux")]
-fn peak_of(studio: &Studio, args: &[&str]) -> Option<u64> {
+pub fn peak_of(studio: &Studio, args: &[&str]) -> Option<u64> {
     let mut child = studio.command(args).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let start = std::time::Instant::now();

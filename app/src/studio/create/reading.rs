@@ -66,19 +66,6 @@ pub fn pixels_of(item: &Item) -> Pixel {
     }
 }
 
-/// Pixels on white: transparent ones have colours that nobody saw.
-fn opaque(mut pixels: Pixels) -> Pixels {
-    if let Some(alpha) = pixels.alpha.take() {
-        for (rgb, alpha) in pixels.rgb.chunks_exact_mut(3).zip(alpha) {
-            for value in rgb {
-                let (over, alpha) = (u32::from(*value), u32::from(alpha));
-                *value = ((over * alpha + 255 * (255 - alpha) + 127) / 255).min(255) as u8;
-            }
-        }
-    }
-    pixels
-}
-
 /// Reads a picture to begin from.
 ///
 /// # Errors
@@ -152,7 +139,10 @@ pub fn supply(name: String, from: Pixel) -> Result<Supplied, String> {
 /// The pixels of a picture, on white.
 fn read(from: Pixel) -> Result<Pixels, String> {
     Ok(match from {
-        Pixel::File(path) => opaque(pictures::read(&path).map_err(|error| error.to_string())?),
+        Pixel::File(path) => {
+            let pixels = pictures::read(&path).map_err(|error| error.to_string())?;
+            pixels.on_white()
+        }
         Pixel::Memory(picture) => Pixels {
             width: picture.width,
             height: picture.height,
@@ -284,7 +274,7 @@ mod tests {
             rgb: vec![0, 100, 255, 0, 100, 255, 0, 100, 255],
             alpha: Some(vec![255, 0, 128]),
         };
-        let rgb = opaque(pixels).rgb;
+        let rgb = pixels.on_white().rgb;
         assert_eq!(rgb[..6], [0, 100, 255, 255, 255, 255]);
         assert_eq!(rgb[6..], [127, 177, 255]);
     }
