@@ -63,6 +63,8 @@ pub struct Facts {
     pub tensors: usize,
     /// Number of weights.
     pub parameters: u64,
+    /// Bytes of weights that are converted while loading, and lie in main memory beside what a device holds.
+    pub converted_bytes: u64,
     /// What it can do.
     pub abilities: Vec<String>,
     /// Further facts.
@@ -169,6 +171,15 @@ impl Entry {
                     .collect::<Vec<_>>()
                     .join(", "),
             )?;
+            if facts.converted_bytes > 0 {
+                let bytes = out::bytes(facts.converted_bytes);
+                row(
+                    "converted",
+                    &format!(
+                        "{bytes} of weights while loading; they lie in main memory beside what the device holds"
+                    ),
+                )?;
+            }
             let abilities = facts.abilities.join(", ");
             row(
                 "abilities",
@@ -202,6 +213,7 @@ impl Facts {
             dtypes: info.dtypes().iter().map(dtype).collect(),
             tensors: info.tensors(),
             parameters: info.parameters(),
+            converted_bytes: info.converted_bytes(),
             abilities: info.abilities().to_vec(),
             details: info.details().clone(),
         }

@@ -259,6 +259,10 @@ fn entry(ui: &mut Ui, gui: &mut Gui<'_>, model: &Model, used: bool, house: &Hous
             }
             let words = RichText::new(words).color(t.text_muted);
             ui.add(Label::new(words).wrap());
+            if info.converted_bytes() > 0 {
+                let words = converted(info.converted_bytes());
+                text::caption(ui, &words);
+            }
         }
         if let Some(reason) = &model.refused {
             ui.add(Label::new(RichText::new(reason).color(t.warning)).wrap());
@@ -297,6 +301,14 @@ fn in_memory(ui: &mut Ui, gui: &mut Gui<'_>, model: &ModelRef, house: &House) {
             gui.send(ModelsCommand::Unload(model.clone()));
         }
     });
+}
+
+/// What weights that are converted while loading take.
+fn converted(bytes: u64) -> String {
+    format!(
+        "Converted while loading: {} more in main memory",
+        words::bytes(bytes)
+    )
 }
 
 /// With a capital at the beginning.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use diptych_inference::engine::MemoryUse;
 use egui::{Align, Layout, Rect, ScrollArea, Ui, UiBuilder, vec2};
 
 use super::Gui;
@@ -162,7 +163,18 @@ fn engine(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
                 .small()
                 .tooltip("Memory of models and their work, of what may be used");
             let button = ui.add(button);
-            menu::below(ui, &button, |ui| loaded(ui, studio, gui));
+            menu::below(ui, &button, |ui| {
+                ui.set_min_width(240.0);
+                ui.set_max_width(340.0);
+                loaded(ui, studio, gui);
+                let lines = told(memory);
+                if !lines.is_empty() {
+                    menu::separator(ui);
+                }
+                for line in lines {
+                    menu::heading(ui, &line);
+                }
+            });
         }
     }
     if let Some(trouble) = &studio.house.library_trouble {
@@ -176,10 +188,34 @@ fn engine(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     }
 }
 
+/// The most that was taken so far and was foreseen, and what lies in main memory beside the device.
+fn told(memory: &MemoryUse) -> Vec<String> {
+    let mut lines = Vec::new();
+    if memory.forecast > 0 {
+        lines.push(format!(
+            "At most {} were taken, {} were foreseen",
+            words::bytes(memory.peak),
+            words::bytes(memory.forecast)
+        ));
+    }
+    let converted = memory.beside.max(memory.beside_forecast);
+    if converted > 0 {
+        lines.push(format!(
+            "Converted while loading: {} more in main memory",
+            words::bytes(converted)
+        ));
+    }
+    if memory.streamed > 0 {
+        lines.push(format!(
+            "Sent anew in every step: {} that did not fit",
+            words::bytes(memory.streamed)
+        ));
+    }
+    lines
+}
+
 /// The models that are in memory, and the way out of it.
 fn loaded(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
-    ui.set_min_width(240.0);
-    ui.set_max_width(320.0);
     let models = &studio.house.loaded;
     if models.is_empty() {
         menu::heading(ui, "No model is in memory");

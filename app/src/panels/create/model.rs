@@ -1,6 +1,6 @@
 //! The choice of the model.
 
-use diptych_inference::formats::detect::ModelKind;
+use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use egui::{Align, Layout, Ui};
 
 use super::facts;
@@ -135,7 +135,14 @@ impl Row {
             Some(_) => None,
             None => Some("It is being read".to_owned()),
         });
-        let kind = info.map_or_else(String::new, |info| info.describe());
+        let mut kind = info.map_or_else(String::new, |info| info.describe());
+        if let Some(bytes) = info
+            .map(ModelInfo::converted_bytes)
+            .filter(|bytes| *bytes > 0)
+        {
+            let bytes = super::facts::bytes(bytes);
+            kind.push_str(&format!(", {bytes} more in memory"));
+        }
         Self {
             name: model.name(),
             second: kind,

@@ -145,6 +145,9 @@ pub struct ModelInfo {
     tensors: usize,
     parameters: u64,
     file_bytes: u64,
+    /// See [`ModelInfo::converted_bytes`].
+    #[serde(default)]
+    converted_bytes: u64,
     abilities: Vec<String>,
     details: BTreeMap<String, String>,
     unusable: Option<String>,
@@ -210,6 +213,13 @@ impl ModelInfo {
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
         self.file_bytes
+    }
+
+    /// Bytes of weights that are converted while the model is loaded (scaled 8-bit floats, packed convolutions): they lie in main memory, beside what a
+    /// device holds of them.
+    #[must_use]
+    pub fn converted_bytes(&self) -> u64 {
+        self.converted_bytes
     }
 
     /// What it can do: `text to image`, `chat`, ...

@@ -256,6 +256,7 @@ fn start(
         tensors: tensors.len(),
         parameters: tensors.total_elements(),
         file_bytes: 0,
+        converted_bytes: tensors.iter().map(|(_, tensor)| tensor.made_bytes()).sum(),
         abilities: Vec::new(),
         details: BTreeMap::new(),
         unusable: None,
@@ -629,6 +630,10 @@ fn controlnet_details(info: &mut ModelInfo, part: &Component) {
         .and_then(|width| usize::try_from(width).ok());
     if let Some(family) = width.and_then(crate::formats::lora::family_of_width) {
         info.detail("for", family);
+    }
+    // One for several kinds (ControlNet Union).
+    if let Some(kinds) = part.config.get("num_control_type").and_then(Value::as_u64) {
+        info.detail("picture kinds", kinds);
     }
 }
 

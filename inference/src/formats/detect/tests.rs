@@ -318,3 +318,37 @@ fn descriptions_have_their_article() {
         assert_eq!(super::with_article(words), wanted);
     }
 }
+
+/// Told by its tensors alone, or by its config.
+#[test]
+fn a_controlnet_for_several_kinds_tells_how_many() {
+    for (name, kinds) in [
+        ("jobs/control-union", Some("6")),
+        ("jobs/control-union-file.safetensors", Some("6")),
+        ("jobs/control-xl", None),
+        ("jobs/control-xl-file.safetensors", None),
+    ] {
+        let info = probe(&reference(name)).unwrap();
+        assert_eq!(info.kind(), ModelKind::ControlNet, "{name}");
+        let told = info.details().get("picture kinds").map(String::as_str);
+        assert_eq!(told, kinds, "{name}");
+    }
+}
+
+/// What is converted while loading is foreseen; what lies in a file is not counted.
+#[test]
+fn what_will_be_converted_is_told() {
+    let tiny = probe(&reference("models/tiny-sd")).unwrap();
+    assert_eq!(tiny.converted_bytes(), 0);
+    for unet in ["unet-scaled.safetensors", "unet-Q8_0.gguf"] {
+        let parts = ModelParts::of(reference(&format!("split/{unet}")));
+        let whole = split::complete(&ModelParts {
+            text_encoders: vec![reference("split/clip.safetensors")],
+            vae: Some(reference("split/vae.safetensors")),
+            ..parts
+        });
+        let info = ModelInfo::of_parts(&whole.unwrap()).unwrap();
+        let (converted, all) = (info.converted_bytes(), 4 * info.parameters());
+        assert!(converted > 0 && converted < all, "{unet}: {converted}");
+    }
+}
