@@ -8,6 +8,9 @@
     reason = "tests"
 )]
 
+#[path = "craft/union.rs"]
+mod union;
+
 use std::path::{Path, PathBuf};
 
 use diptych::library::inputs::input_path;

@@ -133,8 +133,11 @@ fn control_text(control: &ControlUse) -> String {
     };
     let hash = control.model.hash.as_ref();
     let hash = hash.map_or_else(String::new, |hash| format!(" [{hash}]"));
+    // Of a net for several kinds of pictures.
+    let kind = control.kind;
+    let kind = kind.map_or_else(String::new, |kind| format!(", Kind: {}", kind.name()));
     format!(
-        "Module: {module}, Model: {}{hash}, Weight: {}, Guidance Start: {}, Guidance End: {}",
+        "Module: {module}, Model: {}{hash}, Weight: {}, Guidance Start: {}, Guidance End: {}{kind}",
         control.model.name, control.weight, control.start, control.end
     )
 }

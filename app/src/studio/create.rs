@@ -10,6 +10,7 @@ mod files;
 pub mod form;
 pub mod guest;
 mod ideas;
+pub mod kinds;
 pub mod length;
 pub mod lists;
 mod order;
@@ -307,6 +308,7 @@ impl Create {
         self.tick_steps(gallery, house);
         self.tick_lists(house);
         self.look_for_control(house);
+        self.settle_kinds(house);
         self.undo.watch(&self.form, Instant::now());
         self.ask_length(house);
         if let Some(path) = &self.expected {

@@ -11,6 +11,7 @@ use crate::studio::Studio;
 use crate::studio::command::UiCommand;
 use crate::studio::create::control::{CONTROL_WEIGHTS, EDGES, Seen, USUAL_EDGES, mismatch};
 use crate::studio::create::guest::is_picture;
+use crate::studio::create::kinds;
 use crate::studio::create::{ControlChoice, ControlCommand, CreateCommand};
 use crate::theme::{self, Icon, Tokens};
 use crate::widgets::button::{Button, IconButton};
@@ -168,6 +169,7 @@ fn card(
         .option(Seen::Edges, "Its edges")
         .option(Seen::Inverted, "Negative")
         .show(ui, &mut choice.seen);
+    kind(ui, studio, choice);
     let each = ((ui.available_width() - tokens.size.gap_xs) / 2.0).floor();
     if choice.seen == Seen::Edges {
         ui.horizontal(|ui| {
@@ -226,6 +228,33 @@ fn card(
             choice.end = to / 100.0;
         }
     });
+}
+
+/// What kind of picture it is, for a net that is made for several.
+fn kind(ui: &mut Ui, studio: &Studio, choice: &mut ControlChoice) {
+    let known = kinds::known(studio.house.shelf.find(&choice.model));
+    if known.is_empty() {
+        return;
+    }
+    let items: Vec<ComboItem<'_>> = known
+        .iter()
+        .map(|kind| {
+            let (text, second) = kinds::words(*kind);
+            ComboItem {
+                text,
+                second,
+                ..ComboItem::default()
+            }
+        })
+        .collect();
+    let at = kinds::told(choice).and_then(|told| known.iter().position(|kind| *kind == told));
+    let label = format!("Kind of picture for {}", choice.model.name);
+    let combo = Combo::new(&label, &items, at)
+        .unlabelled()
+        .hint("What kind of picture is it?");
+    if let Some(kind) = combo.show(ui).and_then(|place| known.get(place)) {
+        choice.kind = Some(*kind);
+    }
 }
 
 /// The picture that guides, and where another one can come from.

@@ -5,6 +5,7 @@ use egui::{Sense, Ui};
 
 use crate::library::records::{Origin, PictureRecord};
 use crate::library::time;
+use crate::studio::create::kinds;
 use crate::studio::gallery::Item;
 use crate::studio::queue::{Stage, Task};
 use crate::theme;
@@ -134,6 +135,10 @@ pub fn settings(request: &ImageRequest) -> Vec<(&'static str, String)> {
             Preprocessor::None => {}
             Preprocessor::Canny { .. } => words.push_str(", by edges"),
             Preprocessor::Invert => words.push_str(", by the negative"),
+        }
+        if let Some(kind) = control.kind {
+            let (kind, _) = kinds::words(kind);
+            words.push_str(&format!(", seen as {}", kind.to_lowercase()));
         }
         if (control.start, control.end) != (0.0, 1.0) {
             let (start, end) = (control.start * 100.0, control.end * 100.0);

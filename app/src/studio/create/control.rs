@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use diptych_inference::engine::{BlobRef, ControlUse, ModelRef, Picture, Preprocessor};
+use diptych_inference::engine::{
+    BlobRef, ControlKind, ControlUse, ModelRef, Picture, Preprocessor,
+};
 use diptych_inference::formats::detect::{ModelInfo, ModelKind};
 use diptych_inference::tools::family_of_width;
 use serde::{Deserialize, Serialize};
 
 use super::guest::{self, GuestSource};
+use super::kinds;
 use super::reading::{Pixel, Supplied, pixels_of, short, supply};
 use super::{Create, CreateCommand, Current};
 use crate::library::records::PictureId;
@@ -69,6 +72,8 @@ pub struct ControlChoice {
     pub guide: Option<Guide>,
     /// What is made of it first.
     pub seen: Seen,
+    /// What kind of picture it is, for a net that is made for several.
+    pub kind: Option<ControlKind>,
     /// Gradients from here on continue an edge, in 255ths.
     pub low: f32,
     /// Gradients from here on begin one.
@@ -89,6 +94,7 @@ impl Default for ControlChoice {
             on: true,
             guide: None,
             seen: Seen::AsItIs,
+            kind: None,
             low: USUAL_EDGES.0,
             high: USUAL_EDGES.1,
             weight: 1.0,
@@ -108,7 +114,7 @@ impl ControlChoice {
             weight: self.weight,
             start: self.start,
             end: self.end,
-            kind: None,
+            kind: self.kind,
             preprocessor: match self.seen {
                 Seen::AsItIs => Preprocessor::None,
                 Seen::Edges => Preprocessor::Canny {
@@ -136,6 +142,7 @@ impl ControlChoice {
                 size: (0, 0),
             }),
             seen,
+            kind: used.kind,
             low,
             high,
             weight: used.weight,
@@ -237,6 +244,9 @@ impl Create {
             }
             if choice.guide.is_none() {
                 return Err(format!("Choose a picture for '{name}', or switch it off"));
+            }
+            if let Some(trouble) = kinds::trouble(choice, house.shelf.find(&choice.model)) {
+                return Err(format!("'{name}': {trouble}"));
             }
         }
         Ok(())
@@ -369,6 +379,17 @@ impl Create {
         }
     }
 
+    /// Forgets the kind of picture of nets that turn out to be made for one kind only, as of settings that were made with another file of that name.
+    pub(super) fn settle_kinds(&mut self, house: &House) {
+        for choice in &mut self.form.controls {
+            let net = house.shelf.find(&choice.model);
+            let read = net.is_some_and(|net| net.info.is_some());
+            if choice.kind.is_some() && read && kinds::known(net).is_empty() {
+                choice.kind = None;
+            }
+        }
+    }
+
     /// Adds what a person chose as a ControlNet once it is known, or tells why not.
     pub(super) fn look_for_control(&mut self, house: &mut House) {
         let Some(path) = &self.expected_control else {
@@ -431,6 +452,7 @@ mod tests {
         let mut choice = ControlChoice {
             model: ModelRef::named("canny"),
             seen: Seen::Edges,
+            kind: Some(ControlKind::Soft),
             low: 300.0,
             high: 50.0,
             weight: 0.7,
@@ -449,6 +471,8 @@ mod tests {
             high: 300.0,
         };
         assert_eq!(used.as_ref().map(|used| used.preprocessor), Some(canny));
+        let kind = used.as_ref().and_then(|used| used.kind);
+        assert_eq!(kind, Some(ControlKind::Soft));
         let back = used.as_ref().map(ControlChoice::of);
         assert_eq!(back.and_then(|back| back.used()), used);
         choice.on = false;
