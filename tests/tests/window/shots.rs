@@ -24,10 +24,11 @@ fn folder() -> PathBuf {
     folder.into()
 }
 
-fn tour(name: &str, size: [f32; 2], theme: egui::Theme) {
+fn tour(name: &str, size: [f32; 2], scale: f32, theme: egui::Theme) {
     let folder = folder();
     let mut bench = Bench::with(Setup {
         size,
+        scale,
         theme,
         ..Setup::default()
     })
@@ -193,13 +194,23 @@ fn settle(bench: &mut Bench) {
 #[test]
 #[ignore = "pictures for people"]
 fn dark() {
-    tour("dark", [1280.0, 800.0], egui::Theme::Dark);
+    tour("dark", [1280.0, 800.0], 1.0, egui::Theme::Dark);
 }
 
 #[test]
 #[ignore = "pictures for people"]
 fn light_and_small() {
-    tour("light", [1024.0, 640.0], egui::Theme::Light);
+    tour("light", [1024.0, 640.0], 1.0, egui::Theme::Light);
+}
+
+#[test]
+#[ignore = "pictures for people"]
+fn other_themes() {
+    let (dark, light) = (egui::Theme::Dark, egui::Theme::Light);
+    tour("dark-1024", [1024.0, 640.0], 1.0, dark);
+    tour("light-1280", [1280.0, 800.0], 1.0, light);
+    tour("light-1920", [1920.0, 1080.0], 1.0, light);
+    tour("dark-4k-twice", [1920.0, 1080.0], 2.0, dark);
 }
 
 /// A conversation with what is seldom seen: thoughts, code, a failure, long names.
@@ -343,4 +354,14 @@ fn seldom_seen() {
     seldom("seldom-4k", [3840.0, 2160.0], 1.0, dark);
     // The same screen as most people set it.
     seldom("seldom-4k-twice", [1920.0, 1080.0], 2.0, light);
+}
+
+#[test]
+#[ignore = "pictures for people"]
+fn seldom_seen_in_other_themes() {
+    let (dark, light) = (egui::Theme::Dark, egui::Theme::Light);
+    seldom("seldom-light-1024", [1024.0, 640.0], 1.0, light);
+    seldom("seldom-dark-1280", [1280.0, 800.0], 1.0, dark);
+    seldom("seldom-light-1920", [1920.0, 1080.0], 1.0, light);
+    seldom("seldom-dark-4k-twice", [1920.0, 1080.0], 2.0, dark);
 }

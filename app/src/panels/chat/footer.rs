@@ -19,6 +19,8 @@ use crate::words;
 
 /// Width of the bar that shows how full the context is.
 const BAR: f32 = 72.0;
+/// Room for what can be done about an answer's end.
+const ACTION: f32 = 140.0;
 /// Speeds of a shorter time say little.
 const STEADY: Duration = Duration::from_millis(700);
 /// From this share on, the bar warns.
@@ -151,22 +153,27 @@ fn mark(
         .corner_radius(t.corner_m())
         .inner_margin(Margin::symmetric(10, 6));
     frame.show(ui, |ui| {
+        // As wide as the message that it stands under, however few its words are.
+        ui.set_min_width(ui.available_width());
         ui.horizontal(|ui| {
             ui.spacing_mut().item_spacing.x = 8.0;
             let (rect, _) = ui.allocate_exact_size(vec2(16.0, t.size.control_s), Sense::hover());
             paint_icon(ui.painter(), rect.center(), 16.0, icon, colour);
             let room = match action {
-                Some(_) => (ui.available_width() - 140.0).max(120.0),
+                Some(_) => (ui.available_width() - ACTION).max(120.0),
                 None => ui.available_width(),
             };
             ui.scope(|ui| {
+                ui.set_min_width(room);
                 ui.set_max_width(room);
                 ui.add(Label::new(RichText::new(words).color(t.text)).wrap());
             });
-            if let Some((label, command)) = action
-                && ui.add(Button::secondary(label).small()).clicked()
-            {
-                gui.send(command);
+            if let Some((label, command)) = action {
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    if ui.add(Button::secondary(label).small()).clicked() {
+                        gui.send(command);
+                    }
+                });
             }
         });
     });

@@ -23,6 +23,17 @@ pub(super) const RECALLS: [CreateCommand; 4] = [
     CreateCommand::Recall(Part::Seed),
 ];
 
+/// What can be made of a picture, from the right to the left.
+const WORK: [CreateCommand; 3] = [
+    CreateCommand::SaveAs,
+    CreateCommand::Start(StartCommand::FromShown),
+    CreateCommand::Enlarge(EnlargeCommand::Ask),
+];
+/// How the way to Compare is called.
+const COMPARE: &str = "Compare with other words";
+/// Buttons of a picture.
+const BUTTONS: f32 = 9.0;
+
 /// Width of menus.
 pub const MENU: f32 = 290.0;
 
@@ -135,6 +146,9 @@ fn title(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>)
 }
 
 fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_>) {
+    // Beside a drawer in a small window not all of them have room: then what is seldom needed is in a menu.
+    let each = gui.tokens.size.control_m + ui.spacing().item_spacing.x;
+    let narrow = ui.available_width() < BUTTONS * each;
     button(ui, studio, gui, CreateCommand::Trash);
     let details = studio.create.folds.details;
     let label = if details {
@@ -149,26 +163,40 @@ fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_
     if ui.add(info).clicked() {
         gui.send(CreateCommand::Details);
     }
-    let copy = ui.add(IconButton::new(Icon::Copy, "Copy"));
-    menu::below(ui, &copy, |ui| {
+    let (icon, label) = match narrow {
+        true => (Icon::More, "More"),
+        false => (Icon::Copy, "Copy"),
+    };
+    let more = ui.add(IconButton::new(icon, label));
+    menu::below(ui, &more, |ui| {
         ui.set_max_width(MENU);
+        if narrow {
+            if let Current::Picture(item) = current {
+                let item_of_menu = MenuItem::new(COMPARE).icon(Icon::Columns);
+                if ui.add(item_of_menu).clicked() {
+                    let prompt = item.record.request.prompt.clone();
+                    gui.send(CompareCommand::AddPrompt(prompt));
+                }
+            }
+            for command in WORK {
+                menu_item(ui, studio, gui, command);
+            }
+            menu::separator(ui);
+        }
         menu_item(ui, studio, gui, CreateCommand::Copy);
         menu_item(ui, studio, gui, CreateCommand::CopyPrompt);
         menu::separator(ui);
         menu_item(ui, studio, gui, CreateCommand::Reveal);
     });
-    button(ui, studio, gui, CreateCommand::SaveAs);
-    button(
-        ui,
-        studio,
-        gui,
-        CreateCommand::Start(StartCommand::FromShown),
-    );
-    button(ui, studio, gui, CreateCommand::Enlarge(EnlargeCommand::Ask));
+    if !narrow {
+        for command in WORK {
+            button(ui, studio, gui, command);
+        }
+    }
     use_settings(ui, studio, gui);
     if let Current::Picture(item) = current {
-        let compare = IconButton::new(Icon::Columns, "Compare with other words");
-        if ui.add(compare).clicked() {
+        let compare = IconButton::new(Icon::Columns, COMPARE);
+        if !narrow && ui.add(compare).clicked() {
             gui.send(CompareCommand::AddPrompt(
                 item.record.request.prompt.clone(),
             ));
