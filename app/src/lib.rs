@@ -3,6 +3,7 @@
 //! Nothing here knows a tensor, a graph or a weight. What is wanted goes to the engine as a
 //! [`diptych_inference::engine::Request`], and comes back as events.
 
+pub mod ablation;
 pub mod cli;
 pub mod defaults;
 pub mod export;

@@ -8,6 +8,8 @@
     reason = "tests"
 )]
 
+#[path = "craft/matter.rs"]
+mod matter;
 #[path = "craft/union.rs"]
 mod union;
 

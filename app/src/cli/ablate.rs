@@ -14,9 +14,7 @@ use super::out;
 use super::progress::Progress;
 use super::short::{self, ShortArgs};
 use super::words;
-
-/// Phrases that move less than this share of what another seed moves do next to nothing.
-const NOTHING: f64 = 0.02;
+use crate::ablation::{NOTHING, moved};
 
 /// `diptych ablate`.
 #[derive(Clone, Debug, Args)]
@@ -174,32 +172,4 @@ fn latents(
     last.ok_or_else(|| {
         CliError::Failed("the engine sent no latents; please report it (more with -v)".into())
     })
-}
-
-/// Root mean square of the difference, over that of the first.
-fn moved(whole: &HostTensor, less: &HostTensor) -> f64 {
-    let pairs = whole.as_f32().iter().zip(less.as_f32());
-    let (mut difference, mut size) = (0.0, 0.0);
-    for (a, b) in pairs {
-        difference += (f64::from(*a) - f64::from(*b)).powi(2);
-        size += f64::from(*a).powi(2);
-    }
-    if size > 0.0 {
-        (difference / size).sqrt()
-    } else {
-        0.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_relative() {
-        let tensor = |values: [f32; 2]| HostTensor::f32([2], values.to_vec());
-        assert_eq!(moved(&tensor([3.0, 4.0]), &tensor([3.0, 4.0])), 0.0);
-        assert_eq!(moved(&tensor([3.0, 4.0]), &tensor([0.0, 0.0])), 1.0);
-        assert_eq!(moved(&tensor([0.0, 0.0]), &tensor([1.0, 0.0])), 0.0);
-    }
 }

@@ -100,6 +100,7 @@ fn describe(target: &Target) -> String {
         Target::Lane { lane, .. } => format!("a comparison of answers, {}", lane + 1),
         Target::Variants { .. } => "variants of a prompt".into(),
         Target::File { path } => path.display().to_string(),
+        Target::Words { .. } => "which words of a picture matter".into(),
     }
 }
 

@@ -354,6 +354,11 @@ pub enum Target {
         /// Whether nobody knows that: then the request tells nothing but a name.
         foreign: bool,
     },
+    /// Nowhere: drawn to find out which words of a picture matter.
+    Words {
+        /// The picture.
+        of: PictureId,
+    },
 }
 
 impl Target {

@@ -411,6 +411,7 @@ fn detail(task: &Task) -> String {
     let progress = &task.progress;
     let place = match task.head.target {
         Target::Cell { .. } | Target::Lane { .. } | Target::Variants { .. } => "Compare · ",
+        Target::Words { .. } => "Words · ",
         _ => "",
     };
     match &task.stage {

@@ -13,6 +13,7 @@ mod ideas;
 pub mod kinds;
 pub mod length;
 pub mod lists;
+pub mod matter;
 mod order;
 mod reading;
 pub mod start;
@@ -40,7 +41,7 @@ use super::route::NewPicture;
 use super::session::EngineState;
 use crate::library::Restored;
 use crate::library::keeper::LibraryEvent;
-use crate::library::records::{Origin, PictureId, TaskId};
+use crate::library::records::{Origin, PictureId, Target, TaskId};
 use crate::recall::Part;
 
 pub use brush::{MaskCommand, Paint, Tool};
@@ -52,6 +53,7 @@ pub use form::{Aspect, Form, LoraChoice, SecondPass, SeedMode};
 pub use guest::{Guest, GuestSource};
 pub use ideas::ideas;
 pub use lists::{Lists, ListsCommand};
+pub use matter::{Matter, MatterCommand};
 pub use order::Order;
 pub use start::{Fit, Start};
 pub use steps::{Branching, Steps, StepsCommand};
@@ -158,6 +160,8 @@ pub enum CreateCommand {
     Ordered(Box<Order>),
     /// Show the picture that this one came from.
     ShowOrigin,
+    /// Which words of a picture matter.
+    Matter(MatterCommand),
 }
 
 /// What is unfolded in Create.
@@ -206,6 +210,8 @@ pub struct Create {
     pub enlarge: Enlarge,
     /// Lists of words.
     pub lists: Lists,
+    /// Which words of a picture matter.
+    pub matter: Matter,
     branching: Option<Branching>,
     /// Orders that threads make ready.
     ordering: usize,
@@ -402,6 +408,7 @@ impl Create {
             CreateCommand::Control(command) => self.run_control(command, gallery, house),
             CreateCommand::Enlarge(command) => self.run_enlarge(command, gallery, house),
             CreateCommand::Lists(command) => self.run_lists(command, house),
+            CreateCommand::Matter(command) => self.run_matter(&command, gallery, house),
             CreateCommand::Ordered(order) => self.ordered(*order, house),
             command => self.look(command, gallery, house),
         }
@@ -459,6 +466,7 @@ impl Create {
             CreateCommand::Steps(command) => self.steps_available(command, gallery, house),
             CreateCommand::Control(command) => self.control_available(command, gallery, house),
             CreateCommand::Enlarge(command) => self.enlarge_available(command, gallery, house),
+            CreateCommand::Matter(command) => self.matter_available(command, gallery, house),
             CreateCommand::ShowOrigin => {
                 let origin = self.origin(gallery, house);
                 say(
@@ -548,6 +556,7 @@ impl Create {
             && !self.steps.is_busy()
             && !self.lists.is_busy()
             && !self.enlarge.is_busy()
+            && !self.matter.is_busy()
             && self.ordering == 0
             && self.guides_taken == 0
     }
@@ -557,7 +566,10 @@ impl Create {
         self.undo.step(back, &mut self.form);
     }
 
-    pub(super) fn on_event(&mut self, head: &TaskHead, event: &Event, _house: &mut House) {
+    pub(super) fn on_event(&mut self, head: &TaskHead, event: &Event, house: &mut House) {
+        if matches!(head.target, Target::Words { .. }) {
+            return self.matter_heard(head, event, house);
+        }
         if !head.target.is_gallery() {
             return;
         }
@@ -569,6 +581,7 @@ impl Create {
     }
 
     pub(super) fn on_discarded(&mut self, head: &TaskHead, _house: &mut House) {
+        self.matter_discarded(head);
         if self.shown == Shown::Job(head.id) {
             self.shown = Shown::Newest;
         }

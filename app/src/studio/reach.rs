@@ -14,6 +14,7 @@ use super::create::control::ControlCommand as Control;
 use super::create::desk::StartCommand as Start;
 use super::create::enlarge::EnlargeCommand as Enlarge;
 use super::create::lists::ListsCommand as Lists;
+use super::create::matter::MatterCommand as Matter;
 use super::create::steps::StepsCommand as Steps;
 use super::gallery::GalleryCommand as Gallery;
 use super::settings::SettingsCommand as Settings;
@@ -73,6 +74,7 @@ reach! { create, CREATE, Create;
         "by": Create::Steps(Steps::By(_)), "first": Create::Steps(Steps::First), "last": Create::Steps(Steps::Last),
         "branch": Create::Steps(Steps::Branch), "leave": Create::Steps(Steps::Leave),
         "control file": Create::Control(Control::AskFile), "enlarge": Create::Enlarge(Enlarge::Ask),
+        "matter": Create::Matter(Matter::Ask),
         "lists folder": Create::Lists(Lists::AskFolder), "lists reveal": Create::Lists(Lists::Reveal),
     }
     listed { Create::UseModel(_), Create::UseVae(Some(_)), Create::AddLora(_), Create::Control(Control::Add(_)) }
@@ -92,6 +94,7 @@ reach! { create, CREATE, Create;
         "a button in a list or dialog, which Tab reaches": Create::RemoveLora(_)
             | Create::Control(Control::Remove(_) | Control::FromShown(_) | Control::FromPicture(..) | Control::AskPicture(_))
             | Create::Enlarge(Enlarge::Close | Enlarge::Set(_) | Enlarge::Shown)
+            | Create::Matter(Matter::Close | Matter::Begin | Matter::Stop | Matter::Shorten)
             | Create::Lists(Lists::Open(_) | Lists::Close | Lists::New),
     }
 }

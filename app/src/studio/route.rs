@@ -67,6 +67,8 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
                 Request::Upscale(_) => "The picture could not be made larger",
                 Request::Score(_) => "The text could not be scored",
             };
+            // Told where it was asked.
+            let asked = matches!(head.target, Target::Words { .. });
             let about: String = title(&head.request).chars().take(TITLE).collect();
             let text = if failure.bug {
                 format!(
@@ -77,7 +79,10 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
                 failure.message.clone()
             };
             tracing::debug!("failed: {about}");
-            studio.house.log.notify(Level::Error, what, text);
+            match asked {
+                true => studio.house.log.write(Level::Error, what, text),
+                false => studio.house.log.notify(Level::Error, what, text),
+            }
         }
         Event::Warning { message, .. } => {
             studio
@@ -102,6 +107,10 @@ pub fn discarded(studio: &mut Studio, task: &Task) {
 
 /// What is drawn goes among the pictures; what is made larger keeps the settings of what it was made of.
 fn keep(studio: &mut Studio, head: &TaskHead, outcome: &Outcome, steps_done: Option<u32>) {
+    if matches!(head.target, Target::Words { .. }) {
+        studio.house.forget(head.id);
+        return;
+    }
     let Outcome::Image {
         picture,
         request,

@@ -8,7 +8,7 @@ use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::{QueueCommand, UiCommand};
 use crate::studio::compare::CompareCommand;
-use crate::studio::create::{CreateCommand, Current, EnlargeCommand, StartCommand};
+use crate::studio::create::{CreateCommand, Current, EnlargeCommand, MatterCommand, StartCommand};
 use crate::studio::queue::Stage;
 use crate::theme::{self, Icon};
 use crate::widgets::button::{Button, IconButton};
@@ -29,6 +29,8 @@ const WORK: [CreateCommand; 3] = [
     CreateCommand::Start(StartCommand::FromShown),
     CreateCommand::Enlarge(EnlargeCommand::Ask),
 ];
+/// The question which words of it do something.
+const MATTER: CreateCommand = CreateCommand::Matter(MatterCommand::Ask);
 /// How the way to Compare is called.
 const COMPARE: &str = "Compare with other words";
 /// Buttons of a picture.
@@ -68,7 +70,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
                     gui.send(QueueCommand::Resume(id));
                 }
                 if task.is_picture() {
-                    use_settings(ui, studio, gui);
+                    use_settings(ui, studio, gui, false);
                 }
             }
             Current::Guest(_) => {
@@ -193,7 +195,7 @@ fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_
             button(ui, studio, gui, command);
         }
     }
-    use_settings(ui, studio, gui);
+    use_settings(ui, studio, gui, true);
     if let Current::Picture(item) = current {
         let compare = IconButton::new(Icon::Columns, COMPARE);
         if !narrow && ui.add(compare).clicked() {
@@ -219,7 +221,7 @@ fn picture(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'_
     }
 }
 
-fn use_settings(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+fn use_settings(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, picture: bool) {
     let wide = ui.available_width() > 360.0;
     let response = if wide {
         let button = Button::quiet("Use settings")
@@ -233,6 +235,10 @@ fn use_settings(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         ui.set_max_width(MENU);
         for command in RECALLS {
             menu_item(ui, studio, gui, command);
+        }
+        if picture {
+            menu::separator(ui);
+            menu_item(ui, studio, gui, MATTER);
         }
     });
 }

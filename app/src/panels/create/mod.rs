@@ -9,6 +9,7 @@ mod controls;
 pub mod facts;
 mod film;
 mod larger;
+mod matter;
 mod model;
 mod paint;
 mod second;
@@ -72,6 +73,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             stage::show(ui, studio, gui);
         });
     larger::show(ui.ctx(), studio, gui);
+    matter::show(ui.ctx(), studio, gui);
     copy_key(ui.ctx(), studio, gui);
 }
 

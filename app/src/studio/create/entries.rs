@@ -2,7 +2,9 @@
 
 use super::control::ControlCommand;
 use super::lists::ListsCommand;
-use super::{CreateCommand, EnlargeCommand, MaskCommand, StartCommand, StepsCommand, Tool};
+use super::{
+    CreateCommand, EnlargeCommand, MaskCommand, MatterCommand, StartCommand, StepsCommand, Tool,
+};
 use crate::recall::Part;
 use crate::studio::command::Entry;
 use crate::studio::keys::{Chord, Place};
@@ -252,6 +254,11 @@ pub fn entries() -> Vec<Entry> {
             C::Enlarge(EnlargeCommand::Ask),
             "Make the picture larger…",
             Icon::Enlarge,
+        ),
+        Entry::new(
+            C::Matter(MatterCommand::Ask),
+            "Which words matter…",
+            Icon::Text,
         ),
     ]
 }

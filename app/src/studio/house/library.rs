@@ -114,8 +114,8 @@ impl House {
         tasks.sort_by(|a, b| a.position.total_cmp(&b.position));
         let mut left = 0;
         for task in tasks {
-            if matches!(task.target, Target::File { .. }) {
-                // The command line's; whoever ran it can run it again.
+            if matches!(task.target, Target::File { .. } | Target::Words { .. }) {
+                // The command line's, or a question that nobody waits for any more; whoever asked can ask again.
                 self.forget_task(task.id);
                 continue;
             }

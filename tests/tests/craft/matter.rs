@@ -1,0 +1,115 @@
+//! Which words of a picture matter, found out in the window.
+
+use diptych::studio::create::{CreateCommand, MatterCommand};
+use diptych::studio::queue::Stage;
+use diptych_inference::engine::ModelRef;
+
+use super::{Bench, draw, form, form_mut, pictures, quick};
+
+fn inquiry(bench: &Bench) -> diptych::studio::create::matter::Inquiry {
+    let matter = &bench.harness.state().studio().create.matter;
+    matter.inquiry.clone().unwrap()
+}
+
+fn ask(bench: &mut Bench) {
+    bench.click("Use settings");
+    bench.click("Which words matter…");
+}
+
+#[test]
+fn words_that_do_nothing_are_told_apart_and_left_out() {
+    let mut bench = quick();
+    // A tag of no weight does nothing.
+    draw(&mut bench, "a red fox, <lora:none:0>, blue background");
+    let before = pictures(&bench);
+    ask(&mut bench);
+    assert!(bench.has("5 pictures, about "), "{:?}", bench.labels());
+    assert!(bench.has("a red fox: Not known yet"));
+    bench.click("Find out");
+    assert!(
+        !bench
+            .harness
+            .state()
+            .studio()
+            .house
+            .queue
+            .tasks()
+            .is_empty()
+    );
+    bench.wait_label("One part does next to nothing.").unwrap();
+    bench.wait_idle().unwrap();
+    let asked = inquiry(&bench);
+    assert!(asked.is_done() && asked.trouble.is_none());
+    assert!(
+        bench.has("<lora:none:0>: next to nothing"),
+        "{:?}",
+        bench.labels()
+    );
+    let fox = asked.parts[0].share.unwrap();
+    assert!(fox > 0.02, "{fox}");
+    assert!(bench.has(&format!("a red fox: {:.0} %", fox * 100.0)));
+    // Nothing of it is among the pictures, nor left in the queue.
+    assert_eq!(pictures(&bench), before);
+    assert!(
+        bench
+            .harness
+            .state()
+            .studio()
+            .house
+            .queue
+            .tasks()
+            .is_empty()
+    );
+    bench.click("Leave them out");
+    assert_eq!(form(&bench).prompt, "a red fox, blue background");
+    assert!(!bench.has("Which words matter"));
+    // Asked again, it is known.
+    ask(&mut bench);
+    assert!(bench.has("One part does next to nothing."));
+}
+
+#[test]
+fn it_can_be_stopped_gone_on_with_and_closed_meanwhile() {
+    let mut bench = quick();
+    form_mut(&mut bench).steps = Some(40);
+    draw(&mut bench, "a red fox, flat style, blue background");
+    ask(&mut bench);
+    bench.click("Find out");
+    bench
+        .wait("two pictures", |bench| inquiry(bench).drawn >= 2)
+        .unwrap();
+    bench.click("Stop finding out");
+    bench.wait_label("Stopped.").unwrap();
+    bench.wait_idle().unwrap();
+    let drawn = inquiry(&bench).drawn;
+    assert!((2..5).contains(&drawn), "{drawn}");
+    assert!(
+        bench
+            .harness
+            .state()
+            .studio()
+            .house
+            .queue
+            .tasks()
+            .is_empty()
+    );
+    bench.click("Go on");
+    bench.apply(CreateCommand::Matter(MatterCommand::Close));
+    bench.wait_label("It is known which words matter").unwrap();
+    bench.wait_idle().unwrap();
+    assert!(inquiry(&bench).is_done());
+    // The picture of one word has no parts, and that of a model that is gone cannot be drawn.
+    draw(&mut bench, "fox");
+    let studio = bench.harness.state().studio();
+    let command = CreateCommand::Matter(MatterCommand::Ask).into();
+    let reason = studio.available(&command).unwrap_err();
+    assert!(reason.contains("single word"), "{reason}");
+    form_mut(&mut bench).model = Some(ModelRef::named("gone"));
+    bench.harness.run_steps(2);
+    let tasks = bench.harness.state().studio().house.queue.tasks();
+    assert!(
+        tasks
+            .iter()
+            .all(|task| !matches!(task.stage, Stage::Failed(_)))
+    );
+}
