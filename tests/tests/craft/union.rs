@@ -2,7 +2,7 @@
 
 use diptych::recall::Part;
 use diptych::studio::create::{ControlCommand, CreateCommand};
-use diptych_inference::engine::{ControlKind, ModelRef, Preprocessor};
+use diptych_inference::engine::{ControlKind, ModelRef, Preprocessor, Request};
 use diptych_inference::formats::picture::inspect_picture;
 use diptych_tests::fixture;
 use egui::{Key, Modifiers};
@@ -82,7 +82,10 @@ fn a_union_is_told_the_kind_of_its_picture() {
     assert_eq!(used[0].preprocessor, Preprocessor::None);
     // It is told in the picture, and beside it.
     let told = inspect_picture(&newest(&bench).record.path).unwrap();
-    assert_eq!(told.request.unwrap()["controls"][0]["kind"], "depth");
+    let Ok(Request::Image(kept)) = serde_json::from_value(told.request.unwrap()) else {
+        panic!("no picture's request")
+    };
+    assert_eq!(kept.controls[0].kind, Some(ControlKind::Depth));
     assert!(
         told.extra["ControlNet 0"].contains("Kind: depth"),
         "{:?}",
