@@ -4,7 +4,7 @@ use diptych::studio::create::{CreateCommand, MatterCommand};
 use diptych::studio::queue::Stage;
 use diptych_inference::engine::ModelRef;
 
-use super::{Bench, draw, form, form_mut, pictures, quick};
+use super::{Bench, Setup, draw, form, form_mut, pictures, quick};
 
 fn inquiry(bench: &Bench) -> diptych::studio::create::matter::Inquiry {
     let matter = &bench.harness.state().studio().create.matter;
@@ -103,4 +103,45 @@ fn it_can_be_stopped_gone_on_with_and_closed_meanwhile() {
             .iter()
             .all(|task| !matches!(task.stage, Stage::Failed(_)))
     );
+}
+
+/// Pictures of the dialog and of a ControlNet for several kinds, to be looked at: `DIPTYCH_SHOTS=folder cargo test --release --workspace --test craft
+/// matter_shots -- --ignored`.
+#[test]
+#[ignore = "draws pictures of the window into the folder named by DIPTYCH_SHOTS"]
+fn matter_shots() {
+    let folder = std::env::var_os("DIPTYCH_SHOTS").expect("DIPTYCH_SHOTS names a folder");
+    let folder = std::path::PathBuf::from(folder);
+    for (name, theme, size) in [
+        ("dark", egui::Theme::Dark, [1024.0, 640.0]),
+        ("light", egui::Theme::Light, [1280.0, 800.0]),
+    ] {
+        let setup = Setup {
+            theme,
+            size,
+            ..Setup::default()
+        };
+        let mut bench = super::prepare(Bench::with(setup).unwrap());
+        let shot = |bench: &mut Bench, what: &str| {
+            bench.harness.run_steps(8);
+            let file = folder.join(format!("matter-{name}-{what}.png"));
+            bench.screenshot(&file).unwrap();
+        };
+        form_mut(&mut bench).steps = Some(12);
+        draw(
+            &mut bench,
+            "a red fox, 3d style, blue background, a phrase that is far too long for any row of any dialog, best quality",
+        );
+        ask(&mut bench);
+        shot(&mut bench, "1-asked");
+        bench.click("Find out");
+        bench
+            .wait("some", |bench| inquiry(bench).drawn >= 4)
+            .unwrap();
+        shot(&mut bench, "2-running");
+        bench.wait_idle().unwrap();
+        shot(&mut bench, "3-known");
+        bench.apply(CreateCommand::Matter(MatterCommand::Close));
+        super::union::shots(&mut bench, &|bench, what| shot(bench, what));
+    }
 }

@@ -149,3 +149,19 @@ fn edges_for_a_union_are_lines_and_other_nets_are_asked_nothing() {
     );
     bench.apply(AppCommand::CloseDrawer);
 }
+
+/// Pictures of its card, to be looked at.
+pub(super) fn shots(bench: &mut Bench, shot: &dyn Fn(&mut Bench, &str)) {
+    bench.apply(ModelsCommand::Add(fixture("jobs/tiny-sdxl")));
+    bench.apply(ModelsCommand::Add(fixture(&format!(
+        "jobs/{NET}.safetensors"
+    ))));
+    bench.wait_idle().unwrap();
+    bench.apply(CreateCommand::UseModel(Some(ModelRef::named("tiny-sdxl"))));
+    let net = ModelRef::named(NET);
+    bench.apply(CreateCommand::Control(ControlCommand::Add(net)));
+    reach(bench, &kind_label());
+    shot(bench, "4-kinds");
+    bench.click("Depth");
+    shot(bench, "5-kind");
+}
