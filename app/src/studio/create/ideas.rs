@@ -5,13 +5,13 @@ use crate::studio::models::{BUILT_IN, Model};
 /// What the built-in model draws well.
 const SKETCH: [&str; 8] = [
     "a red fox, flat style",
+    "three apples, noto style",
+    "a blue house, 3d style, meadow",
+    "four stars, flat style, night sky",
+    "a purple cat, noto style",
+    "a penguin in the snow",
+    "a sun above a house, noto style, blue sky",
     "a panda, 3d style, green background",
-    "a rocket on a black background, flat style",
-    "a green cactus, noto style, pink background",
-    "a butterfly on a yellow background",
-    "a castle, 3d style, purple background",
-    "a red mushroom, noto style",
-    "a drawing of a penguin, blue background",
 ];
 
 /// What larger models draw well.
