@@ -260,7 +260,7 @@ impl<'a> Session<'a> {
             host_us_per_dispatch: host.as_ref().map(|host| host.us_each),
             host_idle_us_per_dispatch: idle_us_each,
             bytes_read: host.map(|host| host.bytes_read),
-            profile: profile.map(|profile| summarise(&planned.graph, &profile, naming.context)),
+            profile: profile.map(|profile| summarise(&profile, naming.context)),
             name: naming.name,
         });
         Ok(())
@@ -322,7 +322,8 @@ pub(super) fn median(times: &mut [f64]) -> f64 {
 }
 
 /// Ops of one kind by one kernel together, the slowest first.
-fn summarise(graph: &Graph, profile: &Profile, context: f64) -> ProfileReport {
+fn summarise(profile: &Profile, context: f64) -> ProfileReport {
+    let graph = &*profile.graph;
     let mut rows: BTreeMap<(&str, &str), (usize, f64, cost::Cost)> = BTreeMap::new();
     let total: f64 = profile.ops.iter().map(|op| op.seconds).sum();
     let mut last = None;

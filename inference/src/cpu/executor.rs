@@ -255,8 +255,13 @@ impl Executor for CpuExecutor {
     ) -> Result<(Vec<HostTensor>, Option<Profile>), ExecError> {
         let mut ops = Vec::new();
         let results = self.run_timed(plan, given, Some(&mut ops))?;
-        let clock = ProfileClock::Host;
-        Ok((results, Some(Profile { clock, ops })))
+        let graph = self.plans.get(&plan).map(|plan| Arc::clone(&plan.graph));
+        let profile = graph.map(|graph| Profile {
+            graph,
+            clock: ProfileClock::Host,
+            ops,
+        });
+        Ok((results, profile))
     }
 
     fn read_kept(&mut self, plan: PlanId, index: usize, row: usize) -> Result<Vec<f32>, ExecError> {

@@ -311,7 +311,12 @@ impl Executor for GpuExecutor {
         submit_copies(device, plan);
         ask_for_results(plan);
         let clock = ProfileClock::Timestamps;
-        Ok((read_results(device, plan)?, Some(Profile { clock, ops })))
+        let profile = Profile {
+            graph: Arc::clone(&plan.graph),
+            clock,
+            ops,
+        };
+        Ok((read_results(device, plan)?, Some(profile)))
     }
 
     fn host_time(&self) -> Option<HostTime> {

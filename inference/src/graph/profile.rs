@@ -1,9 +1,13 @@
 //! Where the time of a run goes.
 
+use std::sync::Arc;
+
+use super::Graph;
+
 /// Time that one op of a graph took in a profiled run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpTime {
-    /// Index of the node in [`super::Graph::nodes`].
+    /// Index of the node in [`Graph::nodes`] of the graph that ran, [`Profile::graph`].
     pub node: usize,
     /// What computed it: a GPU kernel's name, or the form of the weight that the CPU multiplied by. An op of several kernels has
     /// several entries.
@@ -33,8 +37,10 @@ impl ProfileClock {
 }
 
 /// The times of one run, in the order in which the ops ran.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Profile {
+    /// The graph whose nodes ran: the one that was prepared, unless the executor made another of it.
+    pub graph: Arc<Graph>,
     /// Who told them.
     pub clock: ProfileClock,
     /// The ops; views and inputs take no time and are left out.
