@@ -61,7 +61,8 @@ fn it_is_kept_in_16_bits_only_where_32_do_not_fit() {
         let (auto, single, same) = kept(device, beside + one * 3 / 2, KvChoice::Auto);
         assert_eq!((auto, &same), (KvType::F32, &exact), "{device:?}");
         assert!(about(single, one), "{device:?}: {single}, {one}");
-        let little = beside + one * 5 / 8;
+        // What is streamed is not joined, and takes a little more beside the weights.
+        let little = beside + one * 7 / 8;
         let (auto, half, narrow) = kept(device, little, KvChoice::Auto);
         assert_eq!(auto, KvType::F16, "{device:?}");
         assert!(about(half, one / 2), "{device:?}: {half}, {one}");
