@@ -20,7 +20,7 @@ pub fn ai_disclosure() -> (String, String) {
 
 /// A PNG file of 8-bit RGB pixels, row by row, with texts `(keyword, text)`.
 ///
-/// Texts are written as `tEXt` where Latin-1 can hold them, else as uncompressed `iTXt`.
+/// Texts are written as `tEXt` where Latin-1 can hold them and no reader takes them for UTF-8, else as uncompressed `iTXt`.
 ///
 /// # Errors
 /// If `rgb` is not `width * height * 3` bytes, a side is 0, or a keyword is not 1 to 79 printable Latin-1 characters.
@@ -56,7 +56,12 @@ pub fn encode_png<K: AsRef<str>, V: AsRef<str>>(
         }
         // The control characters from 0x80 on are left to UTF-8, and a zero would end the text.
         let latin1 = |c: char| c == '\n' || printable(c);
-        let added = if text.chars().all(latin1) {
+        // Some programs write UTF-8 there against the rules, so readers (ours, too) take for it whatever looks like it.
+        let mistaken = !text.is_ascii() && {
+            let bytes: Vec<u8> = text.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+            std::str::from_utf8(&bytes).is_ok()
+        };
+        let added = if text.chars().all(latin1) && !mistaken {
             encoder.add_text_chunk(keyword.into(), text.into())
         } else {
             encoder.add_itxt_chunk(keyword.into(), text.into())

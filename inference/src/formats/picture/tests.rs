@@ -64,6 +64,14 @@ fn what_was_encoded_is_read() {
 }
 
 #[test]
+fn latin_1_that_looks_like_utf_8_is_not_mistaken_for_it() {
+    for text in ["Â¡", "Ã©tude", "é", "¡Hola!"] {
+        let bytes = encode_png(&[1, 2, 3], 1, 1, &[("k", text)]).unwrap();
+        assert_eq!(png_texts(Path::new("p.png"), &bytes).unwrap()[0].1, text);
+    }
+}
+
+#[test]
 fn what_cannot_be_encoded_is_refused() {
     let none: [(&str, &str); 0] = [];
     assert!(encode_png(&[0; 5], 2, 1, &none).is_err());
