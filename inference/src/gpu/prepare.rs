@@ -41,7 +41,11 @@ impl GpuExecutor {
             let (bytes, _) = self.weight_forecast(&given, &apart);
             // Each weight ends at a boundary, so that the same ones are a little more when they are apart.
             let bytes_apart = bytes - bytes / 8;
-            if bytes_apart <= new_weights || self.schedule(&graph, &compiled).is_err() {
+            let joined_fits = self.schedule(&graph, &compiled).is_ok();
+            let apart_fits = bytes + apart.activation_bytes() <= self.memory.available()
+                || self.schedule(&given, &apart).is_ok();
+            // One of them may still go where the other does not: ops that run as one need fewer values at a time, weights by themselves smaller slots.
+            if (bytes_apart <= new_weights && apart_fits) || !joined_fits {
                 (graph, compiled, new_weights) = (given, apart, bytes);
                 needed = new_weights + compiled.activation_bytes();
             }
