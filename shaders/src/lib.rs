@@ -16,6 +16,7 @@ mod template;
 
 pub use chain::{Chain, ChainStep};
 pub use parameters::{
-    ConvTaps, Function, GemmForm, HeadWidth, KvFormat, MatVecRows, Tile, WeightFormat,
+    AcrossEnd, AcrossHead, AcrossRows, ConvTaps, Function, GemmForm, HeadWidth, KvFormat,
+    MatVecRows, Tile, WeightFormat,
 };
 pub use registry::{Binding, Kernel, KernelSource};

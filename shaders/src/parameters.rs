@@ -81,6 +81,16 @@ impl WeightFormat {
         }
     }
 
+    /// The reader of sixteen neighbours for [`crate::Kernel::GemmAcross`], which every format has.
+    pub(crate) fn across_text(self) -> &'static str {
+        match self {
+            Self::F32 => include_str!("../wgsl/weight16/f32.wgsl"),
+            Self::F16 => include_str!("../wgsl/weight16/f16.wgsl"),
+            Self::Bf16 => include_str!("../wgsl/weight16/bf16.wgsl"),
+            _ => self.wide_text().unwrap_or_default(),
+        }
+    }
+
     /// Whether values may be kept as 16-bit floats where they are multiplied: those of blocks are a few bits times a scale, and lose a last
     /// bit at most. Others may need their range or their precision.
     pub fn fits_halves(self) -> bool {
@@ -278,6 +288,62 @@ impl MatVecRows {
     }
 }
 
+/// How many rows a tile has of a product whose lanes have weight rows of their own, and keep the sums of all of the tile's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AcrossRows {
+    /// 16.
+    Sixteen,
+    /// 32.
+    ThirtyTwo,
+}
+
+impl AcrossRows {
+    /// Lanes of a workgroup.
+    const LANES: u32 = 8;
+
+    /// Those of a format: the smaller ones are as fast and a sixth of the text, except where weights take as long to read as the rows do.
+    pub fn all(weight: WeightFormat) -> impl Iterator<Item = Self> {
+        let large = weight == WeightFormat::F32;
+        std::iter::once(Self::Sixteen).chain(large.then_some(Self::ThirtyTwo))
+    }
+
+    /// Fours of weight rows of each lane.
+    fn quads(self) -> u32 {
+        match self {
+            Self::Sixteen => 1,
+            Self::ThirtyTwo => 2,
+        }
+    }
+
+    /// Weight rows of a tile.
+    pub fn weight_rows(self) -> u32 {
+        Self::LANES * 4 * self.quads()
+    }
+
+    /// As a number.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Sixteen => 16,
+            Self::ThirtyTwo => 32,
+        }
+    }
+
+    pub(crate) fn parameters(self, columns: bool) -> Vec<(&'static str, u32)> {
+        let large = self == Self::ThirtyTwo;
+        vec![
+            ("ROWS", self.count()),
+            ("GROUPS", self.count() / 4),
+            // Reads of four elements by each of eight lanes that bring sixteen of every row.
+            ("PARTS", self.count() / 2),
+            ("QUADS", self.quads()),
+            ("IN_ROWS", u32::from(!columns)),
+            ("IN_COLUMNS", u32::from(columns)),
+            ("LARGE_COLUMNS", u32::from(columns && large)),
+            ("SMALL_COLUMNS", u32::from(columns && !large)),
+        ]
+    }
+}
+
 /// Largest head size that an attention kernel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HeadWidth {
@@ -319,6 +385,135 @@ impl HeadWidth {
     }
 }
 
+/// What follows a product whose lanes have weight rows of their own. Devices of that kind compute both sides of every branch, so each has a kernel of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AcrossEnd {
+    /// Of the second half of the weight rows, which makes gates of the first.
+    pub gate: Option<Function>,
+    /// Applied first.
+    pub before: Function,
+    /// Whether another value is met.
+    pub meets: bool,
+    /// Applied last.
+    pub after: Function,
+    /// Whether columns are dealt out to several values.
+    pub dealt: bool,
+}
+
+impl AcrossEnd {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        gate: None,
+        before: Function::Same,
+        meets: false,
+        after: Function::Same,
+        dealt: false,
+    };
+
+    /// Some of every kind.
+    pub(crate) fn samples() -> [Self; 4] {
+        [
+            Self {
+                gate: Some(Function::Silu),
+                ..Self::NONE
+            },
+            Self {
+                before: Function::Gelu,
+                meets: true,
+                ..Self::NONE
+            },
+            Self {
+                after: Function::LeakyRelu,
+                ..Self::NONE
+            },
+            Self {
+                dealt: true,
+                ..Self::NONE
+            },
+        ]
+    }
+
+    /// What a name tells of it.
+    pub(crate) fn name(self) -> String {
+        let mut name = String::new();
+        let mut tell = |what: &str, function: Option<Function>| {
+            if let Some(function) = function.filter(|function| *function != Function::Same) {
+                name.push_str(&format!(" {what} {function:?}").to_lowercase());
+            }
+        };
+        tell("gate", self.gate);
+        tell("then", Some(self.before));
+        tell("last", Some(self.after));
+        if self.meets {
+            name.push_str(" met");
+        }
+        if self.dealt {
+            name.push_str(" dealt");
+        }
+        name
+    }
+
+    pub(crate) fn parameters(self) -> Vec<(&'static str, u32)> {
+        vec![
+            ("GATED", u32::from(self.gate.is_some())),
+            ("GATE", self.gate.unwrap_or(Function::Same) as u32),
+            ("BEFORE_ANY", u32::from(self.before != Function::Same)),
+            ("BEFORE", self.before as u32),
+            ("MEETS", u32::from(self.meets)),
+            ("AFTER_ANY", u32::from(self.after != Function::Same)),
+            ("AFTER", self.after as u32),
+            ("DEALT", u32::from(self.dealt)),
+        ]
+    }
+}
+
+/// Head sizes that there are kernels for whose lanes have queries of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AcrossHead {
+    fours: u8,
+}
+
+impl AcrossHead {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self { fours: 8 },
+        Self { fours: 10 },
+        Self { fours: 16 },
+        Self { fours: 20 },
+        Self { fours: 32 },
+        Self { fours: 40 },
+    ];
+
+    /// The one for heads of so many elements, if there is one.
+    pub fn of(elements: usize) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|head| head.elements() as usize == elements)
+    }
+
+    /// Elements of a head.
+    pub fn elements(self) -> u32 {
+        4 * u32::from(self.fours)
+    }
+
+    /// Queries of a workgroup.
+    pub fn queries(self) -> u32 {
+        8 * self.queries_of_lane()
+    }
+
+    fn queries_of_lane(self) -> u32 {
+        if self.fours <= 20 { 4 } else { 2 }
+    }
+
+    pub(crate) fn parameters(self) -> Vec<(&'static str, u32)> {
+        vec![
+            ("FOURS", u32::from(self.fours)),
+            ("QUERIES", self.queries_of_lane()),
+            ("WIDTH", self.elements()),
+        ]
+    }
+}
+
 /// Sizes of windows that a convolution is made for: divisions by constants are cheap, and a window of one pixel needs none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConvTaps {
@@ -341,6 +536,15 @@ impl ConvTaps {
             (3, 3) => Self::Nine,
             _ => Self::Any,
         }
+    }
+}
+
+impl ConvTaps {
+    pub(crate) fn parameters(self) -> Vec<(&'static str, u32)> {
+        vec![
+            ("TAPS_1", u32::from(self == Self::One)),
+            ("TAPS_9", u32::from(self == Self::Nine)),
+        ]
     }
 }
 

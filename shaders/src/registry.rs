@@ -1,7 +1,10 @@
 //! The kernels by name.
 
 use crate::chain::Chain;
-use crate::parameters::{ConvTaps, GemmForm, HeadWidth, KvFormat, MatVecRows, Tile, WeightFormat};
+use crate::parameters::{
+    AcrossEnd, AcrossHead, AcrossRows, ConvTaps, GemmForm, HeadWidth, KvFormat, MatVecRows, Tile,
+    WeightFormat,
+};
 use crate::template::{Scope, expand};
 
 /// One pipeline.
@@ -146,6 +149,33 @@ pub enum Kernel {
         weight: WeightFormat,
         /// Rows.
         rows: MatVecRows,
+    },
+    /// `x * weight^T + bias` by tiles whose lanes each have weight rows to themselves, where memory is read lane by lane whatever its order; for subgroups
+    /// of eight lanes at least.
+    GemmAcross {
+        /// Storage of the weight.
+        weight: WeightFormat,
+        /// Rows of a tile.
+        rows: AcrossRows,
+        /// Whether `x` lies in columns, `[B, K, plane]`.
+        columns: bool,
+        /// What follows.
+        end: AcrossEnd,
+    },
+    /// What the windows of a convolution see, as a matrix in columns: what [`Kernel::GemmAcross`] multiplies with the weights.
+    ConvUnfold {
+        /// Sizes of windows that it is made for.
+        taps: ConvTaps,
+        /// Whether the input is seen twice as large in both directions.
+        doubled: bool,
+    },
+    /// As [`Kernel::ConvUnfold`], for windows of 3 x 3 that move by one pixel over a picture with an edge of one, and widths of whole multiples of four.
+    ConvUnfoldRows,
+    /// As [`Kernel::Attention`], by lanes that each have queries to themselves, where memory is read lane by lane whatever its order; for subgroups of eight
+    /// lanes at least.
+    AttentionAcross {
+        /// Head size.
+        head: AcrossHead,
     },
     /// As [`Kernel::PagedAttention`], where memory is read lane by lane whatever its order; for subgroups of eight lanes at least. Two heads a workgroup.
     PagedAttentionAcross {
@@ -299,6 +329,20 @@ impl Kernel {
             all.extend(
                 MatVecRows::all_across(weight).map(|rows| Self::MatVecSubgroups { weight, rows }),
             );
+            for rows in AcrossRows::all(weight) {
+                all.extend([false, true].map(|columns| Self::GemmAcross {
+                    weight,
+                    rows,
+                    columns,
+                    end: AcrossEnd::NONE,
+                }));
+            }
+            all.extend(AcrossEnd::samples().map(|end| Self::GemmAcross {
+                weight,
+                rows: AcrossRows::Sixteen,
+                columns: false,
+                end,
+            }));
             for form in GemmForm::ALL {
                 let splits = form != GemmForm::Pairs;
                 for tile in Tile::all(weight) {
@@ -313,6 +357,7 @@ impl Kernel {
             ]);
         }
         for taps in ConvTaps::ALL {
+            all.extend([false, true].map(|doubled| Self::ConvUnfold { taps, doubled }));
             for weight in WeightFormat::PLAIN {
                 for (doubled, tile) in [false, true]
                     .into_iter()
@@ -334,6 +379,7 @@ impl Kernel {
             }
         }
         all.extend(HeadWidth::ALL.map(|width| Self::Attention { width }));
+        all.extend(AcrossHead::ALL.map(|head| Self::AttentionAcross { head }));
         for kv in KvFormat::ALL {
             all.extend(HeadWidth::ALL.map(|width| Self::PagedAttentionTiles { width, kv }));
             all.push(Self::PagedAttention { kv });
@@ -364,6 +410,7 @@ impl Kernel {
             Self::Candidates,
             Self::GemmJoin,
             Self::ConvJoin,
+            Self::ConvUnfoldRows,
             Self::PagedAttentionJoin,
             Self::Mixture,
             Self::GuidanceSpread,
@@ -419,6 +466,9 @@ impl Kernel {
         {
             name.push_str(&format!(" x{value}"));
         }
+        if let Self::GemmAcross { end, .. } = self {
+            name.push_str(&end.name());
+        }
         if let Some(kv) = self.kv().filter(|kv| *kv != KvFormat::F32) {
             name.push_str(&format!(" {kv:?}").to_lowercase());
         }
@@ -432,7 +482,10 @@ impl Kernel {
     pub fn needs_subgroups(self) -> bool {
         matches!(
             self,
-            Self::MatVecSubgroups { .. } | Self::PagedAttentionAcross { .. }
+            Self::MatVecSubgroups { .. }
+                | Self::PagedAttentionAcross { .. }
+                | Self::GemmAcross { .. }
+                | Self::AttentionAcross { .. }
         )
     }
 
@@ -472,6 +525,7 @@ impl Kernel {
             Self::MatVec { weight, .. }
             | Self::MatVecSubgroups { weight, .. }
             | Self::Gemm { weight, .. }
+            | Self::GemmAcross { weight, .. }
             | Self::GemmSplit { weight, .. }
             | Self::Conv2d { weight, .. }
             | Self::Conv2dSplit { weight, .. }
@@ -499,6 +553,7 @@ impl Kernel {
     fn reader(self) -> Option<&'static str> {
         let weight = self.weight()?;
         match self {
+            Self::GemmAcross { .. } => Some(weight.across_text()),
             Self::MatVec { .. } | Self::MatVecSubgroups { .. } | Self::ExpertMatVec { .. }
                 if weight.is_wide() =>
             {
@@ -520,6 +575,23 @@ impl Kernel {
                 ("MINIMA", u32::from(weight.has_minima())),
                 ("SUBGROUPS", u32::from(self.needs_subgroups())),
             ],
+            Self::GemmAcross {
+                weight,
+                rows,
+                columns,
+                end,
+            } => {
+                let minima = weight.is_wide() && weight.has_minima();
+                [
+                    rows.parameters(columns),
+                    end.parameters(),
+                    vec![("MINIMA", u32::from(minima))],
+                ]
+                .concat()
+            }
+            Self::ConvUnfold { taps, doubled } => {
+                [vec![("DOUBLED", u32::from(doubled))], taps.parameters()].concat()
+            }
             // Weights are the columns of a product's tile, and the rows of a convolution's.
             Self::Gemm { form, tile, .. } => {
                 [form.parameters(), tile.parameters("B_HALVES")].concat()
@@ -545,14 +617,14 @@ impl Kernel {
                 vec![
                     ("DOUBLED", u32::from(doubled)),
                     ("SPLIT", u32::from(matches!(self, Self::Conv2dSplit { .. }))),
-                    ("TAPS_1", u32::from(taps == ConvTaps::One)),
-                    ("TAPS_9", u32::from(taps == ConvTaps::Nine)),
                 ],
+                taps.parameters(),
                 tile.parameters("A_HALVES"),
             ]
             .concat(),
             Self::Chain { chain } => vec![("SPREAD", u32::from(chain.spreads()))],
             Self::PagedAttentionSplit { kv } => [vec![("SPLIT", 1)], kv.parameters()].concat(),
+            Self::AttentionAcross { head } => head.parameters(),
             Self::Attention { width } => vec![width.parameter(), ("KV_F32", 1)],
             Self::PagedAttentionTiles { width, kv } => {
                 [vec![width.parameter(), ("PAGED", 1)], kv.parameters()].concat()

@@ -79,6 +79,45 @@ impl Kernel {
                 },
                 ..row!("gemm_split", "gemm", 64, 17, [Read, Read, Read, ReadWrite])
             },
+            Self::GemmAcross { columns, .. } => Row {
+                name: if columns {
+                    "gemm_across_columns"
+                } else {
+                    "gemm_across"
+                },
+                ..row!(
+                    "gemm_across",
+                    "gemm_across",
+                    8,
+                    40,
+                    [Read, Read, Read, ReadWrite, Read, Read]
+                )
+            },
+            Self::AttentionAcross { .. } => row!(
+                "attention_across",
+                "attention_across",
+                8,
+                19,
+                [Read, Read, Read, ReadWrite]
+            ),
+            Self::ConvUnfoldRows => row!(
+                "conv_unfold_rows",
+                "conv_unfold_rows",
+                64,
+                10,
+                [Read, ReadWrite, Read]
+            ),
+            Self::ConvUnfold { taps, doubled } => Row {
+                name: match (taps, doubled) {
+                    (ConvTaps::Any, false) => "conv_unfold",
+                    (ConvTaps::One, false) => "conv_unfold_1x1",
+                    (ConvTaps::Nine, false) => "conv_unfold_3x3",
+                    (ConvTaps::Any, true) => "conv_unfold_doubled",
+                    (ConvTaps::One, true) => "conv_unfold_1x1_doubled",
+                    (ConvTaps::Nine, true) => "conv_unfold_3x3_doubled",
+                },
+                ..row!("conv_unfold", "conv_unfold", 64, 18, [Read, ReadWrite])
+            },
             Self::GemmJoin => row!(
                 "gemm_join",
                 "gemm_join",

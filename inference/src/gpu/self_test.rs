@@ -127,13 +127,75 @@ pub(super) fn few_attend(
     run(executor, &case)
 }
 
-/// As [`product_error`], of a convolution whose sizes make whole tiles and others.
+/// As [`product_error`], of attention of images by narrow and by wide heads.
+///
+/// # Errors
+/// If it cannot be computed.
+pub(super) fn image_attention_error(executor: &mut dyn Executor) -> Result<f32, ExecError> {
+    const HEADS: usize = 2;
+    let mut random = Random::new(SEED);
+    let mut oracle = CpuExecutor::new(CpuMode::Oracle);
+    let mut worst: f32 = 0.0;
+    for (head_dim, rows, causal) in [(40, 33, false), (160, 21, true)] {
+        let shape = [2, rows, HEADS * head_dim];
+        let mut make = || {
+            let g = GraphBuilder::new("trial");
+            let mut inputs = Vec::new();
+            let mut input = |name: &'static str| {
+                let value = HostTensor::f32(shape, random.floats(shape.iter().product()));
+                inputs.push((name, value));
+                g.input(name, &shape)
+            };
+            let [q, k, v] = [input("q")?, input("k")?, input("v")?];
+            let y = g.attention([&q, &k, &v], HEADS, HEADS, 0.22, causal)?;
+            Ok(case("trial", g, &y, inputs))
+        };
+        let case = make().map_err(|error: GraphError| ExecError::Backend {
+            context: "making a trial".into(),
+            message: error.to_string(),
+        })?;
+        let wanted = run(&mut oracle, &case)?;
+        worst = worst.max(worst_error(&run(executor, &case)?, &wanted));
+    }
+    Ok(worst)
+}
+
+/// As [`product_error`], of a product of which one half makes the gates of the other.
+///
+/// # Errors
+/// If it cannot be computed.
+pub(super) fn gated_error(
+    executor: &mut dyn Executor,
+    dtype: StorageDtype,
+    rows: usize,
+) -> Result<f32, ExecError> {
+    const COLUMNS: usize = 256;
+    let mut random = Random::new(SEED);
+    let mut make = || {
+        let weight = stored(&mut random, &[74, COLUMNS], dtype)?;
+        let g = GraphBuilder::new("trial");
+        let x = g.input("x", &[rows, COLUMNS])?;
+        let y = g.linear(&x, &weight, None)?;
+        let y = g.split_gated(&y, Activation::Silu)?;
+        let x = HostTensor::f32([rows, COLUMNS], random.floats(rows * COLUMNS));
+        Ok(case("trial", g, &y, vec![("x", x)]))
+    };
+    let case = make().map_err(|error: GraphError| ExecError::Backend {
+        context: "making a trial".into(),
+        message: error.to_string(),
+    })?;
+    let wanted = run(&mut CpuExecutor::new(CpuMode::Oracle), &case)?;
+    Ok(worst_error(&run(executor, &case)?, &wanted))
+}
+
+/// As [`product_error`], of convolutions by windows of these widths, with so many channels of a picture of such a width.
 ///
 /// # Errors
 /// If it cannot be computed.
 pub(super) fn convolution_error(
     executor: &mut dyn Executor,
     dtype: StorageDtype,
+    sizes: &[(usize, usize, usize)],
 ) -> Result<f32, ExecError> {
     let mut random = Random::new(SEED);
     let made = |error: GraphError| ExecError::Backend {
@@ -142,8 +204,9 @@ pub(super) fn convolution_error(
     };
     let mut oracle = CpuExecutor::new(CpuMode::Oracle);
     let mut worst: f32 = 0.0;
-    for (kernel, channels) in [(3, 70), (1, 600)] {
-        let case = convolution(&mut random, dtype, kernel, channels).map_err(made)?;
+    for &(kernel, channels, width) in sizes {
+        let shape = [1, channels, 11, width];
+        let case = convolution(&mut random, dtype, kernel, shape).map_err(made)?;
         let wanted = run(&mut oracle, &case)?;
         worst = worst.max(worst_error(&run(executor, &case)?, &wanted));
     }
@@ -154,10 +217,9 @@ fn convolution(
     random: &mut Random,
     dtype: StorageDtype,
     kernel: usize,
-    channels: usize,
+    shape: [usize; 4],
 ) -> Result<Case, GraphError> {
-    let weight = stored(random, &[67, channels, kernel, kernel], dtype)?;
-    let shape = [1, channels, 11, 9];
+    let weight = stored(random, &[67, shape[1], kernel, kernel], dtype)?;
     let g = GraphBuilder::new("trial");
     let x = g.input("x", &shape)?;
     let y = g.conv2d(&x, &weight, None, Conv2dSpec::same(kernel))?;
@@ -366,6 +428,25 @@ fn picture_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
             Box::new(|g, x| g.split_gated(&g.reshape(x, &[18, 84])?, Activation::Gelu)),
         ),
     ];
+    for (name, kernel, dtype, width) in [
+        ("convolution 3x3 of 16 channels", 3, StorageDtype::F32, 8),
+        (
+            "convolution 3x3 of 16 channels f16",
+            3,
+            StorageDtype::F16,
+            9,
+        ),
+        (
+            "convolution 1x1 of 16 channels bf16",
+            1,
+            StorageDtype::Bf16,
+            8,
+        ),
+    ] {
+        let case = convolution(random, dtype, kernel, [1, 16, 11, width])?;
+        let name = name.to_owned();
+        cases.push(Case { name, ..case });
+    }
     for (name, build) in builds {
         let g = GraphBuilder::new("self-test");
         let x = g.input("x", &shape)?;
@@ -378,14 +459,16 @@ fn picture_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
 
 fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
     let mut cases = Vec::new();
-    for (name, causal, kv_heads) in [
-        ("attention", false, 4),
-        ("causal attention, grouped", true, 2),
+    for (name, causal, kv_heads, head_dim) in [
+        ("attention", false, 4, 20),
+        ("attention by heads of 40", false, 4, 40),
+        ("causal attention, grouped", true, 2, 20),
+        ("causal attention by heads of 64, grouped", true, 2, 64),
     ] {
         let g = GraphBuilder::new("self-test");
         let [q, k, v] = [("q", 4), ("k", kv_heads), ("v", kv_heads)];
         let mut input = |(name, heads): (&'static str, usize)| {
-            let shape = [2, 33, heads * 20];
+            let shape = [2, 33, heads * head_dim];
             let value = HostTensor::f32(shape, random.floats(shape.iter().product()));
             g.input(name, &shape).map(|tensor| (tensor, (name, value)))
         };

@@ -15,7 +15,8 @@ use super::executor::GpuExecutor;
 use super::kernels::{FEW_ROWS, KernelLimits};
 use super::layout::Compiled;
 use super::self_test::{
-    HALF_TOLERANCE, TOLERANCE, attention_error, convolution_error, product_error,
+    HALF_TOLERANCE, TOLERANCE, attention_error, convolution_error, gated_error,
+    image_attention_error, product_error,
 };
 use crate::formats::StorageDtype;
 use crate::graph::{ExecError, TierReport, TierState};
@@ -83,6 +84,15 @@ impl Tier {
             Self::Halves => &[(MANY, true), (MANY, false)],
         }
     }
+
+    /// The convolutions that are tried where kernels of the tier convolve, by widths of windows, channels and widths of pictures: sizes that make whole
+    /// tiles and others.
+    fn convolutions(self) -> &'static [(usize, usize, usize)] {
+        match self {
+            Self::Subgroups => &[(3, 32, 8), (3, 16, 9), (1, 48, 8)],
+            Self::Halves => &[(3, 70, 9), (1, 600, 9)],
+        }
+    }
 }
 
 /// What has to be proven before it is used.
@@ -92,6 +102,8 @@ enum Tried {
     Products(WeightFormat),
     /// Attention of few rows over a cache.
     Attention,
+    /// Attention of images.
+    Images,
 }
 
 impl Tried {
@@ -100,6 +112,7 @@ impl Tried {
         match self {
             Self::Products(format) => format!("{format:?}").to_lowercase(),
             Self::Attention => "attention".to_owned(),
+            Self::Images => "attention of images".to_owned(),
         }
     }
 }
@@ -109,8 +122,11 @@ impl Tried {
 enum Trial {
     /// A product of so many rows.
     Product(StorageDtype, usize),
+    /// The same, half of which makes the gates of the other half.
+    Gated(StorageDtype, usize),
     Convolution(StorageDtype),
     Attention,
+    Images,
 }
 
 /// What was found out about a tier.
@@ -239,7 +255,11 @@ impl Tiers {
         let used = compiled.steps.iter().filter_map(|step| {
             let kernel = step.dispatch.kernel;
             let known = self.known.iter().find(|known| known.tier.has(kernel))?;
-            let tried = kernel.weight().map_or(Tried::Attention, Tried::Products);
+            let tried = match (kernel, kernel.weight()) {
+                (Kernel::AttentionAcross { .. }, _) => Tried::Images,
+                (_, Some(format)) => Tried::Products(format),
+                (_, None) => Tried::Attention,
+            };
             Some((known, tried))
         });
         used.filter(|(known, tried)| !known.verdict.proven.contains_key(&tried.name()))
@@ -350,14 +370,19 @@ impl GpuExecutor {
         let name = tried.name();
         let trials: Vec<(Trial, bool)> = match tried {
             Tried::Attention => vec![(Trial::Attention, false)],
+            Tried::Images => vec![(Trial::Images, false)],
             Tried::Products(format) => {
                 let dtype = storage_of(format);
                 let products = tier.trials().iter();
                 let products = products.map(|&(rows, few)| (Trial::Product(dtype, rows), few));
-                let convolves = tier == Tier::Halves && !format.is_wide();
+                // Where lanes read one after the other, many rows are for subgroups, too: a tile of 32 and one of 16.
+                let serial = tier == Tier::Subgroups && trial.kernel_limits.serial_lanes;
+                let many = [Trial::Product(dtype, 45), Trial::Gated(dtype, 45)];
+                let many = many.into_iter().filter(|_| serial).map(|one| (one, false));
+                let convolves = (serial || tier == Tier::Halves) && !format.is_wide();
                 let convolutions = [false, true].map(|few| (Trial::Convolution(dtype), few));
                 let convolutions = convolutions.into_iter().filter(|_| convolves);
-                products.chain(convolutions).collect()
+                products.chain(many).chain(convolutions).collect()
             }
         };
         for (one, few_groups) in trials {
@@ -366,11 +391,16 @@ impl GpuExecutor {
                 Trial::Product(dtype, rows) => {
                     (format!(", {rows} rows"), product_error(trial, dtype, rows))
                 }
+                Trial::Gated(dtype, rows) => (
+                    format!(", {rows} rows with gates"),
+                    gated_error(trial, dtype, rows),
+                ),
                 Trial::Convolution(dtype) => (
                     ", a convolution".to_owned(),
-                    convolution_error(trial, dtype),
+                    convolution_error(trial, dtype, tier.convolutions()),
                 ),
                 Trial::Attention => (String::new(), attention_error(trial)),
+                Trial::Images => (String::new(), image_attention_error(trial)),
             };
             #[cfg(test)]
             let found = if self.tiers.spoilt { Ok(1.0) } else { found };

@@ -52,6 +52,9 @@ impl Lowering<'_, '_> {
             );
         }
         let head_dim = width / heads;
+        if self.attention_across(heads, kv_heads, scale, causal)? {
+            return Ok(());
+        }
         let kernel = Kernel::Attention {
             width: self.head_width(head_dim)?,
         };

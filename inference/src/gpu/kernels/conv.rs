@@ -11,7 +11,7 @@ type ByChannel = (BoundArg, usize, usize);
 
 impl Lowering<'_, '_> {
     /// What is added by channel, if anything is.
-    fn by_channel(&self, channels: usize) -> Result<Option<ByChannel>, ExecError> {
+    pub(super) fn by_channel(&self, channels: usize) -> Result<Option<ByChannel>, ExecError> {
         let Some((Combine::AddByChannel, operand)) = self.context.fusion.epilogue.combine else {
             return Ok(None);
         };
@@ -29,6 +29,9 @@ impl Lowering<'_, '_> {
         bias: Option<WeightId>,
         spec: Conv2dSpec,
     ) -> Result<(), ExecError> {
+        if self.conv2d_across(weight, bias, spec)? {
+            return Ok(());
+        }
         let [batch, channels, height, width] = self.axes(0)?;
         let &[_, _, out_height, out_width] = self.context.output else {
             return Err(self.unsupported(format!("{:?}", self.context.output)));

@@ -20,7 +20,7 @@ pub(super) const JOIN_LANES: usize = 256;
 /// Edge of the tiles of the matrix product.
 pub(super) const TILE: usize = 64;
 /// Rows of a plane where there are no planes: beyond all rows.
-const NO_PLANE: usize = u32::MAX as usize;
+pub(super) const NO_PLANE: usize = u32::MAX as usize;
 
 impl Lowering<'_, '_> {
     /// The binding of a whole shard.
@@ -80,6 +80,9 @@ impl Lowering<'_, '_> {
         let limits = *self.limits();
         let (k, n) = (layout.cols, layout.rows);
         let rows = self.operand(0)?.iter().product::<usize>() / k.max(1);
+        if self.linear_across(weight, bias)? {
+            return Ok(());
+        }
         if self.context.fusion.gate.is_some() {
             return self.gated_linear(weight, bias);
         }
@@ -274,7 +277,7 @@ impl Lowering<'_, '_> {
     }
 
     /// Puts right how many bytes dispatches move that each have the whole of what they deal out bound, but write a part of it.
-    fn count_dealt(&mut self, first: usize) {
+    pub(super) fn count_dealt(&mut self, first: usize) {
         if self.context.fusion.deal.is_none() {
             return;
         }

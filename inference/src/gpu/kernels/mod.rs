@@ -15,6 +15,7 @@
 //! No binding exceeds [`KernelLimits::max_storage_binding`]: weights are sharded by rows ([`PackedLayout`]) and activations are
 //! banded, that is, computed by several dispatches that each see a window of the value.
 
+mod across;
 mod attention;
 mod candidates;
 mod chain;

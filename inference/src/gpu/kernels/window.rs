@@ -30,6 +30,13 @@ impl KernelLimits {
         bound.range.end - bound.range.start <= self.max_storage_binding
     }
 
+    /// Elements from one place at which a binding may begin to the next.
+    pub(super) fn band_alignment(&self) -> usize {
+        usize::try_from(self.storage_alignment / 4)
+            .unwrap_or(1)
+            .max(1)
+    }
+
     /// Most elements of a band such that every band but the last ends at an aligned place.
     pub(super) fn band_elements(&self) -> usize {
         let aligned = self.max_storage_binding & !(self.storage_alignment - 1);

@@ -5,6 +5,7 @@
 //! NaN. Everything runs twice: with WebGPU's default limits, and, with naga's bounds checks turned off, with tiny ones, which
 //! cut values into bands and weights into shards.
 
+mod across;
 mod attention;
 mod bench;
 mod candidates;

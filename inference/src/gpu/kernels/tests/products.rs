@@ -144,7 +144,11 @@ fn products_with_subgroups() {
                     found.kernels.iter().all(|kernel| kernel.needs_subgroups()),
                     "{name}"
                 );
-                let own = |kernel: &Kernel| matches!(kernel, Kernel::MatVecSubgroups { rows, .. } if rows.is_across());
+                let own = |kernel: &Kernel| match kernel {
+                    Kernel::MatVecSubgroups { rows, .. } => rows.is_across(),
+                    Kernel::GemmAcross { .. } => true,
+                    _ => false,
+                };
                 assert_eq!(
                     found.kernels.iter().any(own),
                     serial_lanes && block > 1,
