@@ -91,6 +91,7 @@ impl Hand {
     }
 
     pub(super) fn look(&mut self) {
+        self.worker.outbox.settle();
         self.worker.outbox.flush();
         self.seen.extend(self.events.try_iter());
     }

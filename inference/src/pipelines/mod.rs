@@ -66,6 +66,11 @@ impl Context<'_> {
         self.outbox.push(event);
     }
 
+    /// Tells the client something that takes its time to be made, by a thread beside; what is told later comes later.
+    pub fn emit_made(&mut self, make: impl FnOnce() -> Option<Event> + Send + 'static) {
+        self.outbox.push_made(make);
+    }
+
     /// The models, and what is told while one of this name is loaded.
     pub fn loading<'b>(&'b mut self, model: &'b str) -> (&'b mut ModelStore, JobLoading<'b>) {
         let loading = JobLoading {

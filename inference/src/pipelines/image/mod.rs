@@ -8,6 +8,7 @@ mod control;
 mod decode;
 mod forecast;
 mod hires;
+mod keep;
 mod resident;
 pub(crate) mod state;
 mod vae;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use super::batch::Rows;
 use super::error::JobError;
@@ -335,63 +335,6 @@ impl ImageJob {
             picture: Arc::new(picture),
             request: Box::new(Request::Image(self.told_request())),
             seconds: self.seconds,
-        }
-    }
-
-    fn checkpoint(&mut self, context: &mut Context<'_>) {
-        let Stage::Denoise(denoising) = &self.stage else {
-            return;
-        };
-        if self
-            .last_checkpoint
-            .is_some_and(|last| last.elapsed().as_secs_f32() < CHECKPOINT_SECONDS)
-        {
-            return;
-        }
-        let second = self.first.is_some();
-        match state::write(&self.told_request(), self.seconds, second, denoising) {
-            Ok(bytes) => context.emit(Event::Checkpoint {
-                job: context.job,
-                bytes: bytes.into(),
-            }),
-            Err(error) => tracing::warn!("no checkpoint: {error}"),
-        }
-        self.last_checkpoint = Some(Instant::now());
-    }
-
-    /// Tells a client that keeps a trace where the picture stands between two steps.
-    fn trace(&mut self, context: &mut Context<'_>, preview: Option<&Arc<Picture>>) {
-        let Stage::Denoise(denoising) = &self.stage else {
-            return;
-        };
-        if !self.request.trace {
-            return;
-        }
-        let second = self.first.is_some();
-        match state::write(&self.told_request(), self.seconds, second, denoising) {
-            Ok(bytes) => {
-                let mut hash = Sha256::new();
-                for value in denoising.latents() {
-                    hash.update(value.to_le_bytes());
-                }
-                let place = (
-                    denoising.step_index() as u32,
-                    denoising.total_steps() as u32,
-                );
-                let model = self.model.as_ref();
-                let place = model.and_then(|model| self.place_in_passes(model, place).ok());
-                let (index, total) = place.unwrap_or((0, 0));
-                context.emit(Event::TraceStep {
-                    job: context.job,
-                    index,
-                    total,
-                    sigma: denoising.sigma(),
-                    sha256: hash.finalize().into(),
-                    bytes: bytes.into(),
-                    preview: preview.cloned(),
-                });
-            }
-            Err(error) => context.warn(format!("a step is missing in the trace: {error}")),
         }
     }
 
