@@ -177,7 +177,8 @@ pub fn add(args: &AdditionArgs, client: &Client, request: &mut ImageRequest) -> 
             ModelKind::ControlNet,
             "--control takes a ControlNet",
         )?;
-        let picture = pictures::read(&given.image)?.on_white().blob();
+        let picture = pictures::read(&given.image)?.on_white();
+        let picture = picture.within(pictures::MOST_WHOLE).blob();
         request.controls.push(ControlUse {
             model,
             picture: picture.name.clone(),

@@ -167,7 +167,7 @@ pub struct DrawArgs {
     /// An autoencoder in place of the model's own: a single file or a diffusers folder with config.json
     #[arg(long, value_name = "PATH")]
     pub vae: Option<PathBuf>,
-    /// A picture to begin from (PNG, JPEG or WebP); its size is the default
+    /// A picture to begin from (PNG, JPEG or WebP); its size is the default, or its shape where it is much larger than the model is used to
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
     /// How much of the picture to begin from is given up: above 0 up to 1 (default: 0.75)

@@ -122,13 +122,8 @@ impl BasicArgs {
         let factor = factor(info).unwrap_or(1).max(1);
         let multiple = |side: u32| (side / factor).max(1) * factor;
         let begin = begin.map(|(width, height)| (multiple(width), multiple(height)));
-        let (width, height) = self.size.or(begin).unwrap_or_else(|| {
-            let side = native_side(info).unwrap_or(SIDE);
-            (
-                defaults.width.unwrap_or(side),
-                defaults.height.unwrap_or(side),
-            )
-        });
+        let size = self.size.or(begin);
+        let (width, height) = size.unwrap_or_else(|| own_size(defaults, info));
         if !width.is_multiple_of(factor) || !height.is_multiple_of(factor) {
             return Err(CliError::Usage(format!(
                 "{width}x{height}: this model draws sizes that are multiples of {factor}"
@@ -136,6 +131,15 @@ impl BasicArgs {
         }
         Ok((width, height))
     }
+}
+
+/// Width and height that a model draws where nobody says anything.
+pub(super) fn own_size(defaults: &Defaults, info: &ModelInfo) -> (u32, u32) {
+    let side = native_side(info).unwrap_or(SIDE);
+    (
+        defaults.width.unwrap_or(side),
+        defaults.height.unwrap_or(side),
+    )
 }
 
 /// What width and height must be multiples of.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::additions;
 use super::args::{DrawArgs, Global};
+use super::basics;
 use super::client::{Client, Ending};
 use super::error::{CliError, Result};
 use super::from::{self, Base};
@@ -25,10 +26,12 @@ use super::save::{self, Existing};
 use super::trace::Keeper;
 use super::words::Words;
 use crate::defaults::{self, Defaults};
-use crate::pictures::{self, Blob};
+use crate::pictures::{self, Blob, Pixels};
 use crate::presets;
 
 const STRENGTH: f32 = 0.75;
+/// How many times the pixels that a model is used to a picture may have to be drawn over in its own size.
+const MOST_TIMES: f64 = 4.0;
 /// How far a mask's edges are softened where nobody says, in pixels.
 const MASK_BLUR: f32 = 4.0;
 
@@ -122,8 +125,18 @@ pub fn run(global: &Global, args: &DrawArgs) -> Result<()> {
     let mut blobs = base.as_ref().map(Base::blobs).unwrap_or_default();
     blobs.extend(additions::add(&args.additions, &client, &mut request)?);
     if let Some(begin) = begin {
-        blobs.extend(begin.blobs);
-        request.init = Some(begin.init);
+        let (from, to) = (begin.size, (request.width, request.height));
+        let chosen = args.basic.size.is_some() || base.is_some();
+        // More than what the model's multiples take off.
+        if !chosen && begin.mask.is_none() && from.0 > 2 * to.0.max(1) {
+            out::remark(&format!(
+                "note: the picture to begin from has {}x{} pixels and is drawn over at {}x{}, which the model is used to; --size asks for another size",
+                from.0, from.1, to.0, to.1
+            ));
+        }
+        let (init, data) = begin.ready(to);
+        blobs.extend(data);
+        request.init = Some(init);
     }
     for blob in &blobs {
         client.send_blob(blob.name.0.clone(), blob.data.clone())?;
@@ -177,7 +190,7 @@ pub(super) fn request(
 ) -> Result<ImageRequest> {
     // Only a part of the picture is drawn, in the model's own size; or else all of it in its own.
     let whole = begin.filter(|_| args.only_masked.is_none());
-    let whole = whole.map(|begin| begin.size);
+    let whole = whole.map(|begin| begin.drawn_size(basics::own_size(defaults, info)));
     let prompt = args.prompt.clone().unwrap_or_default();
     let basic = args.basic.request(defaults, model, info, whole, prompt)?;
     let own_convention = defaults.convention.unwrap_or_default();
@@ -206,11 +219,45 @@ pub(super) fn request(
     })
 }
 
-/// A picture to begin from, and what is to be sent for it.
+/// A picture to begin from.
 pub(super) struct Begin {
-    init: InitPicture,
-    blobs: Vec<Blob>,
+    pixels: Pixels,
+    strength: f32,
+    /// What of it is drawn anew, and how.
+    mask: Option<(Blob, Mask)>,
     size: (u32, u32),
+}
+
+impl Begin {
+    /// The size in which it is drawn over as a whole, where nobody says: its own; of photographs, which are many times what the model is used to, one of
+    /// their shape with as many pixels as the model draws by itself.
+    fn drawn_size(&self, own: (u32, u32)) -> (u32, u32) {
+        let area = |(width, height): (u32, u32)| f64::from(width) * f64::from(height);
+        let ratio = area(self.size) / area(own).max(1.0);
+        if self.mask.is_some() || ratio <= MOST_TIMES {
+            return self.size;
+        }
+        let (width, height) = self.size;
+        let side = |side: u32| ((f64::from(side) / ratio.sqrt()).round() as u32).max(1);
+        (side(width), side(height))
+    }
+
+    /// The request's part, and what is to be sent for it, where the picture is drawn at a size.
+    fn ready(self, size: (u32, u32)) -> (InitPicture, Vec<Blob>) {
+        let pixels = match self.mask {
+            // The mask is of the picture's size, and softened in its pixels.
+            Some(_) => self.pixels,
+            None => self.pixels.drawn_over(size),
+        };
+        let picture = pixels.blob();
+        let (mask, spec) = self.mask.unzip();
+        let init = InitPicture {
+            picture: picture.name.clone(),
+            strength: self.strength,
+            mask: spec,
+        };
+        (init, std::iter::once(picture).chain(mask).collect())
+    }
 }
 
 /// Reads the picture to begin from and its mask.
@@ -226,10 +273,21 @@ fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
         ));
     }
     let mut pixels = pictures::read(path)?.on_white();
-    let mut mask = match &args.mask {
-        Some(path) => Some(pictures::read(path)?.mask()),
-        None => None,
-    };
+    let mut mask = None;
+    if let Some(file) = &args.mask {
+        const WITH_A_MASK: &str = "to be drawn over with a mask";
+        pixels.require_whole(path, WITH_A_MASK)?;
+        let given = pictures::read(file)?;
+        given.require_whole(file, WITH_A_MASK)?;
+        let given = given.mask();
+        if given.data.as_f32().iter().all(|value| *value == 0.0) {
+            out::remark(&format!(
+                "note: {}: the mask is black all over, so nothing is drawn anew; paint white what is to be",
+                file.display()
+            ));
+        }
+        mask = Some(given);
+    }
     if let Some(sides) = args.outpaint {
         let (wide, added) = pixels
             .widened(sides)
@@ -242,22 +300,21 @@ fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
                 .into(),
         ));
     }
-    let picture = pixels.blob();
     // A picture that is widened is drawn whole.
     let part = known.only_masked.filter(|_| args.mask.is_some());
-    let spec = mask.as_ref().map(|mask| Mask {
-        mask: mask.name.clone(),
-        blur: args.mask_blur.or(known.blur).unwrap_or(MASK_BLUR),
-        only_masked: args.only_masked.or(part),
+    let mask = mask.map(|mask| {
+        let spec = Mask {
+            mask: mask.name.clone(),
+            blur: args.mask_blur.or(known.blur).unwrap_or(MASK_BLUR),
+            only_masked: args.only_masked.or(part),
+        };
+        (mask, spec)
     });
     Ok(Some(Begin {
-        init: InitPicture {
-            picture: picture.name.clone(),
-            strength,
-            mask: spec,
-        },
-        blobs: std::iter::once(picture).chain(mask).collect(),
+        strength,
+        mask,
         size: (pixels.width, pixels.height),
+        pixels,
     }))
 }
 
@@ -440,5 +497,30 @@ impl Session<'_> {
             device: self.client.device(),
             request: &request,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn photographs_are_drawn_in_the_models_size_and_others_in_their_own() {
+        let begin = |width: u32, height: u32| Begin {
+            pixels: Pixels {
+                width,
+                height,
+                rgb: Vec::new(),
+                alpha: None,
+            },
+            strength: 0.5,
+            mask: None,
+            size: (width, height),
+        };
+        let own = (512, 512);
+        assert_eq!(begin(1024, 1024).drawn_size(own), (1024, 1024));
+        assert_eq!(begin(64, 48).drawn_size(own), (64, 48));
+        assert_eq!(begin(4000, 3000).drawn_size(own), (591, 443));
+        assert_eq!(begin(16_384, 1).drawn_size((1, 1)), (128, 1));
     }
 }

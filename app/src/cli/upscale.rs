@@ -69,6 +69,7 @@ struct Report<'a> {
 pub fn run(global: &Global, args: &UpscaleArgs) -> Result<()> {
     save::check_target(&args.out)?;
     let pixels = pictures::read(&args.picture)?.on_white();
+    pixels.require_whole(&args.picture, "to be made larger")?;
     let interrupts = Interrupts::install()?;
     let mut progress = Progress::new(args.quiet);
     progress.passing("starting");

@@ -149,3 +149,41 @@ fn the_windows_folders_of_models_are_known() {
     let listed = studio.run(&["models"]).ok().stdout;
     assert!(listed.contains("broken"), "{listed}");
 }
+
+#[test]
+fn a_photograph_is_drawn_over_in_the_size_that_the_model_is_used_to() {
+    let studio = Studio::new();
+    let photo = image::RgbImage::from_fn(600, 400, |x, y| image::Rgb([x as u8, y as u8, 90]));
+    photo.save(studio.path("photo.png")).unwrap();
+    let words = [
+        "draw",
+        "a fox",
+        "--init",
+        "photo.png",
+        "--steps",
+        "2",
+        "--out",
+        "over.png",
+    ];
+    let run = studio.run(&words);
+    assert!(
+        run.stderr
+            .contains("600x400 pixels and is drawn over at 76x52"),
+        "{run:?}"
+    );
+    run.ok();
+    let drawn = image::open(studio.path("over.png")).unwrap();
+    assert_eq!((drawn.width(), drawn.height()), (76, 52));
+    let asked = studio.run(&[&words[..], &["--size", "120x80"]].concat());
+    assert!(!asked.stderr.contains("used to"), "{asked:?}");
+    asked.ok();
+    let drawn = image::open(studio.path("over.png")).unwrap();
+    assert_eq!((drawn.width(), drawn.height()), (120, 80));
+    // With a mask its pixels are what it is about; a black one is told.
+    image::GrayImage::new(600, 400)
+        .save(studio.path("black.png"))
+        .unwrap();
+    let kept = studio.run(&[&words[..], &["--mask", "black.png", "--size", "120x80"]].concat());
+    assert!(kept.stderr.contains("black all over"), "{kept:?}");
+    kept.ok();
+}

@@ -365,6 +365,54 @@ fn pictures_that_swell_take_little_memory() {
     }
 }
 
+/// The largest picture that is read: drawn over as a whole it is scaled down before it becomes numbers, which would take ten times as much; with what needs its
+/// own size it is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_largest_pictures_take_bounded_memory() {
+    const SIDE: u32 = 8192;
+    let studio = studio();
+    let flat = image::RgbImage::from_pixel(SIDE, SIDE, image::Rgb([30, 90, 200]));
+    studio.file("large.png", encoded(&flat.into(), ImageFormat::Png));
+    let white = image::GrayImage::from_pixel(40, 32, image::Luma([255]));
+    white.save(studio.path("mask.png")).unwrap();
+    let (sd, larger) = (tiny(), fixture("upscalers/srvgg-x2.safetensors"));
+    let draw = [
+        "draw",
+        "a fox",
+        "--model",
+        &sd,
+        "--steps",
+        "2",
+        "--size",
+        "40x32",
+        "--out",
+        "out.png",
+        "--init",
+        "large.png",
+    ];
+    let peak = crate::bad_files::peak_of_ending(
+        &studio,
+        &[&draw[..], &["--device", "cpu"]].concat(),
+        0,
+        60,
+    )
+    .unwrap();
+    println!("drawn over: {peak} KiB");
+    assert!(peak < 300 << 10, "{peak} KiB");
+    let drawn = image::open(studio.path("out.png")).unwrap();
+    assert_eq!((drawn.width(), drawn.height()), (40, 32));
+    let masked = [&draw[..], &["--mask", "mask.png"]].concat();
+    let upscale = ["upscale", "large.png", "out.png", "--model", &larger];
+    for words in [&masked[..], &upscale] {
+        let line = studio.run(words).refused();
+        assert!(
+            line.contains("large.png") && line.contains("8192x8192") && line.contains("33 million"),
+            "{line}"
+        );
+    }
+}
+
 /// Red, green, blue and white, each in a corner.
 #[track_caller]
 fn has_four_fields(path: &Path) {

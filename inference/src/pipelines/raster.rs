@@ -111,6 +111,15 @@ impl Raster {
         }
     }
 
+    /// As [`Self::resized`]; nothing is copied where the size is that already.
+    #[must_use]
+    pub fn into_resized(self, width: usize, height: usize) -> Self {
+        match (width, height) == (self.width, self.height) {
+            true => self,
+            false => self.resized(width, height),
+        }
+    }
+
     /// In another size, each value between the four nearest (torch's `bilinear` without aligned corners); of any values.
     pub fn interpolated(&self, width: usize, height: usize) -> Self {
         let (across, down) = (between(self.width, width), between(self.height, height));

@@ -331,8 +331,7 @@ impl Create {
 fn read(path: &std::path::Path, size: (u32, u32)) -> Result<(Mask, (u32, u32)), String> {
     let pixels = pictures::read(path).map_err(|error| error.to_string())?;
     let given = (pixels.width, pixels.height);
-    let grey = pixels.mask().data;
-    let bytes = grey.as_f32().iter().map(|v| (v * 255.0).round() as u8);
+    let bytes = pixels.mask_values().map(|v| (v * 255.0).round() as u8);
     let bytes: Vec<u8> = bytes.collect();
     let fault = || format!("{}: the mask has too few pixels", path.display());
     let image = image::GrayImage::from_raw(given.0, given.1, bytes).ok_or_else(fault)?;

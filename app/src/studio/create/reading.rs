@@ -72,7 +72,7 @@ pub fn pixels_of(item: &Item) -> Pixel {
 /// Files that are no pictures, or too large.
 pub fn take(name: String, from: Pixel) -> Result<Taken, String> {
     let pixels = read(from)?;
-    let hash = pixels.blob().name.0;
+    let hash = pixels.name().0;
     let png = start::png_of(&pixels)?;
     let picture = Picture {
         width: pixels.width,
@@ -136,9 +136,9 @@ pub fn supply(name: String, from: Pixel) -> Result<Supplied, String> {
     })
 }
 
-/// The pixels of a picture, on white.
+/// The pixels of a picture, on white; of a very large one, in a size that can be painted on and drawn over.
 fn read(from: Pixel) -> Result<Pixels, String> {
-    Ok(match from {
+    let pixels = match from {
         Pixel::File(path) => {
             let pixels = pictures::read(&path).map_err(|error| error.to_string())?;
             pixels.on_white()
@@ -149,7 +149,8 @@ fn read(from: Pixel) -> Result<Pixels, String> {
             rgb: picture.rgb.clone(),
             alpha: None,
         },
-    })
+    };
+    Ok(pixels.within(pictures::MOST_WHOLE))
 }
 
 /// Reads a start picture and its mask out of the library.
@@ -169,7 +170,7 @@ pub fn load(
             ));
         }
         let pixels = pictures::read(&path).map_err(|error| error.to_string())?;
-        if pixels.blob().name.0 != hash {
+        if pixels.name().0 != hash {
             return Err(format!("{}: the start picture was changed", path.display()));
         }
         Ok(Picture {

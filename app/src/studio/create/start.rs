@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::form::{self, Form};
 use crate::paint::{self, Mask};
-use crate::pictures::{Blob, Pixels};
+use crate::pictures::{Blob, MOST_WHOLE, Pixels};
 use crate::studio::models::Model;
 
 /// What most people begin with.
@@ -214,6 +214,7 @@ impl Start {
             mask: self.mask.clone().filter(|mask| !mask.is_empty()),
             extend: self.extend,
             crop: self.crop(size),
+            size,
         }
     }
 
@@ -257,6 +258,8 @@ pub struct Plan {
     pub extend: [u32; 4],
     /// The part in the middle that is used.
     pub crop: Option<(u32, u32)>,
+    /// Width and height that are drawn.
+    pub size: (u32, u32),
 }
 
 /// A start picture as the engine takes it.
@@ -297,6 +300,10 @@ pub fn prepare(picture: &Picture, plan: &Plan) -> Result<Ready, String> {
         height: size.1,
         rgb,
         alpha: None,
+    };
+    let pixels = match rows {
+        Some(_) => pixels,
+        None => pixels.drawn_over(plan.size),
     };
     let blob = pixels.blob();
     let mut ready = Ready {
@@ -340,10 +347,12 @@ pub fn extended(picture: &Picture, extend: [u32; 4]) -> Result<(Picture, Option<
         (sum <= paint::MOST_SIDE).then_some(sum)
     };
     let sides = sum(picture.width, left, right).zip(sum(picture.height, top, bottom));
-    let Some((width, height)) = sides.filter(|_| pixels_of(picture) > 0) else {
+    let few = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height) <= MOST_WHOLE;
+    let Some((width, height)) = sides.filter(few).filter(|_| pixels_of(picture) > 0) else {
         return Err(format!(
-            "Extended so far, the picture would be larger than {} pixels a side",
-            paint::MOST_SIDE
+            "Extended so far, the picture would be larger than {} pixels a side or {} million in all",
+            paint::MOST_SIDE,
+            MOST_WHOLE / 1_000_000
         ));
     };
     let row_bytes = picture.width as usize * 3;
@@ -499,6 +508,23 @@ mod tests {
             (init.picture.0.as_str(), init.strength),
             (own.picture.as_str(), 0.75)
         );
+    }
+
+    #[test]
+    fn a_large_picture_is_sent_in_the_size_that_is_drawn() {
+        let picture = gradient(2600, 1800);
+        let own = Start {
+            picture: hash(&picture),
+            fit: Fit::Stretch,
+            ..start((2600, 1800))
+        };
+        let ready = prepare(&picture, &own.plan((64, 48))).unwrap();
+        let (name, data) = &ready.data[0];
+        assert_eq!(data.0.shape, [3, 48, 64]);
+        assert_eq!(name, &ready.picture);
+        // It is another picture, with a file of its own.
+        assert_ne!(ready.picture, own.picture);
+        assert_eq!(ready.files.len(), 1);
     }
 
     #[test]

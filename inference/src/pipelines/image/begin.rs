@@ -244,7 +244,7 @@ impl ImageJob {
             ))
         })?;
         let Some(spec) = &init.mask else {
-            let part = given.resized(width, height);
+            let part = given.into_resized(width, height);
             let encoded = Some(self.encode(context, model, &part)?);
             let mut source = Source {
                 whole: None,
@@ -282,8 +282,8 @@ impl ImageJob {
             None => (whole.clone(), mask.clone()),
         };
         let (part, part_mask) = (
-            part.resized(width, height),
-            part_mask.resized(width, height),
+            part.into_resized(width, height),
+            part_mask.into_resized(width, height),
         );
         let channels = model.latent_channels();
         let factor = model.factor();
@@ -335,8 +335,8 @@ impl ImageJob {
             Some(_) => (given.width, given.height),
             None => (self.request.width as usize, self.request.height as usize),
         };
-        let mask = mask.blurred(spec.blur).resized(width, height);
-        Ok((given.resized(width, height), mask))
+        let mask = mask.blurred(spec.blur).into_resized(width, height);
+        Ok((given.into_resized(width, height), mask))
     }
 
     /// For a network that was made for inpainting, drawing from nothing: all is masked, and under it is grey.
