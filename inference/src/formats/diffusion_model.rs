@@ -107,7 +107,7 @@ impl DiffusionModel {
 }
 
 /// Opens an autoencoder by itself: a folder with `config.json` and weights, or a file with the original names, with or without their
-/// prefix.
+/// prefix; a distilled one (TAESD) by any of its names.
 ///
 /// # Errors
 /// All faults of the files; files that hold no such autoencoder.
@@ -128,6 +128,9 @@ pub fn open_autoencoder(path: &Path) -> Result<Component, FormatError> {
             component: "config.json".into(),
             detail: "the file has diffusers' names; give the folder that it lies in".into(),
         });
+    }
+    if super::ldm::is_tiny(&tensors) {
+        return super::ldm::convert_tiny(path, &tensors);
     }
     super::ldm::convert_vae(path, &tensors)
 }

@@ -82,6 +82,11 @@ impl Autoencoder {
         }
     }
 
+    /// Whether it is a distilled one, which costs next to nothing.
+    pub fn is_tiny(&self) -> bool {
+        matches!(self, Self::Tiny(_))
+    }
+
     /// Its weights.
     pub fn weights(&self) -> &WeightMap {
         match self {
@@ -263,13 +268,15 @@ impl ImageModel {
         })
     }
 
-    /// The same model with another autoencoder, which the latents of this one must suit; it keeps this one's scale.
+    /// The same model with another autoencoder, which the latents of this one must suit; it keeps this one's scale, unless it is a distilled one.
     ///
     /// # Errors
     /// Faulty files; an autoencoder of another kind of latents.
     pub fn with_vae(&self, path: &Path, number: u64) -> Result<Self, JobError> {
         let mut part = open_autoencoder(path)?;
-        if let Some(config) = part.config.as_object_mut() {
+        // A distilled one has its own scale: it takes latents as the U-Net has them.
+        let own_scale = part.class == "AutoencoderTiny";
+        if let Some(config) = part.config.as_object_mut().filter(|_| !own_scale) {
             config.insert("scaling_factor".into(), self.vae.scaling().into());
             config.insert("shift_factor".into(), self.vae.shift().into());
         }

@@ -588,7 +588,7 @@ fn part(file: &Safetensors, path: &Path, what: &str) -> ModelInfo {
             }
             return info;
         }
-        "an autoencoder (VAE)" => {
+        "an autoencoder (VAE)" | "a tiny autoencoder (TAESD)" => {
             let mut info = described(file, path, ModelKind::Autoencoder, "");
             if let Err(fault) = crate::formats::diffusion_model::open_autoencoder(path) {
                 info.unusable = Some(fault.to_string());

@@ -116,7 +116,7 @@ pub fn identify(tensors: &WeightMap) -> Identity {
             what: "an autoencoder (VAE)",
         };
     }
-    if has("decoder.layers.1.weight") || has("1.weight") && has("3.conv.0.weight") {
+    if super::is_tiny(tensors) {
         return Part {
             what: "a tiny autoencoder (TAESD)",
         };

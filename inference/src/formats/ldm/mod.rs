@@ -8,6 +8,7 @@ pub(in crate::formats) mod clip;
 mod control;
 mod identify;
 mod names;
+mod tiny;
 pub(in crate::formats) mod unet;
 mod vae;
 
@@ -24,7 +25,14 @@ pub use control::{convert_controlnet, open_controlnet};
 pub(in crate::formats) use identify::CLIP_TEXT;
 pub use identify::{Identity, identify};
 pub use names::{layers_by_level, original_name};
+pub use tiny::convert_tiny;
 pub use vae::convert_vae;
+
+/// Whether tensors are a distilled autoencoder (TAESD) with its decoder.
+#[must_use]
+pub fn is_tiny(tensors: &WeightMap) -> bool {
+    tiny::is_tiny(tensors)
+}
 
 /// The U-Net's keys begin so.
 const UNET: &str = "model.diffusion_model.";

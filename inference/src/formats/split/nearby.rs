@@ -77,10 +77,13 @@ impl Near {
             .collect()
     }
 
-    /// Autoencoders that can be opened.
+    /// Autoencoders that can be opened; not the distilled ones that are for previews, which nobody wants who did not ask for them.
     pub fn autoencoders(&mut self) -> Vec<PathBuf> {
         let mut found = self.of_kind(ModelKind::Autoencoder);
-        found.retain(|path| crate::formats::diffusion_model::open_autoencoder(path).is_ok());
+        found.retain(|path| {
+            let part = crate::formats::diffusion_model::open_autoencoder(path);
+            part.is_ok_and(|part| part.class != "AutoencoderTiny")
+        });
         found
     }
 

@@ -1,6 +1,6 @@
 //! What drawing a picture needs, before anything of it runs: first pass and second, ControlNets, upscaler, and models that take over later.
 
-use super::decode::PREVIEW_BY_DECODER;
+use super::decode::previews_by_decoder;
 use super::vae::{SHORTAGE, Way};
 use super::{ImageJob, control};
 use crate::diffusion::Convention;
@@ -167,7 +167,7 @@ impl Needs {
         [h, w]: [usize; 2],
         works: &mut Vec<Work<'a>>,
     ) {
-        if (request.preview || request.trace) && h * w <= PREVIEW_BY_DECODER {
+        if (request.preview || request.trace) && previews_by_decoder(self.model.vae(), h, w) {
             works.push(self.autoencoder(context, request, [h, w], false));
         }
     }
