@@ -396,6 +396,9 @@ def new_cases():
         for name in NEW_KDIFFUSION + ["euler", "dpmpp_2m"]:
             for steps in [4, 9] if schedule in ("normal", "karras", "ddim_uniform") else [6]:
                 yield "sd_eps", "kdiffusion", name, schedule, "none", steps
+        if schedule not in ("normal", "karras"):
+            for name in ["euler_ancestral", "heun"]:
+                yield "sd_eps", "kdiffusion", name, schedule, "none", 6
     for config in ["sd_v", "zero_snr_v", "linear"]:
         for name in NEW_KDIFFUSION:
             if (config, name) == ("zero_snr_v", "dpm_2_ancestral"):

@@ -8,6 +8,8 @@
     clippy::print_stdout
 )]
 
+#[path = "jobs/distilled.rs"]
+mod distilled;
 #[path = "jobs/forecasts.rs"]
 mod forecasts;
 #[path = "jobs/mended.rs"]
@@ -58,6 +60,7 @@ fn jobs() -> Vec<Value> {
         "handovers",
         "presets",
         "unions",
+        "kdiffusion",
     ]
     .into_iter()
     .flat_map(|list| {

@@ -108,6 +108,46 @@ fn a_lora_replaced_in_place_is_read_anew_and_told() {
     assert_eq!(draw(&mut fresh, with(Value::Null)).0, after);
 }
 
+/// Another weight of a LoRA that is in use is a merge or a factor, and no file is read for it.
+fn weights_change_without_loading(device: DeviceChoice) {
+    let lora = |client: &mut Client, weight: f32| {
+        let model = client.add_model(&fixture("models/tiny-sd")).unwrap();
+        let lora = client.add_model(&fixture("jobs/lora-kohya.safetensors"));
+        let loras = json!({"loras": [{"model": {"name": lora.unwrap().name}, "weight": weight}]});
+        let first = client.events.len();
+        let picture = draw(client, request(&model, "a red fox", &loras)).0;
+        let loaded = client.events[first..]
+            .iter()
+            .filter(|event| matches!(event, Event::Loading { .. }))
+            .count();
+        (picture, loaded)
+    };
+    let mut client = Client::start(device).unwrap();
+    let (first, loaded) = lora(&mut client, 0.5);
+    assert!(loaded > 0, "{device:?}");
+    let mut seen = vec![first];
+    for weight in [0.9, -0.4, 0.5] {
+        let (picture, loaded) = lora(&mut client, weight);
+        assert_eq!(loaded, 0, "{device:?} {weight}");
+        // As a program that never knew another weight draws it.
+        let fresh = lora(&mut Client::start(device).unwrap(), weight).0;
+        assert_eq!(picture, fresh, "{device:?} {weight}");
+        seen.push(picture);
+    }
+    assert_eq!(seen[0], seen[3], "{device:?}");
+    assert!(worst(&seen[0], &seen[1]) > 1.0 && worst(&seen[1], &seen[2]) > 1.0);
+}
+
+#[test]
+fn weights_of_loras_change_without_loading_on_the_cpu() {
+    weights_change_without_loading(DeviceChoice::Cpu);
+}
+
+#[test]
+fn weights_of_loras_change_without_loading_on_the_gpu() {
+    weights_change_without_loading(DeviceChoice::Gpu);
+}
+
 /// At its end a way is the other picture, with the LoRA and the learnt word that only the other prompt names.
 #[test]
 fn the_other_end_of_a_way_has_its_own_loras_and_words() {
