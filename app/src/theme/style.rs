@@ -12,6 +12,9 @@ use egui::{
 
 use super::{ITALIC, MEDIUM, SEMIBOLD, ThemeError, Tokens, read};
 
+/// What is left of the colours of egui's own widgets that cannot be used.
+const DISABLED: f32 = 0.65;
+
 /// First bytes of TrueType and OpenType fonts.
 const FONT_MAGICS: [[u8; 4]; 3] = [*b"OTTO", [0, 1, 0, 0], *b"true"];
 
@@ -153,7 +156,8 @@ pub(super) fn style(t: &Tokens) -> Style {
     v.indent_has_left_vline = false;
     v.slider_trailing_fill = true;
     v.handle_shape = egui::style::HandleShape::Circle;
-    v.disabled_alpha = 0.45;
+    // For what draws itself no other way when it cannot be used; our own widgets have colours for that.
+    v.disabled_alpha = DISABLED;
     style
 }
 

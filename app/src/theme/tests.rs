@@ -16,10 +16,43 @@ fn both() -> [(&'static str, Tokens); 2] {
     ]
 }
 
+/// Everything that text may lie on, but for what is coloured by the accent, by danger or by a selection.
+fn grounds(t: &Tokens) -> Vec<(&'static str, Color32)> {
+    vec![
+        ("bg_base", t.bg_base),
+        ("bg_panel", t.bg_panel),
+        ("bg_raised", t.bg_raised),
+        ("bg_hover", t.bg_hover),
+        ("bg_active", t.bg_active),
+        ("bg_input", t.bg_input),
+        ("bg_tooltip", t.bg_tooltip),
+        ("bg_disabled", t.bg_disabled),
+        ("accent_soft", t.accent_soft),
+        ("danger_soft", t.danger_soft),
+        ("warning_soft", t.warning_soft),
+        ("success_soft", t.success_soft),
+        ("info_soft", t.info_soft),
+        ("canvas_bg", t.canvas_bg),
+    ]
+}
+
+/// All pairs that are too close, so that one sees them at once.
+fn too_close<'a>(
+    theme: &str,
+    least: f32,
+    pairs: impl IntoIterator<Item = ((&'a str, Color32), (&'a str, Color32))>,
+) -> Vec<String> {
+    let told = |((what, colour), (on, ground)): ((&str, Color32), (&str, Color32))| {
+        let ratio = contrast(colour, ground);
+        (ratio < least).then(|| format!("{theme}: {what} on {on}: {ratio:.2}, not {least}"))
+    };
+    pairs.into_iter().filter_map(told).collect()
+}
+
 #[test]
 fn text_is_readable_on_every_background() {
+    let mut faults = Vec::new();
     for (name, t) in both() {
-        let backgrounds = [t.bg_base, t.bg_panel, t.bg_raised, t.bg_input, t.bg_tooltip];
         let texts = [
             ("text", t.text),
             ("text_muted", t.text_muted),
@@ -30,63 +63,80 @@ fn text_is_readable_on_every_background() {
             ("success", t.success),
             ("info", t.info),
         ];
-        for background in backgrounds {
-            for (what, text) in texts {
-                let ratio = contrast(text, background);
-                assert!(ratio >= 4.5, "{name}: {what} on {background:?}: {ratio:.2}");
-            }
-        }
-        for column in 0..DIFF_COLOURS {
-            for background in [t.bg_base, t.bg_panel, t.bg_raised] {
-                let ratio = contrast(t.diff(column), background);
-                assert!(ratio >= 4.5, "{name}: diff {column}: {ratio:.2}");
-            }
-        }
-        let pairs = [
-            ("on_accent", t.on_accent, t.accent),
-            ("on_accent, hovered", t.on_accent, t.accent_hover),
-            ("on_danger", t.on_danger, t.danger),
-            ("on_danger, hovered", t.on_danger, t.danger_hover),
-            ("text, hovered", t.text, t.bg_hover),
-            ("text, active", t.text, t.bg_active),
-            ("text_muted, hovered", t.text_muted, t.bg_hover),
-            ("accent_text, chosen", t.accent_text, t.accent_soft),
-            ("text, chosen", t.text, t.accent_soft),
-            ("text, selected", t.text, t.selection),
-            ("text on the canvas", t.text, t.canvas_bg),
-            ("text_muted on the canvas", t.text_muted, t.canvas_bg),
-            ("danger", t.danger_text, t.danger_soft),
-            ("warning", t.warning, t.warning_soft),
-            ("success", t.success, t.success_soft),
-            ("info", t.info, t.info_soft),
+        let grounds = grounds(&t);
+        let pairs = texts
+            .iter()
+            .flat_map(|text| grounds.iter().map(|ground| (*text, *ground)));
+        faults.extend(too_close(name, 4.5, pairs));
+        // What cannot be used may be fainter, but not so that nobody can read what it would be.
+        let disabled = ("text_disabled", t.text_disabled);
+        let pairs = grounds.iter().map(|ground| (disabled, *ground));
+        faults.extend(too_close(name, 3.0, pairs));
+        let fainter = contrast(t.text_disabled, t.bg_panel) < contrast(t.text_faint, t.bg_panel);
+        assert!(fainter, "{name}: what cannot be used looks as if it could");
+        let coloured = [
+            (("on_accent", t.on_accent), ("accent", t.accent)),
+            (("on_accent", t.on_accent), ("accent_hover", t.accent_hover)),
+            (("on_danger", t.on_danger), ("danger", t.danger)),
+            (("on_danger", t.on_danger), ("danger_hover", t.danger_hover)),
+            // Selected text takes this colour, whatever it had.
+            (("text", t.text), ("selection", t.selection)),
+            // What is chosen and under the pointer or pressed.
+            (
+                ("accent_text", t.accent_text),
+                ("accent_soft, hovered", mix(t.accent_soft, t.accent, 0.15)),
+            ),
         ];
-        for (what, text, background) in pairs {
-            let ratio = contrast(text, background);
-            assert!(ratio >= 4.5, "{name}: {what}: {ratio:.2}");
-        }
-        for column in 0..DIFF_COLOURS {
-            let ratio = contrast(t.text, t.diff_soft(column));
-            assert!(ratio >= 4.5, "{name}: text on diff {column}: {ratio:.2}");
-        }
+        faults.extend(too_close(name, 4.5, coloured));
+        let columns = (0..DIFF_COLOURS).flat_map(|column| {
+            [t.bg_base, t.bg_panel, t.bg_raised]
+                .map(|ground| (("diff", t.diff(column)), ("a panel", ground)))
+        });
+        faults.extend(too_close(name, 4.5, columns));
+        let behind = (0..DIFF_COLOURS).flat_map(|column| {
+            [t.text, t.text_muted].map(|text| (("text", text), ("diff_soft", t.diff_soft(column))))
+        });
+        faults.extend(too_close(name, 4.5, behind));
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn controls_stand_out_from_what_they_lie_on() {
+    let mut faults = Vec::new();
     for (name, t) in both() {
-        for background in [t.bg_base, t.bg_panel, t.bg_raised, t.bg_input] {
-            let controls = [
-                ("stroke_control", t.stroke_control),
-                ("accent", t.accent),
-                ("focus", t.focus),
-                ("danger", t.danger),
-            ];
-            for (what, colour) in controls {
-                let ratio = contrast(colour, background);
-                assert!(ratio >= 3.0, "{name}: {what} on {background:?}: {ratio:.2}");
-            }
-        }
+        let resting = [
+            ("bg_base", t.bg_base),
+            ("bg_panel", t.bg_panel),
+            ("bg_raised", t.bg_raised),
+            ("bg_input", t.bg_input),
+        ];
+        let fills = [("accent", t.accent), ("danger", t.danger)];
+        let pairs = fills
+            .iter()
+            .flat_map(|fill| resting.iter().map(|ground| (*fill, *ground)));
+        faults.extend(too_close(name, 3.0, pairs));
+        // Lines and bars lie on whatever is under the pointer, too.
+        let lines = [
+            ("stroke_control", t.stroke_control),
+            ("focus", t.focus),
+            ("accent_text", t.accent_text),
+        ];
+        let mut grounds = grounds(&t);
+        grounds.retain(|(what, _)| what.starts_with("bg_") || *what == "canvas_bg");
+        let pairs = lines
+            .iter()
+            .flat_map(|line| grounds.iter().map(|ground| (*line, *ground)));
+        faults.extend(too_close(name, 3.0, pairs));
+        let marks = (0..DIFF_COLOURS).map(|column| {
+            (
+                ("diff", t.diff(column)),
+                ("its diff_soft", t.diff_soft(column)),
+            )
+        });
+        faults.extend(too_close(name, 3.0, marks));
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

@@ -78,6 +78,8 @@ palette! {
     bg_input,
     /// Tooltips.
     bg_tooltip,
+    /// Buttons that cannot be pressed, where they would be filled with a colour.
+    bg_disabled,
     /// Hairlines between areas.
     stroke,
     /// Outlines of fields and raised things.
@@ -90,6 +92,8 @@ palette! {
     text_muted,
     /// Hints, units, times. At least 4.5:1.
     text_faint,
+    /// Text and icons of what cannot be used. At least 3:1 on every background: one must be able to read what it would be.
+    text_disabled,
     /// The main action, the chosen thing. At least 3:1 beside panels.
     accent,
     /// The accent under the pointer.
@@ -325,12 +329,14 @@ impl Tokens {
                 bg_active: hover,
                 bg_input: visuals.extreme_bg_color,
                 bg_tooltip: panel,
+                bg_disabled: hover,
                 stroke: line,
                 stroke_strong: line,
                 stroke_control: widgets.noninteractive.fg_stroke.color,
                 text,
                 text_muted: text,
                 text_faint: text,
+                text_disabled: visuals.weak_text_color(),
                 accent,
                 accent_hover: accent,
                 accent_text: visuals.hyperlink_color,

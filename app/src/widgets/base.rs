@@ -111,6 +111,17 @@ pub(super) fn hover(ui: &Ui, response: &Response) -> f32 {
     )
 }
 
+/// Whether the widget can be used. If it cannot, what egui does then is undone: it fades everything, which leaves text too faint to be read on
+/// light panels. The widget has to take the colours for what is disabled itself.
+pub fn can_be_used(ui: &mut Ui) -> bool {
+    let enabled = ui.is_enabled();
+    let fading = ui.visuals().disabled_alpha();
+    if !enabled && fading > 0.0 {
+        ui.set_opacity(ui.opacity() / fading);
+    }
+    enabled
+}
+
 /// Frame of menus, pop-ups and toasts.
 pub fn popup_frame(t: &Tokens) -> Frame {
     Frame::new()

@@ -180,16 +180,21 @@ impl<'a> Button<'a> {
         let (rect, response) =
             ui.allocate_exact_size(Vec2::new(width.ceil(), height), Sense::click());
         let name = self.name.unwrap_or(self.text);
-        let enabled = ui.is_enabled();
+        let enabled = base::can_be_used(ui);
         response.widget_info(|| match self.selected {
             Some(selected) => WidgetInfo::selected(Role::Button, enabled, selected, name),
             None => WidgetInfo::labeled(Role::Button, enabled, name),
         });
         if ui.is_rect_visible(rect) {
-            let look = Look::of(&t, self.kind, self.selected == Some(true));
+            let look = Look::of(&t, self.kind, self.selected == Some(true), enabled);
             let over = base::hover(ui, &response);
             let pressed = response.is_pointer_button_down_on();
             let text = look.paint(ui, &t, rect, over, pressed);
+            // What is beside the text is a little quieter, but not on colours, where it would be too faint.
+            let quiet = match enabled && look.text[0] == t.text {
+                true => t.text_muted,
+                false => text,
+            };
             base::focus_ring(ui, &response, rect, t.size.radius_m);
             let painter = ui.painter();
             let y = rect.center().y;
@@ -208,12 +213,12 @@ impl<'a> Button<'a> {
             let mut right = rect.right() - padding;
             if let Some(icon) = self.trailing {
                 let centre = egui::pos2(right - icon_size / 2.0 + 2.0, y);
-                paint_icon(painter, centre, icon_size, icon, text.gamma_multiply(0.8));
+                paint_icon(painter, centre, icon_size, icon, quiet);
                 right -= icon_size + gap;
             }
             if let Some(keys) = keys {
                 let left = right - keys.size().x;
-                base::paint_line(painter, keys, left, y, text.gamma_multiply(0.75));
+                base::paint_line(painter, keys, left, y, quiet);
             }
         }
         response
@@ -238,12 +243,26 @@ struct Look {
 }
 
 impl Look {
-    fn of(t: &Tokens, kind: ButtonKind, selected: bool) -> Self {
+    fn of(t: &Tokens, kind: ButtonKind, selected: bool, enabled: bool) -> Self {
         let clear = Color32::TRANSPARENT;
+        if !enabled {
+            let (fill, stroke) = match kind {
+                _ if selected => (t.bg_disabled, clear),
+                ButtonKind::Primary | ButtonKind::Danger => (t.bg_disabled, clear),
+                ButtonKind::Secondary => (clear, t.stroke_strong),
+                ButtonKind::Quiet => (clear, clear),
+            };
+            return Self {
+                fill: [fill, fill],
+                pressed: fill,
+                stroke,
+                text: [t.text_disabled, t.text_disabled],
+            };
+        }
         if selected {
             return Self {
                 fill: [t.accent_soft, mix(t.accent_soft, t.accent, 0.15)],
-                pressed: mix(t.accent_soft, t.accent, 0.25),
+                pressed: mix(t.accent_soft, t.accent, 0.18),
                 stroke: clear,
                 text: [t.accent_text, t.accent_text],
             };
@@ -377,13 +396,13 @@ impl<'a> IconButton<'a> {
         let t = theme::tokens(ui.ctx());
         let side = self.size.height(&t);
         let (rect, response) = ui.allocate_exact_size(Vec2::splat(side), Sense::click());
-        let enabled = ui.is_enabled();
+        let enabled = base::can_be_used(ui);
         response.widget_info(|| match self.selected {
             Some(selected) => WidgetInfo::selected(Role::Button, enabled, selected, self.label),
             None => WidgetInfo::labeled(Role::Button, enabled, self.label),
         });
         if ui.is_rect_visible(rect) {
-            let look = Look::of(&t, self.kind, self.selected == Some(true));
+            let look = Look::of(&t, self.kind, self.selected == Some(true), enabled);
             let over = base::hover(ui, &response);
             let pressed = response.is_pointer_button_down_on();
             let text = look.paint(ui, &t, rect, over, pressed);
@@ -393,7 +412,7 @@ impl<'a> IconButton<'a> {
                 ControlSize::Medium => t.size.icon_m,
                 ControlSize::Large => t.size.icon_l,
             };
-            let colour = self.colour.unwrap_or(text);
+            let colour = self.colour.filter(|_| enabled).unwrap_or(text);
             paint_icon(ui.painter(), rect.center(), size, self.icon, colour);
         }
         response

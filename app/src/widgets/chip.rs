@@ -86,6 +86,7 @@ impl Widget for Chip<'_> {
         let font = theme::medium(ui.ctx(), t.size.font_caption);
         let room = (ui.available_width() - 40.0).max(40.0);
         let galley = base::line_within(ui, self.text, font, room);
+        let cut = galley.elided;
         let icon = 13.0;
         let mut width = galley.size().x + 16.0;
         if self.icon.is_some() {
@@ -143,10 +144,10 @@ impl Widget for Chip<'_> {
             }
             base::focus_ring(ui, &response, rect, HEIGHT / 2.0);
         }
-        if self.tooltip.is_empty() {
-            response
-        } else {
-            base::tip(response, self.tooltip, None)
+        match (cut, self.tooltip.is_empty()) {
+            (true, true) => base::tip(response, self.text, None),
+            (true, false) => base::tip(response, &format!("{}\n{}", self.text, self.tooltip), None),
+            (false, _) => base::tip(response, self.tooltip, None),
         }
     }
 }

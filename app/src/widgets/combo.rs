@@ -166,6 +166,7 @@ impl<'a> Combo<'a> {
             current_text_value: Some(shown.to_owned()),
             ..WidgetInfo::labeled(Role::ComboBox, enabled, self.label)
         });
+        let mut cut = false;
         if ui.is_rect_visible(rect) {
             field_box(ui, &t, rect, false, false);
             let over = base::hover(ui, &response);
@@ -199,10 +200,14 @@ impl<'a> Combo<'a> {
             } else {
                 t.text_faint
             };
+            cut = galley.elided;
             base::paint_line(painter, galley, x, y, colour);
             base::focus_ring(ui, &response, rect, t.size.radius_m);
         }
-        response
+        match cut {
+            true => base::tip(response, shown, None),
+            false => response,
+        }
     }
 
     /// Entries that the search finds.
@@ -319,10 +324,12 @@ impl<'a> Combo<'a> {
         let second = item.reason.unwrap_or(item.second);
         let height = if second.is_empty() { 28.0 } else { 42.0 };
         let size = Vec2::new(ui.available_width(), height);
+        let cut = std::cell::Cell::new(false);
         let show = |ui: &mut Ui| {
             let (rect, response) = ui.allocate_exact_size(size, Sense::click());
             // Tab would walk every entry; the arrow keys do.
-            let enabled = ui.is_enabled();
+            let enabled = base::can_be_used(ui);
+            let colour = |usual| if enabled { usual } else { t.text_disabled };
             response.widget_info(|| {
                 WidgetInfo::selected(Role::ListBoxOption, enabled, chosen, item.text)
             });
@@ -340,7 +347,7 @@ impl<'a> Combo<'a> {
                 x += 22.0;
                 if let Some(icon) = item.icon {
                     let centre = egui::pos2(x + t.size.icon_s / 2.0, y);
-                    paint_icon(painter, centre, t.size.icon_s, icon, t.text_muted);
+                    paint_icon(painter, centre, t.size.icon_s, icon, colour(t.text_muted));
                     x += t.size.icon_s + 8.0;
                 }
                 let mut right = rect.right() - 9.0;
@@ -348,15 +355,16 @@ impl<'a> Combo<'a> {
                     let font = theme::regular(t.size.font_caption);
                     let galley = base::line_within(ui, item.trailing, font, (right - x) * 0.5);
                     right -= galley.size().x;
-                    base::paint_line(painter, galley, right, y, t.text_faint);
+                    base::paint_line(painter, galley, right, y, colour(t.text_faint));
                     right -= t.size.gap_m;
                 }
                 let font = theme::regular(t.size.font_body);
                 let text = base::line_within(ui, item.text, font, right - x);
+                cut.set(text.elided);
                 if second.is_empty() {
-                    base::paint_line(painter, text, x, y, t.text);
+                    base::paint_line(painter, text, x, y, colour(t.text));
                 } else {
-                    base::paint_line(painter, text, x, y - 8.0, t.text);
+                    base::paint_line(painter, text, x, y - 8.0, colour(t.text));
                     let font = theme::regular(t.size.font_caption);
                     let second = base::line_within(ui, second, font, right - x);
                     base::paint_line(painter, second, x, y + 8.0, t.text_faint);
@@ -365,6 +373,10 @@ impl<'a> Combo<'a> {
             response
         };
         let response = ui.add_enabled(item.reason.is_none(), show);
-        base::tip(response, item.reason.unwrap_or_default(), None)
+        match (cut.get(), item.reason) {
+            (true, Some(reason)) => base::tip(response, &format!("{}\n{reason}", item.text), None),
+            (true, None) => base::tip(response, item.text, None),
+            (false, reason) => base::tip(response, reason.unwrap_or_default(), None),
+        }
     }
 }

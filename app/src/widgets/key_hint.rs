@@ -16,6 +16,7 @@ const HEIGHT: f32 = 18.0;
 #[must_use = "add it to a ui"]
 pub struct KeyHint<'a> {
     shortcut: &'a str,
+    disabled: bool,
 }
 
 /// The keys of a shortcut: parts between plus signs, where a plus sign itself may be the last.
@@ -56,7 +57,18 @@ fn cap(key: &str) -> &str {
 impl<'a> KeyHint<'a> {
     /// Of a shortcut such as `Ctrl+K`.
     pub fn new(shortcut: &'a str) -> Self {
-        Self { shortcut }
+        Self {
+            shortcut,
+            disabled: false,
+        }
+    }
+
+    /// Of something that cannot be done now.
+    pub(super) fn disabled(self) -> Self {
+        Self {
+            disabled: true,
+            ..self
+        }
     }
 
     fn widths(&self, ui: &Ui) -> Vec<(std::sync::Arc<egui::Galley>, f32)> {
@@ -95,7 +107,12 @@ impl<'a> KeyHint<'a> {
                 StrokeKind::Inside,
             );
             let left = rect.center().x - galley.size().x / 2.0;
-            base::paint_line(painter, galley, left, y, t.text_muted);
+            let colour = if self.disabled {
+                t.text_disabled
+            } else {
+                t.text_muted
+            };
+            base::paint_line(painter, galley, left, y, colour);
             x += width + GAP;
         }
     }

@@ -73,7 +73,7 @@ impl<'a> MenuItem<'a> {
         let wanted = lead + galley.size().x + keys_width + 10.0;
         let size = Vec2::new(wanted.max(ui.available_width()).max(180.0), 28.0);
         let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-        let enabled = ui.is_enabled();
+        let enabled = base::can_be_used(ui);
         response.widget_info(|| match self.checked {
             Some(on) => WidgetInfo::selected(Role::MenuItemCheckBox, enabled, on, self.text),
             None => WidgetInfo::labeled(Role::MenuItem, enabled, self.text),
@@ -81,6 +81,7 @@ impl<'a> MenuItem<'a> {
         if ui.is_rect_visible(rect) {
             let over = response.hovered() || response.has_focus();
             let (fill, colour) = match (self.danger, over) {
+                _ if !enabled => (Color32::TRANSPARENT, t.text_disabled),
                 (true, true) => (t.danger, t.on_danger),
                 (true, false) => (Color32::TRANSPARENT, t.danger_text),
                 (false, true) => (t.bg_active, t.text),
@@ -95,7 +96,7 @@ impl<'a> MenuItem<'a> {
                 None => self.icon,
             };
             if let Some(icon) = icon {
-                let tint = if self.danger {
+                let tint = if self.danger || !enabled {
                     colour
                 } else {
                     mix(t.text_muted, colour, 0.3)
@@ -105,6 +106,7 @@ impl<'a> MenuItem<'a> {
             }
             base::paint_line(painter, galley, rect.left() + lead, y, colour);
             if let Some(keys) = keys {
+                let keys = if enabled { keys } else { keys.disabled() };
                 keys.paint_right(ui, painter, rect.right() - 7.0, y);
             }
         }

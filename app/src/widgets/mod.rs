@@ -31,4 +31,4 @@ pub mod toast;
 pub mod toggle;
 pub mod token_view;
 
-pub use base::{ControlSize, popup_frame, tip};
+pub use base::{ControlSize, can_be_used, popup_frame, tip};

@@ -6,7 +6,7 @@ use egui::{
 
 use super::base;
 use super::button::{Button, ButtonKind, IconButton};
-use super::text;
+use super::{number, text};
 use crate::theme::{self, Icon};
 
 /// A dialog with a title and a cross.
@@ -74,7 +74,9 @@ impl<'a> Dialog<'a> {
                 ui.add_space(t.size.gap_xs);
                 (content(ui), closed)
             });
-        let beside = shown.should_close();
+        // Esc in a number gives up what is typed there; only the next one closes the dialog.
+        let gives_up = number::is_typed(ctx) && ctx.input(|input| input.key_pressed(Key::Escape));
+        let beside = shown.should_close() && !gives_up;
         let (inner, cross) = shown.inner;
         let closed = cross || beside;
         DialogResponse { inner, closed }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use egui::accesskit::Action;
 use egui::emath::Numeric;
 use egui::{
-    CursorIcon, EventFilter, Frame, Id, Key, Rect, Response, Role, Sense, Stroke, StrokeKind,
-    TextEdit, Ui, Vec2, Widget, WidgetInfo,
+    Context, CursorIcon, EventFilter, Frame, Id, Key, Rect, Response, Role, Sense, Stroke,
+    StrokeKind, TextEdit, Ui, Vec2, Widget, WidgetInfo,
 };
 
 use super::base;
@@ -292,6 +292,12 @@ impl<'a> NumberField<'a> {
         response
     }
 
+    /// Tells that a number is being typed in this pass.
+    fn tell_typed(ctx: &Context) {
+        let pass = ctx.cumulative_pass_nr();
+        ctx.data_mut(|data| data.insert_temp(typed_id(), pass));
+    }
+
     fn start_typing(&self, ui: &Ui, id: Id, text: String) {
         let since = ui.input(|input| input.time);
         let typing = Typing {
@@ -338,6 +344,16 @@ impl<'a> NumberField<'a> {
     }
 }
 
+fn typed_id() -> Id {
+    Id::unique("a number is typed")
+}
+
+/// Whether a number is being typed in this pass, which gives it up with Esc.
+pub(super) fn is_typed(ctx: &Context) -> bool {
+    let pass = ctx.data(|data| data.get_temp::<u64>(typed_id()));
+    pass == Some(ctx.cumulative_pass_nr())
+}
+
 /// Digits after the point that a multiple of `step` needs, six at most.
 fn decimals_of(step: f64) -> usize {
     (0..6)
@@ -356,6 +372,7 @@ impl Widget for NumberField<'_> {
         let (_, rect) = ui.allocate_space(Vec2::new(width, t.size.control_m));
         let typing: Option<Typing> = ui.data(|data| data.get_temp(id));
         if let Some(typing) = typing.filter(|_| ui.is_enabled()) {
+            Self::tell_typed(ui.ctx());
             return self.type_in(ui, &t, rect, id, typing);
         }
         let mut response = ui.interact(rect, id, Sense::click_and_drag());
@@ -413,7 +430,7 @@ impl Widget for NumberField<'_> {
         }
 
         let value = (self.get_set)(None);
-        let enabled = ui.is_enabled();
+        let enabled = base::can_be_used(ui);
         response.widget_info(|| WidgetInfo {
             value: Some(value),
             ..WidgetInfo::labeled(Role::SpinButton, enabled, self.name)
@@ -446,13 +463,17 @@ impl NumberField<'_> {
     fn paint(&self, ui: &Ui, t: &Tokens, rect: Rect, response: &Response, value: f64) {
         let over = base::hover(ui, response);
         let held = response.dragged() || response.is_pointer_button_down_on();
+        let enabled = ui.is_enabled();
+        let shade = |usual| if enabled { usual } else { t.text_disabled };
         let painter = ui.painter();
         painter.rect_filled(rect, t.corner_m(), t.bg_input);
         if self.bar {
             let way = self.to_way(value) as f32;
             let mut filled = rect;
             filled.max.x = rect.left() + rect.width() * way;
-            let fill = if held {
+            let fill = if !enabled {
+                t.bg_disabled
+            } else if held {
                 mix(t.accent_soft, t.accent, 0.35)
             } else {
                 mix(t.accent_soft, t.accent, 0.12 * over)
@@ -463,6 +484,7 @@ impl NumberField<'_> {
             let mut under = filled;
             under.min.y = rect.bottom() - 2.5;
             let accent = mix(t.accent, t.accent_text, if held { 1.0 } else { 0.4 * over });
+            let accent = shade(accent);
             let clipped = painter.with_clip_rect(painter.clip_rect().intersect(under));
             clipped.rect_filled(rect, t.corner_m(), accent);
         }
@@ -482,14 +504,14 @@ impl NumberField<'_> {
         if !self.unit.is_empty() {
             let unit = base::line(ui, self.unit, theme::regular(t.size.font_caption));
             right -= unit.size().x;
-            base::paint_line(painter, unit, right, y + 0.5, t.text_faint);
+            base::paint_line(painter, unit, right, y + 0.5, shade(t.text_faint));
             right -= 4.0;
         }
         right -= number.size().x;
         let room = right - rect.left() - 18.0;
         let label = base::line_within(ui, self.label, theme::regular(t.size.font_body), room);
-        base::paint_line(painter, number, right, y, t.text);
-        base::paint_line(painter, label, rect.left() + 10.0, y, t.text_muted);
+        base::paint_line(painter, number, right, y, shade(t.text));
+        base::paint_line(painter, label, rect.left() + 10.0, y, shade(t.text_muted));
     }
 }
 

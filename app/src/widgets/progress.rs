@@ -63,7 +63,11 @@ impl Widget for Progress<'_> {
             let radius = self.height / 2.0;
             let painter = ui.painter();
             painter.rect_filled(rect, radius, t.bg_active);
-            let colour = if self.paused { t.text_faint } else { t.accent };
+            let colour = if self.paused {
+                t.text_faint
+            } else {
+                t.accent_text
+            };
             match fraction {
                 Some(fraction) => {
                     let smooth = ui.ctx().animate_value_with_time(

@@ -86,9 +86,11 @@ impl<'a> ListRow<'a> {
         let height = if self.second.is_empty() { 32.0 } else { 46.0 };
         let size = Vec2::new(ui.available_width(), height);
         let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-        let (enabled, selected) = (ui.is_enabled(), self.selected);
+        let (enabled, selected) = (base::can_be_used(ui), self.selected);
+        let shade = |usual| if enabled { usual } else { t.text_disabled };
         response
             .widget_info(|| WidgetInfo::selected(Role::ListItem, enabled, selected, self.title));
+        let mut cut = false;
         if ui.is_rect_visible(rect) {
             let over = if self.highlight {
                 1.0
@@ -116,7 +118,7 @@ impl<'a> ListRow<'a> {
                     t.text_muted
                 });
                 let centre = egui::pos2(x + t.size.icon_m / 2.0, y);
-                paint_icon(painter, centre, t.size.icon_m, icon, colour);
+                paint_icon(painter, centre, t.size.icon_m, icon, shade(colour));
                 x += t.size.icon_m + 10.0;
             }
             let mut right = rect.right() - 10.0 - self.inset;
@@ -124,22 +126,26 @@ impl<'a> ListRow<'a> {
                 let font = theme::regular(t.size.font_caption);
                 let galley = base::line_within(ui, self.trailing, font, (right - x) * 0.5);
                 right -= galley.size().x;
-                base::paint_line(painter, galley, right, y, t.text_faint);
+                base::paint_line(painter, galley, right, y, shade(t.text_faint));
                 right -= t.size.gap_m;
             }
             let font = theme::medium(ui.ctx(), t.size.font_body);
             let title = base::line_within(ui, self.title, font, right - x);
+            cut = title.elided;
             if self.second.is_empty() {
-                base::paint_line(painter, title, x, y, t.text);
+                base::paint_line(painter, title, x, y, shade(t.text));
             } else {
-                base::paint_line(painter, title, x, y - 8.5, t.text);
+                base::paint_line(painter, title, x, y - 8.5, shade(t.text));
                 let font = theme::regular(t.size.font_caption);
                 let second = base::line_within(ui, self.second, font, right - x);
-                base::paint_line(painter, second, x, y + 8.5, t.text_faint);
+                base::paint_line(painter, second, x, y + 8.5, shade(t.text_faint));
             }
             base::focus_ring(ui, &response, rect.shrink(1.0), t.size.radius_m);
         }
-        response
+        match cut {
+            true => base::tip(response, self.title, None),
+            false => response,
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Widget for Slider<'_> {
             (self.get_set)(Some(value));
             response.mark_changed();
         }
-        let enabled = ui.is_enabled();
+        let enabled = base::can_be_used(ui);
         response.widget_info(|| WidgetInfo::slider(enabled, value, self.label));
         ui.ctx().accesskit_node_builder(response.id, |node| {
             node.set_min_numeric_value(self.least);
@@ -157,9 +157,14 @@ impl Widget for Slider<'_> {
             let rail = Rect::from_center_size(rect.center(), Vec2::new(length, RAIL));
             let painter = ui.painter();
             painter.rect_filled(rail, RAIL / 2.0, mix(t.bg_active, t.stroke_control, 0.35));
-            painter.rect_filled(rail.with_max_x(knob.x), RAIL / 2.0, t.accent);
+            let done = if enabled { t.accent } else { t.text_disabled };
+            painter.rect_filled(rail.with_max_x(knob.x), RAIL / 2.0, done);
             let body = Rect::from_center_size(knob, Vec2::splat(2.0 * KNOB));
-            let fill = if t.dark { t.text } else { t.bg_raised };
+            let fill = match t.dark {
+                _ if !enabled => t.bg_disabled,
+                true => t.text,
+                false => t.bg_raised,
+            };
             let edge = mix(t.stroke_control, t.accent, held);
             let edge = Stroke::new(1.0 + 0.5 * held, edge);
             painter.rect(body, KNOB, fill, edge, StrokeKind::Inside);

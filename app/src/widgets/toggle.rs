@@ -34,7 +34,7 @@ impl Widget for Checkbox<'_> {
             *self.value = !*self.value;
             response.mark_changed();
         }
-        let (enabled, on) = (ui.is_enabled(), *self.value);
+        let (enabled, on) = (base::can_be_used(ui), *self.value);
         response.widget_info(|| WidgetInfo::selected(Role::CheckBox, enabled, on, self.text));
         if ui.is_rect_visible(rect) {
             let over = base::hover(ui, &response);
@@ -42,7 +42,9 @@ impl Widget for Checkbox<'_> {
                 egui::pos2(rect.left() + BOX / 2.0, rect.center().y),
                 Vec2::splat(BOX),
             );
-            let (fill, line) = if on {
+            let (fill, line) = if !enabled {
+                (t.bg_disabled, t.text_disabled)
+            } else if on {
                 let fill = mix(t.accent, t.accent_hover, over);
                 (fill, fill)
             } else {
@@ -53,17 +55,17 @@ impl Widget for Checkbox<'_> {
             ui.painter()
                 .rect(square, t.corner_s(), fill, stroke, StrokeKind::Inside);
             if on {
-                paint_icon(
-                    ui.painter(),
-                    square.center(),
-                    13.0,
-                    Icon::Check,
-                    t.on_accent,
-                );
+                let tick = if enabled {
+                    t.on_accent
+                } else {
+                    t.text_disabled
+                };
+                paint_icon(ui.painter(), square.center(), 13.0, Icon::Check, tick);
             }
             base::focus_ring(ui, &response, square, t.size.radius_s);
             let x = square.right() + t.size.gap_s;
-            base::paint_line(ui.painter(), galley, x, rect.center().y, t.text);
+            let colour = if enabled { t.text } else { t.text_disabled };
+            base::paint_line(ui.painter(), galley, x, rect.center().y, colour);
         }
         response
     }
@@ -128,7 +130,7 @@ impl Widget for Switch<'_> {
             *self.value = !*self.value;
             response.mark_changed();
         }
-        let (enabled, on) = (ui.is_enabled(), *self.value);
+        let (enabled, on) = (base::can_be_used(ui), *self.value);
         response.widget_info(|| WidgetInfo::selected(Role::Switch, enabled, on, self.text));
         if ui.is_rect_visible(rect) {
             let over = base::hover(ui, &response);
@@ -143,6 +145,10 @@ impl Widget for Switch<'_> {
             let off = mix(t.bg_input, t.bg_hover, over);
             let fill = mix(off, mix(t.accent, t.accent_hover, over), at);
             let line = mix(t.stroke_control, t.accent, at);
+            let (fill, line) = match enabled {
+                true => (fill, line),
+                false => (t.bg_disabled, t.text_disabled),
+            };
             let stroke = Stroke::new(1.25, line);
             painter.rect(track, SWITCH.y / 2.0, fill, stroke, StrokeKind::Inside);
             let travel = SWITCH.x - SWITCH.y;
@@ -150,15 +156,19 @@ impl Widget for Switch<'_> {
                 track.left() + SWITCH.y / 2.0 + travel * at,
                 track.center().y,
             );
-            let colour = mix(t.stroke_control, t.on_accent, at);
+            let colour = match enabled {
+                true => mix(t.stroke_control, t.on_accent, at),
+                false => t.text_disabled,
+            };
             painter.circle_filled(knob, 5.5 + 0.5 * at, colour);
             base::focus_ring(ui, &response, track, SWITCH.y / 2.0);
             if !self.bare {
                 let top = rect.center().y - (galley.size().y + note_height) / 2.0;
                 let below = top + galley.size().y;
-                painter.galley(egui::pos2(rect.left(), top), galley, t.text);
+                let shade = |usual| if enabled { usual } else { t.text_disabled };
+                painter.galley(egui::pos2(rect.left(), top), galley, shade(t.text));
                 if let Some(note) = note {
-                    painter.galley(egui::pos2(rect.left(), below), note, t.text_faint);
+                    painter.galley(egui::pos2(rect.left(), below), note, shade(t.text_faint));
                 }
             }
         }

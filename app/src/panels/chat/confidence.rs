@@ -10,7 +10,7 @@ use crate::studio::chat::asks::Spot;
 use crate::theme::{self, Icon};
 use crate::widgets::menu::MenuItem;
 use crate::widgets::token_view::{TokenText, percent};
-use crate::widgets::{menu, text, tip};
+use crate::widgets::{can_be_used, menu, text, tip};
 
 /// Width of the list of alternatives.
 const WIDTH: f32 = 250.0;
@@ -131,7 +131,7 @@ fn alternative(
     let figure = percent(probability);
     let row = |ui: &mut Ui| {
         let (rect, response) = ui.allocate_exact_size(vec2(WIDTH, 28.0), Sense::click());
-        let enabled = ui.is_enabled();
+        let enabled = can_be_used(ui);
         let label = if is_it {
             format!("Written: {name}, {figure}")
         } else {
@@ -148,13 +148,25 @@ fn alternative(
         painter.rect_filled(rect, t.corner_m(), fill);
         let width = (rect.width() - 4.0) * probability.clamp(0.0, 1.0);
         let bar = Rect::from_min_size(rect.left_bottom() + vec2(2.0, -4.0), vec2(width, 3.0));
-        painter.rect_filled(bar, 1.5, t.accent);
-        let colour = if is_it { t.accent_text } else { t.text };
+        painter.rect_filled(
+            bar,
+            1.5,
+            if enabled {
+                t.accent_text
+            } else {
+                t.text_disabled
+            },
+        );
+        let (colour, second) = match is_it {
+            _ if !enabled => (t.text_disabled, t.text_disabled),
+            true => (t.accent_text, t.text_muted),
+            false => (t.text, t.text_muted),
+        };
         let font = theme::regular(t.size.font_body);
-        let figure = painter.layout_no_wrap(figure.clone(), font.clone(), t.text_muted);
+        let figure = painter.layout_no_wrap(figure.clone(), font.clone(), second);
         let at = rect.right_center() - vec2(8.0 + figure.size().x, figure.size().y / 2.0);
         let room = at.x - rect.left() - 16.0;
-        painter.galley(at, figure, t.text_muted);
+        painter.galley(at, figure, second);
         let mut job = egui::text::LayoutJob::simple_singleline(name.clone(), font, colour);
         job.wrap = egui::text::TextWrapping::truncate_at_width(room);
         let galley = painter.layout_job(job);

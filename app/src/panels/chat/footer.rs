@@ -237,7 +237,7 @@ fn context(ui: &mut Ui, gui: &Gui<'_>, info: &AnswerInfo) {
     let painter = ui.painter();
     painter.rect_filled(bar, 2.5, t.bg_active);
     let full = share(used) >= NEARLY_FULL;
-    let colour = if full { t.warning } else { t.accent };
+    let colour = if full { t.warning } else { t.accent_text };
     let part = |share: f32| Rect::from_min_size(bar.min, vec2(bar.width() * share, bar.height()));
     painter.rect_filled(part(share(used)), 2.5, colour);
     painter.rect_filled(

@@ -190,7 +190,7 @@ fn row(ui: &mut Ui, gui: &Gui<'_>, name: &str, bar: &Bar, most: f32) {
         Rect::from_min_size(room.min, vec2(width, room.height()))
     };
     if !out {
-        painter.rect_filled(part(bar.after), 2.0, t.accent);
+        painter.rect_filled(part(bar.after), 2.0, t.accent_text);
     }
     let edge = Stroke::new(
         1.0,

@@ -170,7 +170,7 @@ fn row(ui: &mut Ui, tokens: &Tokens, part: &Part) {
         painter.rect_filled(
             egui::Rect::from_min_size(bar.min, filled),
             3.0,
-            tokens.accent,
+            tokens.accent_text,
         );
     }
     let room = (bar.left() - rect.left() - tokens.size.gap_m).max(20.0);
