@@ -8,8 +8,12 @@
     reason = "tests"
 )]
 
+#[path = "craft/again.rs"]
+mod again;
 #[path = "craft/matter.rs"]
 mod matter;
+#[path = "craft/morph.rs"]
+mod morph;
 #[path = "craft/union.rs"]
 mod union;
 

@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use diptych_inference::engine::{ImageRequest, Picture, Request, Toward};
-use diptych_inference::formats::metadata::REQUEST_KEY;
-use diptych_inference::formats::picture::animation::{encode_apng, encode_gif};
-use diptych_inference::formats::picture::{ai_disclosure, encode_png};
+use diptych_inference::engine::{ImageRequest, Picture, Request};
 use serde::Serialize;
 
 use super::args::Global;
@@ -18,9 +15,7 @@ use super::progress::Progress;
 use super::save::{self, Existing};
 use super::short::{self, ShortArgs, picture_of};
 use super::words;
-
-/// Longest side of a strip.
-const LONGEST: u32 = 65_500;
+use crate::morph::{Form, Shape, Stop, encode, frame};
 
 /// `diptych morph`.
 #[derive(Clone, Debug, Args)]
@@ -75,36 +70,12 @@ struct Report<'a> {
     cancelled: bool,
 }
 
-/// What the file is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Animated,
-    Gif,
-    Strip,
-}
-
-fn form(args: &MorphArgs) -> Result<Form> {
-    let ending = args
-        .out
-        .extension()
-        .map(|end| end.to_string_lossy().to_lowercase());
-    match (ending.as_deref(), args.strip) {
-        (Some("png" | "apng"), false) => Ok(Form::Animated),
-        (Some("png"), true) => Ok(Form::Strip),
-        (Some("gif"), false) => Ok(Form::Gif),
-        _ => Err(CliError::Usage(format!(
-            "{}: an animation is written as .png or .gif, a strip as .png",
-            args.out.display()
-        ))),
-    }
-}
-
 /// Draws the way.
 ///
 /// # Errors
 /// Wrong usage, failed jobs, Ctrl+C.
 pub fn run(global: &Global, args: &MorphArgs) -> Result<()> {
-    let form = form(args)?;
+    let form = Form::of(&args.out, args.strip).map_err(CliError::Usage)?;
     save::check_file_target(&args.out)?;
     if !args.to_seed.is_empty() && args.to_seed.len() != args.to.len() {
         return Err(CliError::Usage(format!(
@@ -122,17 +93,14 @@ pub fn run(global: &Global, args: &MorphArgs) -> Result<()> {
     let (client, mut first) = short::start(global, &args.short, &args.from)?;
     let args = &settled(global, args, &first);
     first.prompt.clone_from(&args.from);
-    if form == Form::Strip && first.width.saturating_mul(args.frames) > LONGEST {
-        return Err(CliError::Usage(format!(
-            "a strip of {} pictures would be wider than {LONGEST} pixels; choose fewer frames or a smaller size",
-            args.frames
-        )));
-    }
+    form.fits(first.width, args.frames)
+        .map_err(CliError::Usage)?;
+    let stops = stops(args, &first);
     let mut pictures: Vec<Arc<Picture>> = Vec::new();
     let (mut told, mut cancelled) = (None, false);
     for number in 0..args.frames {
         progress.begin(number + 1, args.frames);
-        let request = frame(args, &first, number);
+        let request = frame(&first, &stops, number, args.frames);
         let ending = client.run(Request::Image(request), |event| {
             progress.watch(event);
             Ok(())
@@ -157,7 +125,12 @@ pub fn run(global: &Global, args: &MorphArgs) -> Result<()> {
         return Err(CliError::Interrupted);
     };
     let (width, height) = (one.width, one.height);
-    let bytes = encode(args, form, &pictures, &told)?;
+    let shape = Shape {
+        form,
+        milliseconds: args.milliseconds,
+        back: args.back,
+    };
+    let bytes = encode(shape, &pictures, &told).map_err(CliError::Failed)?;
     let path = save::write(&args.out, &bytes, Existing::Replace)?;
     if cancelled {
         out::remark(&format!(
@@ -210,73 +183,17 @@ fn settled(global: &Global, args: &MorphArgs, first: &ImageRequest) -> MorphArgs
     }
 }
 
-/// The request for a frame, counted from 0: where on which part of the way it lies.
-fn frame(args: &MorphArgs, first: &ImageRequest, number: u32) -> ImageRequest {
-    let parts = args.to.len();
-    let place = f64::from(number) * parts as f64 / f64::from((args.frames - 1).max(1));
-    let part = (place as usize).min(parts.saturating_sub(1));
-    let prompt = |stop: usize| match stop.checked_sub(1) {
-        None => args.from.clone(),
-        Some(stop) => args.to.get(stop).cloned().unwrap_or_default(),
-    };
-    let seed = |stop: usize| {
-        let named = stop.checked_sub(1).and_then(|stop| args.to_seed.get(stop));
-        named.copied().unwrap_or(first.seed)
-    };
-    let amount = (place - part as f64).clamp(0.0, 1.0) as f32;
-    ImageRequest {
-        prompt: prompt(part),
-        seed: seed(part),
-        toward: (amount > 0.0).then(|| Toward {
-            prompt: prompt(part + 1),
-            negative_prompt: first.negative_prompt.clone(),
-            seed: seed(part + 1),
-            amount,
-        }),
-        ..first.clone()
-    }
-}
-
-fn encode(
-    args: &MorphArgs,
-    form: Form,
-    pictures: &[Arc<Picture>],
-    told: &ImageRequest,
-) -> Result<Vec<u8>> {
-    let request = serde_json::to_string(&Request::Image(told.clone())).map_err(CliError::failed)?;
-    let text = [(REQUEST_KEY.to_owned(), request), ai_disclosure()];
-    let (width, height) = pictures
-        .first()
-        .map_or((0, 0), |picture| (picture.width, picture.height));
-    let mut frames: Vec<&[u8]> = pictures
+/// What the way leads through.
+fn stops(args: &MorphArgs, first: &ImageRequest) -> Vec<Stop> {
+    let seeds = args
+        .to_seed
         .iter()
-        .map(|picture| picture.rgb.as_slice())
-        .collect();
-    if form == Form::Strip {
-        let row = 3 * width as usize;
-        let lines = (0..height as usize).flat_map(|y| {
-            frames
-                .iter()
-                .flat_map(move |frame| frame.get(y * row..(y + 1) * row).unwrap_or_default())
-        });
-        let strip: Vec<u8> = lines.copied().collect();
-        let wide = width * frames.len() as u32;
-        return encode_png(&strip, wide, height, &text).map_err(CliError::failed);
-    }
-    if args.back && frames.len() > 2 {
-        let inner = frames.get(1..frames.len() - 1).unwrap_or_default();
-        let back: Vec<&[u8]> = inner.iter().rev().copied().collect();
-        frames.extend(back);
-    }
-    let encoded = match form {
-        Form::Gif => encode_gif(
-            &frames,
-            width,
-            height,
-            args.milliseconds,
-            "Made by Diptych (trainedAlgorithmicMedia)",
-        ),
-        _ => encode_apng(&frames, width, height, args.milliseconds, &text),
-    };
-    encoded.map_err(CliError::failed)
+        .copied()
+        .chain(std::iter::repeat(first.seed));
+    let there = args.to.iter().zip(seeds).map(|(prompt, seed)| Stop {
+        prompt: prompt.clone(),
+        negative: first.negative_prompt.clone(),
+        seed,
+    });
+    std::iter::once(Stop::of(first)).chain(there).collect()
 }

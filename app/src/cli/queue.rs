@@ -101,6 +101,8 @@ fn describe(target: &Target) -> String {
         Target::Variants { .. } => "variants of a prompt".into(),
         Target::File { path } => path.display().to_string(),
         Target::Words { .. } => "which words of a picture matter".into(),
+        Target::Again { .. } => "whether a picture can be made again".into(),
+        Target::Way { .. } => "a way between two pictures".into(),
     }
 }
 

@@ -19,7 +19,8 @@ use super::out;
 use super::progress::Progress;
 use super::record::Recorder;
 use super::save::{self, Existing};
-use super::trace::{Keeper, blobs_in, picture_hash};
+use super::trace::{Keeper, blobs_in};
+use crate::proof::picture_hash;
 
 /// Largest checkpoint that is read.
 const MOST_BYTES: u64 = 1 << 30;
@@ -198,7 +199,7 @@ pub fn run(global: &Global, args: &ResumeArgs) -> Result<()> {
         resumed_at: at,
         steps: request.steps,
         seed: request.seed,
-        picture_sha256: picture_hash(&picture),
+        picture_sha256: picture_hash(&picture.rgb),
     })
 }
 

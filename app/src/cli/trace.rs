@@ -3,18 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use diptych_inference::engine::{Event, ImageRequest, Outcome, Picture, Request};
+use diptych_inference::engine::{Event, ImageRequest, Outcome, Request};
 use diptych_inference::formats::picture::encode_png;
 use diptych_inference::formats::trace::{StepFacts, Trace, TraceEnd, TraceHead, TraceWriter};
-use sha2::{Digest as _, Sha256};
 
 use super::client::Client;
 use super::error::{CliError, Result};
 use super::out;
-use super::proof::Proof;
-use super::save;
+use super::save::{self, Existing};
 use crate::origin::build;
 use crate::pictures::Blob;
+use crate::proof::{Proof, hex, picture_hash};
 
 /// Options about the way to a picture.
 #[derive(Clone, Debug, Default, Args)]
@@ -31,16 +30,6 @@ pub struct WayArgs {
     /// Write the hashes of all steps to this file, to be compared by 'diptych proof'
     #[arg(long, value_name = "FILE")]
     pub proof: Option<PathBuf>,
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What a picture is known by.
-pub(super) fn picture_hash(picture: &Picture) -> String {
-    hex(&Sha256::digest(&picture.rgb))
 }
 
 /// Keeps the trace of one picture, and what its proof needs.
@@ -75,7 +64,9 @@ impl Keeper {
         if let Some(path) = &way.proof {
             let path = save::numbered(path, number + 1);
             save::check_file_target(&path)?;
-            keeper.proof = Some((Proof::new(client, request)?, path));
+            let proof = Proof::begin(request, client.executor(), client.device())
+                .map_err(CliError::failed)?;
+            keeper.proof = Some((proof, path));
         }
         if let Some(path) = &way.trace {
             let path = save::numbered(path, number + 1);
@@ -175,10 +166,11 @@ impl Keeper {
         else {
             return Ok(());
         };
-        let picture_sha256 = picture_hash(picture);
+        let picture_sha256 = picture_hash(&picture.rgb);
         if let Some((proof, path)) = &mut self.proof {
             proof.finish(picture_sha256.clone());
-            proof.write(path)?;
+            let bytes = proof.to_json().map_err(CliError::failed)?;
+            save::write(path, &bytes, Existing::Replace)?;
         }
         if let Some(writer) = &mut self.writer {
             let end = TraceEnd {

@@ -359,9 +359,29 @@ pub enum Target {
         /// The picture.
         of: PictureId,
     },
+    /// Nowhere: drawn anew to see whether the same comes of it.
+    Again {
+        /// The picture.
+        of: PictureId,
+    },
+    /// Into the file of a way between two pictures.
+    Way {
+        /// The picture at its beginning.
+        from: PictureId,
+        /// The picture at its end.
+        to: PictureId,
+    },
 }
 
 impl Target {
+    /// Whether the result goes to a dialog that waits for it, and nowhere else: it is asked for again where that is gone.
+    pub fn is_asked(&self) -> bool {
+        matches!(
+            self,
+            Self::Words { .. } | Self::Again { .. } | Self::Way { .. }
+        )
+    }
+
     /// Whether the result is one of the pictures in Create.
     pub fn is_gallery(&self) -> bool {
         matches!(

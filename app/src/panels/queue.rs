@@ -16,12 +16,15 @@ use crate::theme::{self, Icon};
 use crate::widgets::button::{Button, ButtonKind, IconButton};
 use crate::widgets::menu::{self, MenuItem};
 use crate::widgets::progress::Progress;
+use crate::widgets::tip;
 use crate::words;
 
 /// Height of the bar that is always there.
 pub const BAR: f32 = 34.0;
 /// Height of a row of the list.
 const ROW: f32 = 36.0;
+/// Share of a row that tells how far its job is, at most.
+const DETAIL: f32 = 0.6;
 /// Height of everything when the list is unfolded.
 pub const OPEN: f32 = 232.0;
 
@@ -113,10 +116,13 @@ fn running(ui: &mut Ui, queue: &Queue, gui: &mut Gui<'_>) {
     }
     let share = task.progress.share();
     ui.add(Progress::new("Progress of the running job", share).width(120.0));
-    ui.label(
-        egui::RichText::new(detail(task))
-            .color(tokens.text_muted)
-            .size(tokens.size.font_caption),
+    let most = ui.available_width() * DETAIL;
+    cut(
+        ui,
+        &detail(task),
+        most,
+        tokens.size.font_caption,
+        tokens.text_muted,
     );
     let room = ui.available_width() - tokens.size.gap_m;
     if room > 60.0 {
@@ -383,11 +389,9 @@ fn row(ui: &mut Ui, task: &Task, index: usize, count: usize, gui: &mut Gui<'_>) 
         }
         ui.spacing_mut().item_spacing.x = tokens.size.gap_s;
         ui.add_space(tokens.size.gap_xs);
-        ui.label(
-            egui::RichText::new(detail(task))
-                .color(colour)
-                .size(tokens.size.font_caption),
-        );
+        // What failed may have a long reason: its title is to be read all the same.
+        let most = ui.available_width() * DETAIL;
+        cut(ui, &detail(task), most, tokens.size.font_caption, colour);
         if task.progress.done > 0 && task.is_picture() {
             let name = named("Progress");
             ui.add(
@@ -412,6 +416,8 @@ fn detail(task: &Task) -> String {
     let place = match task.head.target {
         Target::Cell { .. } | Target::Lane { .. } | Target::Variants { .. } => "Compare · ",
         Target::Words { .. } => "Words · ",
+        Target::Again { .. } => "Check · ",
+        Target::Way { .. } => "Morph · ",
         _ => "",
     };
     match &task.stage {
@@ -446,6 +452,24 @@ fn detail(task: &Task) -> String {
         }
         Stage::Failed(reason) => one_line(reason),
         stage => format!("{place}{}", stage.label()),
+    }
+}
+
+/// A few words that are no wider than this; whole in the tooltip where they had to be cut.
+fn cut(ui: &mut Ui, text: &str, most: f32, size: f32, colour: egui::Color32) {
+    let words = egui::RichText::new(text).color(colour).size(size);
+    let galley = egui::WidgetText::from(words).into_galley(
+        ui,
+        Some(egui::TextWrapMode::Truncate),
+        most.max(40.0),
+        egui::TextStyle::Body,
+    );
+    let (rect, response) = ui.allocate_exact_size(galley.size(), egui::Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, text));
+    let elided = galley.elided;
+    ui.painter().galley(rect.min, galley, colour);
+    if elided {
+        tip(response, text, None);
     }
 }
 

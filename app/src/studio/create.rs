@@ -1,5 +1,6 @@
 //! Drawing: the form with all settings of a picture, what lies on the canvas, and settings taken from other pictures.
 
+pub mod again;
 pub mod brush;
 pub mod control;
 mod deeds;
@@ -44,6 +45,7 @@ use crate::library::keeper::LibraryEvent;
 use crate::library::records::{Origin, PictureId, Target, TaskId};
 use crate::recall::Part;
 
+pub use again::{Again, AgainCommand};
 pub use brush::{MaskCommand, Paint, Tool};
 pub use control::{ControlChoice, ControlCommand};
 pub use desk::{Desk, StartCommand};
@@ -162,6 +164,8 @@ pub enum CreateCommand {
     ShowOrigin,
     /// Which words of a picture matter.
     Matter(MatterCommand),
+    /// Whether a picture can be made again.
+    Again(AgainCommand),
 }
 
 /// What is unfolded in Create.
@@ -212,6 +216,8 @@ pub struct Create {
     pub lists: Lists,
     /// Which words of a picture matter.
     pub matter: Matter,
+    /// Whether pictures can be made again.
+    pub again: Again,
     branching: Option<Branching>,
     /// Orders that threads make ready.
     ordering: usize,
@@ -409,6 +415,7 @@ impl Create {
             CreateCommand::Enlarge(command) => self.run_enlarge(command, gallery, house),
             CreateCommand::Lists(command) => self.run_lists(command, house),
             CreateCommand::Matter(command) => self.run_matter(&command, gallery, house),
+            CreateCommand::Again(command) => self.run_again(command, gallery, house),
             CreateCommand::Ordered(order) => self.ordered(*order, house),
             command => self.look(command, gallery, house),
         }
@@ -467,6 +474,7 @@ impl Create {
             CreateCommand::Control(command) => self.control_available(command, gallery, house),
             CreateCommand::Enlarge(command) => self.enlarge_available(command, gallery, house),
             CreateCommand::Matter(command) => self.matter_available(command, gallery, house),
+            CreateCommand::Again(command) => self.again_available(command, gallery, house),
             CreateCommand::ShowOrigin => {
                 let origin = self.origin(gallery, house);
                 say(
@@ -557,6 +565,7 @@ impl Create {
             && !self.lists.is_busy()
             && !self.enlarge.is_busy()
             && !self.matter.is_busy()
+            && self.again.running().is_none()
             && self.ordering == 0
             && self.guides_taken == 0
     }
@@ -567,8 +576,10 @@ impl Create {
     }
 
     pub(super) fn on_event(&mut self, head: &TaskHead, event: &Event, house: &mut House) {
-        if matches!(head.target, Target::Words { .. }) {
-            return self.matter_heard(head, event, house);
+        match head.target {
+            Target::Words { .. } => return self.matter_heard(head, event, house),
+            Target::Again { .. } => return self.again_heard(head, event, house),
+            _ => {}
         }
         if !head.target.is_gallery() {
             return;
@@ -582,6 +593,7 @@ impl Create {
 
     pub(super) fn on_discarded(&mut self, head: &TaskHead, _house: &mut House) {
         self.matter_discarded(head);
+        self.again_discarded(head);
         if self.shown == Shown::Job(head.id) {
             self.shown = Shown::Newest;
         }

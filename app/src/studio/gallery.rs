@@ -1,6 +1,7 @@
 //! All pictures of the library, newest first: searched, sorted, chosen, marked, thrown away and taken back.
 
 mod entries;
+pub mod morph;
 pub mod select;
 pub mod sift;
 
@@ -24,6 +25,7 @@ use crate::library::{PictureQuery, Restored};
 use crate::recall::Part;
 
 pub use entries::entries;
+pub use morph::{Morph, MorphCommand};
 pub use select::{Pick, Selection};
 pub use sift::{Order, Sieve};
 
@@ -52,6 +54,8 @@ pub struct Gallery {
     pub selection: Selection,
     /// Whether the person is asked about emptying the trash.
     pub emptying: bool,
+    /// The way between two pictures.
+    pub morph: Morph,
     items: Vec<Item>,
     /// Grows with every change of the pictures.
     revision: u64,
@@ -109,6 +113,8 @@ pub enum GalleryCommand {
     Tile(f32),
     /// Show or hide the details.
     Details,
+    /// The way between two pictures.
+    Morph(MorphCommand),
     /// Pictures that the library was asked for.
     Older {
         /// A page of them, the newest first.
@@ -350,6 +356,7 @@ impl Gallery {
             }
             GalleryCommand::Older { records, trashed } => self.take(records, trashed, house),
             GalleryCommand::Details => self.sieve.details = !self.sieve.details,
+            GalleryCommand::Morph(command) => self.run_morph(command, house),
             command => self.pass_on(&command, house),
         }
     }
@@ -457,7 +464,7 @@ impl Gallery {
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn available(&self, command: &GalleryCommand, _house: &House) -> Result<(), String> {
+    pub(super) fn available(&self, command: &GalleryCommand, house: &House) -> Result<(), String> {
         let say = |possible: bool, reason: &str| match possible {
             true => Ok(()),
             false => Err(reason.to_owned()),
@@ -481,6 +488,7 @@ impl Gallery {
                 say(self.trashed() > 0, "The trash is empty")
             }
             GalleryCommand::PickNone => say(!self.selection.is_empty(), "No picture is chosen"),
+            GalleryCommand::Morph(command) => self.morph_available(command, house),
             _ => Ok(()),
         }
     }

@@ -289,7 +289,7 @@ impl Studio {
 
     /// Whether nothing runs, waits or is being saved.
     pub fn is_idle(&self) -> bool {
-        self.house.is_idle() && self.create.is_idle()
+        self.house.is_idle() && self.create.is_idle() && !self.gallery.morph.is_busy()
     }
 
     /// Opens or closes a drawer without a command; for tests and screenshots.

@@ -9,6 +9,7 @@ use super::command::{
 };
 use super::compare::CompareCommand as Compare;
 use super::create::CreateCommand as Create;
+use super::create::again::AgainCommand as Again;
 use super::create::brush::MaskCommand as Mask;
 use super::create::control::ControlCommand as Control;
 use super::create::desk::StartCommand as Start;
@@ -17,6 +18,7 @@ use super::create::lists::ListsCommand as Lists;
 use super::create::matter::MatterCommand as Matter;
 use super::create::steps::StepsCommand as Steps;
 use super::gallery::GalleryCommand as Gallery;
+use super::gallery::morph::MorphCommand as Morph;
 use super::settings::SettingsCommand as Settings;
 
 /// Where a command is found by somebody without a pointer.
@@ -74,7 +76,7 @@ reach! { create, CREATE, Create;
         "by": Create::Steps(Steps::By(_)), "first": Create::Steps(Steps::First), "last": Create::Steps(Steps::Last),
         "branch": Create::Steps(Steps::Branch), "leave": Create::Steps(Steps::Leave),
         "control file": Create::Control(Control::AskFile), "enlarge": Create::Enlarge(Enlarge::Ask),
-        "matter": Create::Matter(Matter::Ask),
+        "matter": Create::Matter(Matter::Ask), "again": Create::Again(Again::Check),
         "lists folder": Create::Lists(Lists::AskFolder), "lists reveal": Create::Lists(Lists::Reveal),
     }
     listed { Create::UseModel(_), Create::UseVae(Some(_)), Create::AddLora(_), Create::Control(Control::Add(_)) }
@@ -82,12 +84,12 @@ reach! { create, CREATE, Create;
         "comes with a text of its own": Create::DrawPrompt(_) | Create::TakePrompt(_) | Create::PasteSettings(_) | Create::Paste(_),
         "of one picture in a strip or grid, which arrow keys choose": Create::Show(Some(_)) | Create::ShowJob(_) | Create::RecallOf(..)
             | Create::SaveAsOf(_) | Create::CopyOf(_) | Create::Start(Start::FromPicture(_)) | Create::Enlarge(Enlarge::Picture(_))
-            | Create::Steps(Steps::To(_)),
+            | Create::Steps(Steps::To(_)) | Create::Again(Again::Of(_)),
         "follows from a dialog, a dropped file or a thread": Create::ExpectModel(_) | Create::SaveTo(..) | Create::Copied(_) | Create::Look(_)
             | Create::Welcome(_) | Create::StartRefused | Create::Ordered(_)
             | Create::Start(Start::FromFile(_) | Start::Took(_) | Start::Loaded(_) | Start::Widened(..) | Start::Prepared(..) | Start::MaskWritten(..))
             | Create::Mask(Mask::SaveTo(_) | Mask::FromFile(_) | Mask::Took(..))
-            | Create::Steps(Steps::Known(_) | Steps::Read(..))
+            | Create::Steps(Steps::Known(_) | Steps::Read(..)) | Create::Again(Again::Told(..))
             | Create::Enlarge(Enlarge::Took(..) | Enlarge::Refused)
             | Create::Control(Control::Expect(_) | Control::Took(..) | Control::Refused | Control::FromFile(..))
             | Create::Lists(Lists::Look | Lists::Found(..) | Lists::Opened(..) | Lists::Kept(..) | Lists::UseFolder(_) | Lists::Tried(_)),
@@ -95,6 +97,7 @@ reach! { create, CREATE, Create;
             | Create::Control(Control::Remove(_) | Control::FromShown(_) | Control::FromPicture(..) | Control::AskPicture(_))
             | Create::Enlarge(Enlarge::Close | Enlarge::Set(_) | Enlarge::Shown)
             | Create::Matter(Matter::Close | Matter::Begin | Matter::Stop | Matter::Shorten)
+            | Create::Again(Again::Stop)
             | Create::Lists(Lists::Open(_) | Lists::Close | Lists::New),
     }
 }
@@ -105,6 +108,7 @@ reach! { gallery, GALLERY, Gallery;
         "restore": Gallery::RestoreChosen, "open": Gallery::OpenChosen, "recall": Gallery::RecallChosen(_), "save": Gallery::SaveChosen,
         "copy": Gallery::CopyChosen, "reveal": Gallery::RevealChosen, "show trash": Gallery::ShowTrash(_),
         "show favourites": Gallery::ShowFavourites(_), "empty": Gallery::AskEmptyTrash, "search": Gallery::Search, "details": Gallery::Details,
+        "morph": Gallery::Morph(Morph::Ask),
     }
     listed {}
     elsewhere {
@@ -113,6 +117,9 @@ reach! { gallery, GALLERY, Gallery;
         "a slider, which Tab reaches": Gallery::Tile(_),
         "the answer to a question": Gallery::EmptyTrash | Gallery::KeepTrash,
         "from the library": Gallery::Older { .. },
+        "a control of its dialog, which Tab reaches": Gallery::Morph(Morph::Close | Morph::Swap | Morph::Set(_) | Morph::Choose | Morph::Go
+            | Morph::Stop | Morph::Save | Morph::Reveal),
+        "follows from a dialog or a thread": Gallery::Morph(Morph::To(_) | Morph::Written(_)),
     }
 }
 

@@ -45,7 +45,7 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
         return;
     };
     match &event {
-        Event::TraceStep { .. } => {
+        Event::TraceStep { .. } if !head.target.is_asked() => {
             studio.house.trace_step(&head, &event);
             return;
         }
@@ -68,7 +68,7 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
                 Request::Score(_) => "The text could not be scored",
             };
             // Told where it was asked.
-            let asked = matches!(head.target, Target::Words { .. });
+            let asked = head.target.is_asked();
             let about: String = title(&head.request).chars().take(TITLE).collect();
             let text = if failure.bug {
                 format!(
@@ -93,6 +93,7 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
         _ => {}
     }
     studio.create.on_event(&head, &event, &mut studio.house);
+    studio.gallery.on_event(&head, &event, &mut studio.house);
     studio.chat.on_event(&head, &event, &mut studio.house);
     studio.compare.on_event(&head, &event, &mut studio.house);
 }
@@ -101,13 +102,14 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
 pub fn discarded(studio: &mut Studio, task: &Task) {
     studio.house.drop_trace(&task.head);
     studio.create.on_discarded(&task.head, &mut studio.house);
+    studio.gallery.on_discarded(&task.head);
     studio.chat.on_discarded(&task.head, &mut studio.house);
     studio.compare.on_discarded(&task.head, &mut studio.house);
 }
 
 /// What is drawn goes among the pictures; what is made larger keeps the settings of what it was made of.
 fn keep(studio: &mut Studio, head: &TaskHead, outcome: &Outcome, steps_done: Option<u32>) {
-    if matches!(head.target, Target::Words { .. }) {
+    if head.target.is_asked() {
         studio.house.forget(head.id);
         return;
     }

@@ -129,6 +129,7 @@ icons! {
     Invert => "invert",
     Fill => "fill",
     Enlarge => "enlarge",
+    Morph => "morph",
 }
 
 /// All drawings, and the textures made of them so far.

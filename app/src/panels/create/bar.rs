@@ -30,7 +30,7 @@ const WORK: [CreateCommand; 3] = [
     CreateCommand::Enlarge(EnlargeCommand::Ask),
 ];
 /// The question which words of it do something.
-const MATTER: CreateCommand = CreateCommand::Matter(MatterCommand::Ask);
+pub(super) const MATTER: CreateCommand = CreateCommand::Matter(MatterCommand::Ask);
 /// How the way to Compare is called.
 const COMPARE: &str = "Compare with other words";
 /// Buttons of a picture.

@@ -3,7 +3,7 @@
 use diptych_inference::engine::{ImageRequest, Request};
 use egui::{Align, Label, Layout, Margin, RichText, ScrollArea, Ui, vec2};
 
-use super::facts;
+use super::{again, facts};
 use crate::library::records::PictureRecord;
 use crate::panels::Gui;
 use crate::recall::Part;
@@ -34,6 +34,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, current: &Current<'
                     }
                     Current::Picture(item) => {
                         all(ui, &gui.tokens, &item.record.request, Some(&item.record));
+                        again::show(ui, studio, gui, item);
                     }
                     Current::Guest(guest) => visitor(ui, studio, gui, guest),
                 });

@@ -2,6 +2,7 @@
 
 mod action;
 mod additions;
+pub mod again;
 pub mod bar;
 mod branch;
 pub mod card;

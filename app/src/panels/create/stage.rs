@@ -10,7 +10,9 @@ use crate::library::records::Target;
 use crate::panels::Gui;
 use crate::studio::Studio;
 use crate::studio::command::QueueCommand;
-use crate::studio::create::{CreateCommand, Current, Guest, GuestSource, StartCommand};
+use crate::studio::create::{
+    AgainCommand, CreateCommand, Current, Guest, GuestSource, StartCommand,
+};
 use crate::studio::queue::{Stage, Task};
 use crate::theme::{self, Icon, Tokens, paint_icon};
 use crate::widgets::button::Button;
@@ -267,7 +269,7 @@ fn guest_menu(
 
 /// What can be done with the picture, at the pointer.
 pub(super) fn picture_menu(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, response: &egui::Response) {
-    let entries: [&[CreateCommand]; 4] = [
+    let entries: [&[CreateCommand]; 5] = [
         &[CreateCommand::Start(StartCommand::FromShown)],
         &[
             CreateCommand::Copy,
@@ -276,6 +278,7 @@ pub(super) fn picture_menu(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, response
             CreateCommand::Reveal,
         ],
         &bar::RECALLS,
+        &[bar::MATTER, CreateCommand::Again(AgainCommand::Check)],
         &[CreateCommand::Favourite, CreateCommand::Trash],
     ];
     menu::context(ui, response, |ui| {
@@ -313,31 +316,36 @@ fn without_preview(ui: &mut Ui, gui: &mut Gui<'_>, task: &Task) {
     };
     let width = viewport.width().min(440.0) - 32.0;
     let left = viewport.center().x - width / 2.0;
-    let top = viewport.top() + (viewport.height() * 0.28).max(12.0);
+    let top = viewport.top() + (viewport.height() * 0.28 - 60.0).max(12.0);
     let rect = Rect::from_min_max(pos2(left, top), pos2(left + width, viewport.bottom()));
     ui.scope_builder(egui::UiBuilder::new().max_rect(rect), |ui| {
-        ui.vertical_centered(|ui| {
-            theme::icon_tinted(ui, Icon::Error, 32.0, tokens.danger_text);
-            let font = theme::semibold(ui.ctx(), tokens.size.font_title);
-            let words = match task.is_picture() {
-                true => "The picture could not be drawn",
-                false => "The picture could not be made larger",
-            };
-            ui.label(RichText::new(words).font(font).color(tokens.text));
-            ui.add(
-                egui::Label::new(RichText::new(reason).color(tokens.text_muted)).selectable(true),
-            );
-            ui.add_space(tokens.size.gap_s);
-            let id = task.head.id;
-            if ui
-                .add(Button::secondary("Try again").icon(Icon::Refresh))
-                .clicked()
-            {
-                gui.send(QueueCommand::Resume(id));
-            }
-            if ui.add(Button::quiet("Remove").icon(Icon::Close)).clicked() {
-                gui.send(QueueCommand::Cancel(id));
-            }
+        // A long reason in a low window.
+        let scroll = egui::ScrollArea::vertical().auto_shrink([false, false]);
+        scroll.show(ui, |ui| {
+            ui.vertical_centered(|ui| {
+                theme::icon_tinted(ui, Icon::Error, 32.0, tokens.danger_text);
+                let font = theme::semibold(ui.ctx(), tokens.size.font_title);
+                let words = match task.is_picture() {
+                    true => "The picture could not be drawn",
+                    false => "The picture could not be made larger",
+                };
+                ui.label(RichText::new(words).font(font).color(tokens.text));
+                ui.add(
+                    egui::Label::new(RichText::new(reason).color(tokens.text_muted))
+                        .selectable(true),
+                );
+                ui.add_space(tokens.size.gap_s);
+                let id = task.head.id;
+                if ui
+                    .add(Button::secondary("Try again").icon(Icon::Refresh))
+                    .clicked()
+                {
+                    gui.send(QueueCommand::Resume(id));
+                }
+                if ui.add(Button::quiet("Remove").icon(Icon::Close)).clicked() {
+                    gui.send(QueueCommand::Cancel(id));
+                }
+            });
         });
     });
 }

@@ -13,7 +13,7 @@ use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::UiCommand;
 use crate::studio::create::{CreateCommand, StartCommand};
-use crate::studio::gallery::{GalleryCommand, Item, Pick};
+use crate::studio::gallery::{GalleryCommand, Item, MorphCommand, Pick};
 use crate::theme::{Icon, Tokens, paint_icon};
 use crate::widgets::menu::{self, MenuItem};
 use crate::widgets::pictures::PictureStore;
@@ -293,6 +293,15 @@ fn context(ui: &Ui, studio: &Studio, gui: &mut Gui<'_>, item: &Item, response: &
             GalleryCommand::RevealChosen,
         );
         menu::separator(ui);
+        if studio.gallery.selection.len() == 2 {
+            row(
+                ui,
+                "Morph between two pictures…",
+                Icon::Morph,
+                GalleryCommand::Morph(MorphCommand::Ask),
+            );
+            menu::separator(ui);
+        }
         row(ui, "Favourite", Icon::Star, GalleryCommand::FavouriteChosen);
         if trashed {
             row(

@@ -1,6 +1,7 @@
 //! The workspace "Library": all pictures, searched, sorted, chosen.
 
 mod grid;
+mod morph;
 mod side;
 mod top;
 
@@ -47,6 +48,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 grid::show(ui, studio, gui);
             }
         });
+    morph::show(ui.ctx(), studio, gui);
 }
 
 /// Nothing is there, or nothing passes.

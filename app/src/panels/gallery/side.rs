@@ -3,7 +3,7 @@
 use egui::{Margin, Rect, ScrollArea, Sense, Ui, vec2};
 
 use crate::panels::Gui;
-use crate::panels::create::{card, facts};
+use crate::panels::create::{again, card, facts};
 use crate::recall::Part;
 use crate::studio::Studio;
 use crate::studio::command::UiCommand;
@@ -40,6 +40,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
                     }
                     buttons(ui, studio, gui);
                     card::all(ui, &tokens, &item.record.request, Some(&item.record));
+                    again::show(ui, studio, gui, item);
                 });
         });
 }

@@ -6,13 +6,18 @@ use crate::panels::Gui;
 use crate::studio::Studio;
 use crate::studio::command::UiCommand;
 use crate::studio::effects::focus;
-use crate::studio::gallery::{GalleryCommand, Order, TILES};
+use crate::studio::gallery::{GalleryCommand, MorphCommand, Order, TILES};
 use crate::theme::Icon;
 use crate::widgets::button::{Button, IconButton};
 use crate::widgets::combo::{Combo, ComboItem};
 use crate::widgets::input::TextField;
 use crate::widgets::modal::Confirm;
 use crate::widgets::slider::Slider;
+
+/// Bars narrower than this have no slider; Ctrl and the wheel do the same.
+const SLIDER: f32 = 520.0;
+/// Bars narrower than this do not tell how many pictures there are.
+const COUNT: f32 = 620.0;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
@@ -22,7 +27,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         let wide = ui.available_width();
         let field = TextField::search("Search pictures", &mut studio.gallery.sieve.text)
             .id(id)
-            .width((wide * 0.3).clamp(140.0, 320.0));
+            .width((wide * 0.3).clamp(110.0, 320.0));
         ui.add(field);
         if gui.takes_focus(focus::SEARCH) {
             ui.memory_mut(|memory| memory.request_focus(id));
@@ -52,7 +57,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         let at = Order::ALL.iter().position(|order| *order == sieve.order);
         let picked = Combo::new("Order", &items, at)
             .unlabelled()
-            .width(130.0)
+            .width(if wide < SLIDER { 104.0 } else { 130.0 })
             .show(ui);
         if let Some(order) = picked.and_then(|index| Order::ALL.get(index)) {
             studio.gallery.sieve.order = *order;
@@ -66,8 +71,11 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             }
             let mut tile = studio.gallery.sieve.tile;
             let slider = Slider::new("Size of the tiles", &mut tile, TILES).step(4.0);
-            if ui.add(slider.width(92.0)).changed() {
+            if wide >= SLIDER && ui.add(slider.width(92.0)).changed() {
                 gui.send(GalleryCommand::Tile(tile));
+            }
+            if wide < COUNT {
+                return;
             }
             let count = studio.gallery.shown().len();
             let words = match count {
@@ -81,7 +89,7 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let trash = studio.gallery.sieve.trash;
     if several || trash {
         ui.add_space(4.0);
-        ui.horizontal(|ui| chosen(ui, studio, gui, several, trash));
+        ui.horizontal_wrapped(|ui| chosen(ui, studio, gui, several, trash));
     }
 }
 
@@ -125,6 +133,15 @@ fn chosen(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, several: bool, trash:
             Icon::Trash,
             GalleryCommand::TrashChosen,
         );
+        if studio.gallery.selection.len() == 2 {
+            act(
+                ui,
+                gui,
+                "Morph between two pictures…",
+                Icon::Morph,
+                GalleryCommand::Morph(MorphCommand::Ask),
+            );
+        }
     }
     if several && ui.add(Button::quiet("Choose none").small()).clicked() {
         gui.send(GalleryCommand::PickNone);

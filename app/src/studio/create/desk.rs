@@ -10,7 +10,7 @@ use diptych_inference::engine::{HostTensor, Picture};
 use super::guest::{self, GuestSource};
 use super::reading::{Loaded, MaskDraft, Pixel, Taken, draft_of, load, pixels_of, short, take};
 use super::start::{self, Plan, Quiet, Ready, Start};
-use super::{Create, CreateCommand, Current};
+use super::{AgainCommand, Create, CreateCommand, Current};
 use crate::library::Restored;
 use crate::library::records::PictureId;
 use crate::paint::Mask;
@@ -533,6 +533,7 @@ impl Create {
                 | CreateCommand::Favourite
                 | CreateCommand::Trash
                 | CreateCommand::Details
+                | CreateCommand::Again(AgainCommand::Check)
                 | CreateCommand::Start(StartCommand::FromShown)
         )
     }

@@ -3,7 +3,8 @@
 use super::control::ControlCommand;
 use super::lists::ListsCommand;
 use super::{
-    CreateCommand, EnlargeCommand, MaskCommand, MatterCommand, StartCommand, StepsCommand, Tool,
+    AgainCommand, CreateCommand, EnlargeCommand, MaskCommand, MatterCommand, StartCommand,
+    StepsCommand, Tool,
 };
 use crate::recall::Part;
 use crate::studio::command::Entry;
@@ -259,6 +260,11 @@ pub fn entries() -> Vec<Entry> {
             C::Matter(MatterCommand::Ask),
             "Which words matter…",
             Icon::Text,
+        ),
+        Entry::new(
+            C::Again(AgainCommand::Check),
+            "Check that the picture can be made again",
+            Icon::Refresh,
         ),
     ]
 }

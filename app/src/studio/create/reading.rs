@@ -137,7 +137,7 @@ pub fn supply(name: String, from: Pixel) -> Result<Supplied, String> {
 }
 
 /// The pixels of a picture, on white; of a very large one, in a size that can be painted on and drawn over.
-fn read(from: Pixel) -> Result<Pixels, String> {
+pub(super) fn read(from: Pixel) -> Result<Pixels, String> {
     let pixels = match from {
         Pixel::File(path) => {
             let pixels = pictures::read(&path).map_err(|error| error.to_string())?;

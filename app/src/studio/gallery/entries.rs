@@ -1,6 +1,6 @@
 //! What of the library stands in the palette.
 
-use super::GalleryCommand;
+use super::{GalleryCommand, MorphCommand};
 use crate::recall::Part;
 use crate::studio::command::{AppCommand, Entry};
 use crate::studio::keys::{Chord, Place};
@@ -102,6 +102,11 @@ pub fn entries() -> Vec<Entry> {
             G::RevealChosen,
             "Show the chosen picture's file",
             Icon::FolderOpen,
+        ),
+        Entry::new(
+            G::Morph(MorphCommand::Ask),
+            "Morph between two pictures…",
+            Icon::Morph,
         ),
         Entry::new(
             G::ShowFavourites(true),

@@ -114,7 +114,7 @@ impl House {
         tasks.sort_by(|a, b| a.position.total_cmp(&b.position));
         let mut left = 0;
         for task in tasks {
-            if matches!(task.target, Target::File { .. } | Target::Words { .. }) {
+            if matches!(task.target, Target::File { .. }) || task.target.is_asked() {
                 // The command line's, or a question that nobody waits for any more; whoever asked can ask again.
                 self.forget_task(task.id);
                 continue;
@@ -145,17 +145,18 @@ impl House {
         if left > 0 && self.go_on {
             self.command(QueueCommand::ResumeAll);
         } else if left > 0 {
-            let title = match left {
-                1 => "A job is left from last time".to_owned(),
-                count => format!("{count} jobs are left from last time"),
+            let (title, text) = match left {
+                1 => (
+                    "A job is left from last time".to_owned(),
+                    "It resumes from its last step.",
+                ),
+                count => (
+                    format!("{count} jobs are left from last time"),
+                    "They resume from their last steps.",
+                ),
             };
             let action = ("Resume".to_owned(), QueueCommand::ResumeAll.into());
-            self.log.notify_with(
-                Level::Info,
-                title,
-                "They resume from their last step.",
-                Some(action),
-            );
+            self.log.notify_with(Level::Info, title, text, Some(action));
         }
         self.offer_reports();
         self.clean();

@@ -246,7 +246,8 @@ impl House {
         self.traces.lost.remove(&task);
         self.traces.begun.remove(&task);
         // One that an earlier run left may have a file, too.
-        if matches!(&*head.request, Request::Image(request) if request.trace) {
+        let kept = !head.target.is_asked();
+        if kept && matches!(&*head.request, Request::Image(request) if request.trace) {
             self.say_trace(Said::Drop { task });
         }
     }
