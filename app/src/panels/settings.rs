@@ -29,7 +29,6 @@ use crate::widgets::toggle::Switch;
 use crate::widgets::{text, tip};
 use crate::words;
 
-/// Scales that are offered, in hundredths.
 /// A gigabyte, as cards are sold by.
 const GB: u64 = 1_000_000_000;
 /// Least and most gigabytes of a budget.

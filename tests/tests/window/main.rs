@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cramped;
 mod deeds;
 mod narrow;
 mod notices;
+mod readme;
 mod shell;
 mod shots;
 mod workspaces;

@@ -167,7 +167,7 @@ fn progress(ui: &Ui, tokens: &Tokens, rect: Rect, task: &Task, over_picture: boo
             painter.rect_filled(bar, 0.0, tokens.bg_active);
             let width = bar.width() * share;
             let done = Rect::from_min_size(bar.min, vec2(width, bar.height()));
-            painter.rect_filled(done, 0.0, tokens.accent);
+            painter.rect_filled(done, 0.0, tokens.accent_text);
             let text = format!("{} / {}", task.progress.done, task.progress.total);
             let galley = painter.layout_no_wrap(text, caption, tokens.text);
             let size = galley.size() + vec2(12.0, 4.0);
@@ -190,8 +190,11 @@ fn progress(ui: &Ui, tokens: &Tokens, rect: Rect, task: &Task, over_picture: boo
             };
             let middle = rect.center() - vec2(0.0, 12.0);
             paint_icon(&painter, middle, tokens.size.icon_m, icon, colour);
-            let at = rect.center() + vec2(0.0, 8.0);
-            painter.text(at, Align2::CENTER_CENTER, text, caption, colour);
+            let mut job = egui::text::LayoutJob::simple_singleline(text, caption, colour);
+            job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width() - 12.0);
+            let galley = painter.layout_job(job);
+            let at = rect.center() + vec2(0.0, 8.0) - galley.size() / 2.0;
+            painter.galley(at, galley, colour);
         }
     }
 }

@@ -19,6 +19,11 @@ use crate::widgets::input::TextField;
 use crate::widgets::menu::{self, MenuItem};
 use crate::widgets::segmented::Segmented;
 
+/// Bars narrower than this, as beside a drawer, do with fewer words.
+const NARROW: f32 = 640.0;
+/// Room of the buttons behind the name of a grid.
+const BUTTONS: f32 = 390.0;
+
 /// Shows the workspace.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let tokens = gui.tokens.clone();
@@ -52,9 +57,13 @@ pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
 
 fn header(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let mut kind = studio.compare.look.kind;
-    let choice = Segmented::new("What to compare")
+    let narrow = ui.available_width() < NARROW;
+    let mut choice = Segmented::new("What to compare")
         .option_icon(Kind::Pictures, "Pictures", Icon::Grid)
         .option_icon(Kind::Answers, "Answers", Icon::Chat);
+    if narrow {
+        choice = choice.icons_only();
+    }
     choice.show(ui, &mut kind);
     if kind != studio.compare.look.kind {
         gui.send(CompareCommand::Show(kind));
@@ -64,12 +73,12 @@ fn header(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         let title = TextField::new("Name of the grid", &mut studio.compare.grid.title)
             .unlabelled()
             .hint(&hint)
-            .width(190.0);
+            .width((ui.available_width() - BUTTONS).clamp(64.0, 190.0));
         ui.add(title);
     }
-    earlier(ui, studio, gui);
+    earlier(ui, studio, gui, narrow);
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        run(ui, studio, gui);
+        run(ui, studio, gui, narrow);
         if studio.compare.look.kind == Kind::Pictures {
             let command = UiCommand::from(CompareCommand::Export);
             let reason = studio.available(&command).err();
@@ -99,7 +108,7 @@ fn export_menu(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
 }
 
 /// The main button: draw, ask, or stop.
-fn run(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+fn run(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, narrow: bool) {
     let compare = &studio.compare;
     let command = UiCommand::from(CompareCommand::Run);
     let reason = studio.available(&command).err();
@@ -118,10 +127,11 @@ fn run(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
             Kind::Pictures => Icon::Play,
             Kind::Answers => Icon::Send,
         };
-        let button = Button::primary(&text)
-            .icon(icon)
-            .keys(&keys)
-            .unless(reason.as_deref());
+        let button = Button::primary(&text).icon(icon).unless(reason.as_deref());
+        let button = match narrow {
+            true => button.shortcut(&keys),
+            false => button.keys(&keys),
+        };
         if ui.add(button).clicked() {
             gui.send(command);
         }
@@ -137,16 +147,20 @@ fn run(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
 }
 
 /// The menu of earlier comparisons.
-fn earlier(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
+fn earlier(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, narrow: bool) {
     let compare = &studio.compare;
     let name = match compare.look.kind {
         Kind::Pictures => "Grids",
         Kind::Answers => "Comparisons",
     };
-    let button = Button::quiet(name)
-        .icon(Icon::Clock)
-        .trailing(Icon::ChevronDown);
-    let button = ui.add(button);
+    let button = match narrow {
+        true => ui.add(IconButton::new(Icon::Clock, name)),
+        false => ui.add(
+            Button::quiet(name)
+                .icon(Icon::Clock)
+                .trailing(Icon::ChevronDown),
+        ),
+    };
     menu::below(ui, &button, |ui| {
         ui.set_max_width(320.0);
         if ui.add(MenuItem::new("New").icon(Icon::Plus)).clicked() {

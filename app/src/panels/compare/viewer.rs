@@ -33,7 +33,7 @@ pub(super) fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         cell::source(cell, &studio.house)
     });
     let [Some(a), Some(b)] = sources else {
-        text::muted(ui, "The pictures are being saved…");
+        ui.centered_and_justified(|ui| text::muted(ui, "The pictures are being saved…"));
         return;
     };
     let area = ui.available_rect_before_wrap();

@@ -311,8 +311,12 @@ fn picture(
                 true => words,
                 false => format!("{size}  ·  {words}"),
             };
-            let words = RichText::new(words).color(tokens.text);
-            ui.add(Label::new(words).truncate().selectable(false));
+            // An invitation is read as a whole, a name is cut.
+            let label = match choice.guide {
+                Some(_) => Label::new(RichText::new(words).color(tokens.text)).truncate(),
+                None => Label::new(RichText::new(words).small().color(tokens.text_muted)).wrap(),
+            };
+            ui.add(label.selectable(false));
             let words = match choice.guide {
                 Some(_) => "Another picture",
                 None => "Choose a picture",

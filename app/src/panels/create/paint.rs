@@ -27,6 +27,8 @@ const INFO: f32 = 30.0;
 const VEIL: Color32 = Color32::from_rgb(255, 45, 85);
 /// Bars narrower than this keep the finer settings in a menu.
 const WIDE: f32 = 690.0;
+/// Bars narrower than this keep there what is done to all of the mask, too.
+const ROOMY: f32 = 480.0;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
@@ -82,7 +84,7 @@ fn button(
 
 fn tools(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let tokens = gui.tokens.clone();
-    let wide = ui.available_width() >= WIDE;
+    let (wide, roomy) = (ui.available_width() >= WIDE, ui.available_width() >= ROOMY);
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         let done = Button::primary("Done").small().icon(Icon::Check);
@@ -96,8 +98,13 @@ fn tools(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
         let more = ui.add(IconButton::new(Icon::More, "More about the mask"));
         menu::below(ui, &more, |ui| {
             ui.set_max_width(bar::MENU);
-            for command in [MaskCommand::AskOpen, MaskCommand::AskSave] {
-                bar::menu_item(ui, studio, gui, CreateCommand::Mask(command));
+            let whole: &[MaskCommand] = match roomy {
+                true => &[],
+                false => &[MaskCommand::Fill, MaskCommand::Invert, MaskCommand::Clear],
+            };
+            let files = [MaskCommand::AskOpen, MaskCommand::AskSave];
+            for command in whole.iter().chain(&files) {
+                bar::menu_item(ui, studio, gui, CreateCommand::Mask(command.clone()));
             }
             if !wide {
                 menu::separator(ui);
@@ -106,30 +113,14 @@ fn tools(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             }
         });
         let mask = CreateCommand::Mask;
-        button(
-            ui,
-            studio,
-            gui,
-            Icon::Trash,
-            "Clear the mask",
-            mask(MaskCommand::Clear),
-        );
-        button(
-            ui,
-            studio,
-            gui,
-            Icon::Invert,
-            "Invert the mask",
-            mask(MaskCommand::Invert),
-        );
-        button(
-            ui,
-            studio,
-            gui,
-            Icon::Fill,
-            "Fill the mask",
-            mask(MaskCommand::Fill),
-        );
+        let whole = [
+            (Icon::Trash, "Clear the mask", MaskCommand::Clear),
+            (Icon::Invert, "Invert the mask", MaskCommand::Invert),
+            (Icon::Fill, "Fill the mask", MaskCommand::Fill),
+        ];
+        for (icon, label, command) in whole.into_iter().filter(|_| roomy) {
+            button(ui, studio, gui, icon, label, mask(command));
+        }
         ui.add_space(6.0);
         let can = |back| studio.create.can_undo(back);
         let (undo, redo) = (can(true), can(false));
@@ -173,7 +164,11 @@ fn tools(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 .unit("px")
                 .logarithmic()
                 .default_value(64.0)
-                .width(if wide { 124.0 } else { 140.0 })
+                .width(match (wide, roomy) {
+                    (true, _) => 124.0,
+                    (false, true) => 140.0,
+                    (false, false) => ui.available_width().clamp(64.0, 110.0),
+                })
                 .tooltip(
                     "Width of the brush in pixels of the picture; the keys [ and ] change it.",
                 );

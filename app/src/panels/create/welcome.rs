@@ -11,6 +11,8 @@ use crate::widgets::button::Button;
 /// Prompts that are offered.
 const OFFERED: usize = 6;
 const WIDTH: f32 = 624.0;
+/// Height of what is above them.
+const ABOVE: f32 = 250.0;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
@@ -18,8 +20,12 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
     let room = ui.available_rect_before_wrap();
     let width = (room.width() - 2.0 * tokens.size.gap_xl).min(WIDTH);
     let columns: usize = if width > 460.0 { 2 } else { 1 };
-    let rows = OFFERED.div_ceil(columns) as f32;
-    let height = 250.0 + rows * (tokens.size.control_m + tokens.size.gap_s);
+    // In a low window only as many are offered as have room.
+    let row = tokens.size.control_m + tokens.size.gap_s;
+    let fit = ((room.height() - ABOVE) / row).floor().max(0.0) as usize;
+    let offered_most = OFFERED.min(fit * columns);
+    let rows = offered_most.div_ceil(columns) as f32;
+    let height = ABOVE + rows * row;
     let top = room.top() + ((room.height() - height) * 0.42).max(tokens.size.gap_m);
     let left = room.center().x - width / 2.0;
     let rect = Rect::from_min_max(pos2(left, top), pos2(left + width, room.bottom()));
@@ -42,6 +48,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
             }
             match &reason {
                 Some(reason) => ui.label(RichText::new(reason).small().color(tokens.text_muted)),
+                None if offered_most == 0 => ui.label(""),
                 None => ui.label(RichText::new("or begin with one of these").small().color(tokens.text_faint)),
             };
         });
@@ -49,7 +56,7 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
         let model = studio.create.form.model(&studio.house);
         let gap = tokens.size.gap_s;
         let each = (width - gap * (columns as f32 - 1.0)) / columns as f32;
-        let offered: Vec<&str> = ideas(model).iter().take(OFFERED).copied().collect();
+        let offered: Vec<&str> = ideas(model).iter().take(offered_most).copied().collect();
         for row in offered.chunks(columns) {
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = gap;
