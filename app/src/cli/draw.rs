@@ -280,7 +280,9 @@ fn beginning(args: &DrawArgs, base: Option<&Base>) -> Result<Option<Begin>> {
         let given = pictures::read(file)?;
         given.require_whole(file, WITH_A_MASK)?;
         let given = given.mask();
-        if given.data.as_f32().iter().all(|value| *value == 0.0) {
+        // With --only-masked it is an error, which the engine tells.
+        let black = given.data.as_f32().iter().all(|value| *value == 0.0);
+        if black && args.only_masked.or(known.only_masked).is_none() {
             out::remark(&format!(
                 "note: {}: the mask is black all over, so nothing is drawn anew; paint white what is to be",
                 file.display()
