@@ -433,6 +433,36 @@ fn a_device_lost_in_the_middle_changes_nothing_in_the_picture() {
     assert_eq!(hand.seen.iter().filter(built).count(), 1);
 }
 
+/// Other programs take memory, too, of which the budget knows nothing.
+#[test]
+fn a_driver_that_runs_out_of_memory_ends_no_picture() {
+    let mut hand = Hand::new(DeviceChoice::Gpu, PLENTY);
+    let wanted = hand.draw().unwrap();
+    // Row by row, or at the host, sums are those of other kernels.
+    let assert_same = |picture: &Picture, when: usize| {
+        let both = picture.rgb.iter().zip(&wanted.rgb);
+        let worst = both.map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(worst <= Some(1), "after {when} advances: {worst:?}");
+    };
+    for when in [1, 2, 4] {
+        let device = Arc::new(GpuDevice::open(AdapterChoice::Any, LimitPolicy::Adapter).unwrap());
+        let executor = GpuExecutor::on(Arc::clone(&device), Some(PLENTY));
+        let mut hand = Hand::with(DeviceChoice::Gpu, Box::new(executor), PLENTY);
+        let request = Request::Image(hand.picture("a red fox"));
+        let job = hand.submit(request);
+        for _ in 0..when {
+            hand.worker.advance(job);
+        }
+        device.starve();
+        match hand.finish(job) {
+            Ok(Outcome::Image { picture, .. }) => assert_same(&picture, when),
+            other => panic!("after {when} advances: {other:?}"),
+        }
+        device.check("afterwards").unwrap();
+        assert_same(&hand.draw().unwrap(), when);
+    }
+}
+
 #[test]
 fn loading_can_be_stopped() {
     for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {

@@ -333,6 +333,14 @@ impl GpuDevice {
         }
     }
 
+    /// Tells whoever asks next that the driver has run out of memory. For tests of recovery.
+    pub fn starve(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.errors.push(wgpu::Error::OutOfMemory {
+            source: "no memory is left".into(),
+        });
+    }
+
     /// Destroys the device, as if the driver had lost it. For tests of recovery.
     pub fn lose(&self) {
         self.device.destroy();
