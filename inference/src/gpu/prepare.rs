@@ -29,35 +29,26 @@ impl GpuExecutor {
             Cow::Borrowed(_) => graph,
             Cow::Owned(merged) => Arc::new(merged),
         };
-        let mut compiled = self.compile(&graph)?;
-        if !self.prove(&compiled)? {
-            compiled = self.compile(&graph)?;
-        }
-        let (mut new_weights, _) = self.weight_forecast(&graph, &compiled);
-        let mut needed = new_weights + compiled.activation_bytes();
-        if needed > self.memory.available() && may_stream && !Arc::ptr_eq(&graph, &given) {
-            // What passes through the ring had better be small; unless the large ones are there already.
-            let apart = self.compile(&given)?;
-            let (bytes, _) = self.weight_forecast(&given, &apart);
-            // Each weight ends at a boundary, so that the same ones are a little more when they are apart.
-            let bytes_apart = bytes - bytes / 8;
-            let joined_fits = self.schedule(&graph, &compiled).is_ok();
-            let apart_fits = bytes + apart.activation_bytes() <= self.memory.available()
-                || self.schedule(&given, &apart).is_ok();
-            // One of them may still go where the other does not: ops that run as one need fewer values at a time, weights by themselves smaller slots.
-            if (bytes_apart <= new_weights && apart_fits) || !joined_fits {
-                (graph, compiled, new_weights) = (given, apart, bytes);
-                needed = new_weights + compiled.activation_bytes();
-            }
-        }
+        let mut compiled = self.compile_proven(&graph)?;
+        let needed = self.weight_forecast(&graph, &compiled).0 + compiled.activation_bytes();
         let stream = if needed <= self.memory.available() {
             None
-        } else if may_stream {
-            let schedule = self.schedule(&graph, &compiled)?;
-            Some(schedule)
-        } else {
+        } else if !may_stream {
             return Err(self.memory.out_of_memory(&graph.name, needed));
+        } else {
+            let scheduled = match self.schedule(&graph, &compiled) {
+                // What is joined may add in another order than what is apart: a plan that is streamed is that of one which is not, and gives the
+                // same bytes, wherever it can be. Only where not even one of the joined weights can pass through the ring they do so apart.
+                Err(_) if !Arc::ptr_eq(&graph, &given) => {
+                    compiled = self.compile_proven(&given)?;
+                    graph = given;
+                    self.schedule(&graph, &compiled)
+                }
+                scheduled => scheduled,
+            };
+            Some(scheduled?)
         };
+        let (new_weights, _) = self.weight_forecast(&graph, &compiled);
         let is_resident = |index: usize| match &stream {
             None => true,
             Some(schedule) => schedule.resident.get(index).copied().unwrap_or(false),
@@ -106,6 +97,15 @@ impl GpuExecutor {
         let id = PlanId(self.next_id());
         self.plans.insert(id, plan);
         Ok(id)
+    }
+
+    /// A graph compiled with kernels that have proved themselves on this device.
+    fn compile_proven(&mut self, graph: &Graph) -> Result<Compiled, ExecError> {
+        let compiled = self.compile(graph)?;
+        match self.prove(&compiled)? {
+            true => Ok(compiled),
+            false => self.compile(graph),
+        }
     }
 
     /// The graph that is planned for a graph: with products joined, if ops run as one at all.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::cpu::testing::Random;
+use crate::cpu::testing::{Random, worst_error};
 use crate::formats::TensorData;
 use crate::graph::{
     Activation, ExecError, Executor, Graph, GraphBuilder, HostTensor, Interrupt, MemoryUse,
@@ -102,6 +102,61 @@ fn a_model_larger_than_the_budget_gives_the_same_bytes() {
                 (0, 0, 0)
             );
         }
+    }
+}
+
+/// Layers whose three products of one input are joined on a device.
+fn joined_network(random: &mut Random, rows: usize) -> Graph {
+    let g = GraphBuilder::new("joined network");
+    let mut h = g.input("x", &[rows, WIDTH]).unwrap();
+    let scale = TensorData::from_f32("scale", &[WIDTH], &random.floats(WIDTH)).unwrap();
+    for layer in 0..4 {
+        let normed = g.rms_norm(&h, &scale, 1e-5).unwrap();
+        for part in ["q", "k", "v"] {
+            let values = random.floats(WIDTH * WIDTH);
+            let name = format!("{layer}.{part}");
+            let w = TensorData::from_f32(&name, &[WIDTH, WIDTH], &values).unwrap();
+            let y = g.linear(&normed, &w, None).unwrap();
+            let y = g.rms_norm(&y, &scale, 1e-5).unwrap();
+            h = g.add(&h, &y).unwrap();
+        }
+    }
+    g.output("y", &h);
+    g.finish()
+}
+
+#[test]
+fn what_is_joined_gives_the_same_bytes_when_it_is_streamed() {
+    let mut random = Random::fresh("what_is_joined_gives_the_same_bytes_when_it_is_streamed");
+    for rows in [1usize, 2, 7, 40] {
+        let graph = Arc::new(joined_network(&mut random, rows));
+        let x = HostTensor::f32([rows, WIDTH], random.floats(rows * WIDTH));
+        let weights = |gpu: &GpuExecutor, plan: PlanId| gpu.plans[&plan].graph.weights.len();
+        let mut roomy = open(1 << 28);
+        let plan = roomy.prepare(Arc::clone(&graph)).unwrap();
+        // Three of each layer are one, and the scale that they share.
+        assert_eq!((graph.weights.len(), weights(&roomy, plan)), (13, 5));
+        let wanted = run(&mut roomy, plan, &x, &mut NeverInterrupt).unwrap();
+        // A joined weight takes 1.7 MiB, all of them 6.8 MiB; what passes through a slot is there twice.
+        for budget in [4_600_000u64, 5_900_000, 6_900_000] {
+            let mut poor = open(budget);
+            let plan = poor.prepare_streaming(Arc::clone(&graph)).unwrap();
+            assert!(poor.memory().streamed > 0, "{:?}", poor.memory());
+            assert_eq!(weights(&poor, plan), 5, "{rows} rows in {budget} bytes");
+            for _ in 0..2 {
+                let got = run(&mut poor, plan, &x, &mut NeverInterrupt).unwrap();
+                assert_eq!(got, wanted, "{rows} rows in {budget} bytes");
+            }
+            assert_within(poor.memory());
+        }
+        // Not even one of the joined weights fits: each goes by itself, and what is added is the same but for its order.
+        let mut poorest = open(2_400_000);
+        let plan = poorest.prepare_streaming(Arc::clone(&graph)).unwrap();
+        assert_eq!(weights(&poorest, plan), 13);
+        let got = run(&mut poorest, plan, &x, &mut NeverInterrupt).unwrap();
+        let error = worst_error(got.as_f32(), wanted.as_f32());
+        assert!(error < 1e-4, "{rows} rows: {error}");
+        assert_within(poorest.memory());
     }
 }
 
