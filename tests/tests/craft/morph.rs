@@ -73,6 +73,7 @@ fn a_way_between_two_pictures_becomes_a_file_of_each_form() {
     bench.dialogs.answer(folder.path().join("way.gif"));
     bench.click("Save the file…");
     bench.wait_label("Saved as way.gif").unwrap();
+    bench.wait_idle().unwrap();
     let bytes = std::fs::read(folder.path().join("way.gif")).unwrap();
     assert!(bytes.starts_with(b"GIF89a"));
     bench.click("Strip");
