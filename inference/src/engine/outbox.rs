@@ -19,6 +19,9 @@ use super::protocol::Event;
 /// What the maker has to do at most, beside what it is at.
 const MOST_WAITING: usize = 2;
 
+/// From so many events on that wait for one that is being made, steps are merged.
+const MOST_APART: usize = 64;
+
 /// Makes an event, if there is one to tell.
 type Make = Box<dyn FnOnce() -> Option<Event> + Send>;
 
@@ -215,6 +218,8 @@ impl Line {
         // What is being made parts what comes before it from what comes after.
         let is_place = |waiting: &Waiting| matches!(waiting, Waiting::Place(_));
         let last_place = self.waiting.iter().rposition(is_place);
+        // That is soon over: until then nothing need be left out, unless it becomes too much.
+        let soon = last_place.is_some() && self.waiting.len() < MOST_APART;
         let mut later = (self.waiting)
             .range_mut(last_place.map_or(0, |place| place + 1)..)
             .filter_map(Waiting::event);
@@ -233,6 +238,7 @@ impl Line {
                     self.keep(Event::Tokens { job: of, tokens });
                 }
             }
+            Event::Step { .. } if soon => self.keep(event),
             Event::Step { .. }
             | Event::Checkpoint { .. }
             | Event::Memory(_)
@@ -415,13 +421,15 @@ mod tests {
         outbox.push(step(1, 2));
         outbox.push_made(|| None);
         outbox.push(step(1, 3));
+        outbox.push(step(1, 4));
         outbox.push(Event::Started { job: JobId(2) });
         assert!(!outbox.flush());
         assert_eq!(words(&receiver), ["step 1"]);
         go.send(()).unwrap();
         outbox.settle();
         assert!(outbox.flush());
-        assert_eq!(words(&receiver), ["kept 1", "step 2", "step 3", "started"]);
+        let rest = ["kept 1", "step 2", "step 3", "step 4", "started"];
+        assert_eq!(words(&receiver), rest);
     }
 
     #[test]
