@@ -445,6 +445,8 @@ fn attention_over_a_paged_cache() {
             3,
         ),
         case(shape(1, 1, 251, 3), 2, &[(70, 20)], 1),
+        // The largest heads that are known of decoders, a single row and a tile of them.
+        case(shape(1, 1, 256, 4), 4, &[(70, 1), (0, 20)], 0),
         case(shape(1, 2, 64, 9), 6, &[(0, 130), (65, 3), (1, 62)], 60),
     ] {
         paged_case(&mut random, &p);
