@@ -326,7 +326,18 @@ fn summarise(profile: &Profile, context: f64) -> ProfileReport {
     let graph = &*profile.graph;
     let mut rows: BTreeMap<(&str, &str), (usize, f64, cost::Cost)> = BTreeMap::new();
     let total: f64 = profile.ops.iter().map(|op| op.seconds).sum();
-    let mut last = None;
+    // The work of an op of several kernels counts for the one of them that takes longest.
+    let mut spent: BTreeMap<(usize, &str), f64> = BTreeMap::new();
+    for op in &profile.ops {
+        *spent.entry((op.node, &op.kernel)).or_default() += op.seconds;
+    }
+    let mut longest: BTreeMap<usize, (&str, f64)> = BTreeMap::new();
+    for ((node, kernel), seconds) in spent {
+        let known = longest.entry(node).or_insert((kernel, seconds));
+        if seconds > known.1 {
+            *known = (kernel, seconds);
+        }
+    }
     for op in &profile.ops {
         let Some(node) = graph.nodes.get(op.node) else {
             continue;
@@ -334,11 +345,13 @@ fn summarise(profile: &Profile, context: f64) -> ProfileReport {
         let row = rows.entry((node.op.name(), &op.kernel)).or_default();
         row.0 += 1;
         row.1 += op.seconds;
-        // The work of an op of several kernels counts for the first of them.
-        if last != Some(op.node) {
+        if longest
+            .get(&op.node)
+            .is_some_and(|(kernel, _)| *kernel == op.kernel)
+        {
+            longest.remove(&op.node);
             row.2 += cost::of_node(graph, node, context);
         }
-        last = Some(op.node);
     }
     let mut rows: Vec<ProfileRow> = rows
         .into_iter()
