@@ -370,7 +370,7 @@ impl<'a> Rewriter<'a> {
 }
 
 /// The graph without the weights that no op reads any longer.
-fn without_unused(mut graph: Graph) -> Graph {
+pub(super) fn without_unused(mut graph: Graph) -> Graph {
     let mut used = vec![false; graph.weights.len()];
     for weight in graph.nodes.iter().flat_map(|node| node.op.weights()) {
         used[weight.0] = true;

@@ -33,6 +33,7 @@ mod device;
 mod disk;
 mod executor;
 mod fed;
+mod fold;
 mod fuse;
 mod heads;
 mod inputs;

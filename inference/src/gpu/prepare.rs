@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::executor::GpuExecutor;
+use super::fold::folded;
 use super::layout::Compiled;
 use super::merge::merged;
 use super::plan::Plan;
@@ -108,13 +109,14 @@ impl GpuExecutor {
         }
     }
 
-    /// The graph that is planned for a graph: with products joined, if ops run as one at all.
+    /// The graph that is planned for a graph: with constants computed and products joined, if ops run as one at all.
     pub(super) fn merged<'g>(&self, graph: &'g Graph) -> Cow<'g, Graph> {
-        let merged = match self.fuse {
-            true => merged(graph, &self.kernel_limits),
-            false => None,
-        };
-        merged.map_or(Cow::Borrowed(graph), Cow::Owned)
+        if !self.fuse {
+            return Cow::Borrowed(graph);
+        }
+        let known = folded(graph);
+        let joined = merged(known.as_ref().unwrap_or(graph), &self.kernel_limits);
+        joined.or(known).map_or(Cow::Borrowed(graph), Cow::Owned)
     }
 
     fn schedule(&self, graph: &Graph, compiled: &Compiled) -> Result<Schedule, ExecError> {
