@@ -240,7 +240,7 @@ fn a_model_larger_than_the_budget_draws_and_writes_the_same() {
     for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
         let mut hand = Hand::new(device, PLENTY);
         let picture = hand.draw().unwrap();
-        let unet = unet_forecast(&hand);
+        let unet = unet_forecast(&hand, 2);
         // All of its activations, three fifths of its weights.
         let budget = unet.activations + unet.new_weights / 5 * 3;
         let mut poor = Hand::new(device, budget);
@@ -284,15 +284,15 @@ fn unet_size(hand: &Hand) -> (usize, usize) {
     (64 / model.factor(), model.tokenizer().max_length())
 }
 
-/// What the U-Net of sketch takes for the test's picture, on an executor where nothing is yet.
-fn unet_forecast(hand: &Hand) -> crate::graph::MemoryForecast {
+/// What the U-Net of sketch takes for so many rows of the test's picture, on an executor where nothing is yet.
+fn unet_forecast(hand: &Hand, rows: usize) -> crate::graph::MemoryForecast {
     let fresh = Hand::new(hand.worker.options.device, PLENTY);
     let mut worker = fresh.worker;
     let name = hand.model("sketch");
     let model = worker.store.image_model(&name, &mut ()).unwrap();
     let length = model.tokenizer().max_length();
     let side = 64 / model.factor();
-    let graph = model.unet().graph(2, side, side, length).unwrap();
+    let graph = model.unet().graph(rows, side, side, length).unwrap();
     worker.store.executor_mut().forecast(&graph)
 }
 
@@ -332,8 +332,8 @@ fn guidance_goes_row_by_row_where_two_rows_do_not_fit() {
     for device in [DeviceChoice::Cpu, DeviceChoice::Gpu] {
         let mut hand = Hand::new(device, PLENTY);
         let picture = hand.draw().unwrap();
-        let both = unet_forecast(&hand);
-        let budget = both.new_weights + both.activations - both.activations / 8;
+        let [one, both] = [1, 2].map(|rows| unet_forecast(&hand, rows));
+        let budget = both.new_weights + (one.activations + both.activations) / 2;
         let mut poor = Hand::new(device, budget);
         let job = poor.submit(Request::Image(poor.picture("a red fox")));
         let step = |event: &Event| matches!(event, Event::Step { .. });
