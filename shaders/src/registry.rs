@@ -112,6 +112,8 @@ pub enum Kernel {
     CombineExperts,
     /// The likeliest tokens of rows of logits, and sums over all.
     Candidates,
+    /// A token drawn from the likeliest.
+    Draw,
     /// As [`Kernel::Gemm`], with K in several parts, each of which leaves sums of its own.
     GemmSplit {
         /// Storage of the weight.
@@ -408,6 +410,7 @@ impl Kernel {
             Self::RouteExperts,
             Self::CombineExperts,
             Self::Candidates,
+            Self::Draw,
             Self::GemmJoin,
             Self::ConvJoin,
             Self::ConvUnfoldRows,

@@ -308,6 +308,7 @@ impl Kernel {
                 9,
                 [Read, Read, Read, ReadWrite]
             ),
+            Self::Draw => row!("draw", "draw", 64, 6, [Read, Read, ReadWrite]),
             Self::PagedHeads { .. } => row!(
                 "paged_heads",
                 "paged_heads",

@@ -20,8 +20,9 @@ use diptych_inference::formats::StorageDtype;
 use diptych_inference::formats::detect::probe;
 use diptych_inference::gpu::{AdapterChoice, GpuExecutor, LimitPolicy};
 use diptych_inference::graph::candidates::EXTRAS;
+use diptych_inference::graph::draw::{DRAW_WORDS, DrawSettings};
 use diptych_inference::graph::{
-    Executor, HostTensor, NO_SLOT, NeverInterrupt, PlanId, Run, StateId,
+    Executor, HostData, HostTensor, NO_SLOT, NeverInterrupt, Next, PlanId, Run, StateId,
 };
 use diptych_inference::models::llama::LlamaShape;
 use diptych_inference::pipelines::ChatModel;
@@ -120,9 +121,11 @@ fn caller(call: &Backtrace) -> (String, String) {
     ("nobody".into(), text)
 }
 
-/// What one more token of a sequence takes.
-fn inputs(token: u32, place: u32, pages: usize) -> Vec<(&'static str, HostTensor)> {
-    vec![
+/// What one more token of a sequence takes; where the device draws the next, the likeliest.
+fn inputs(token: u32, place: u32, pages: usize, draws: bool) -> Vec<(&'static str, HostTensor)> {
+    let words = DrawSettings::BEST.words().to_vec();
+    let draw = draws.then(|| ("draw", HostTensor::f32([1, DRAW_WORDS], words)));
+    let mut inputs = vec![
         ("ids", HostTensor::u32([1], vec![token])),
         ("positions", HostTensor::u32([1], vec![place])),
         ("write_slots", HostTensor::u32([1], vec![place])),
@@ -137,11 +140,17 @@ fn inputs(token: u32, place: u32, pages: usize) -> Vec<(&'static str, HostTensor
             HostTensor::u32([1, EXTRAS], vec![NO_SLOT; EXTRAS]),
         ),
         ("inverse_temperatures", HostTensor::f32([1], vec![1.0])),
-    ]
+    ];
+    inputs.extend(draw);
+    inputs
 }
 
-/// A plan that writes a token, and the cache that it writes to.
-fn plan_of_a_token(gpu: &mut GpuExecutor, path: &Path, pages: usize) -> (PlanId, StateId) {
+/// A plan that writes a token, and the cache that it writes to; it may draw the next one, too.
+fn plan_of_a_token(
+    gpu: &mut GpuExecutor,
+    path: &Path,
+    (pages, draws): (usize, bool),
+) -> (PlanId, StateId) {
     let model = ChatModel::load(path, &probe(path).unwrap()).unwrap();
     let shape = LlamaShape {
         rows: 1,
@@ -150,7 +159,7 @@ fn plan_of_a_token(gpu: &mut GpuExecutor, path: &Path, pages: usize) -> (PlanId,
         pages_per_sequence: pages,
         pages,
     };
-    let graph = Arc::new(model.choosing_graph(&shape).unwrap());
+    let graph = Arc::new(model.choosing_graph(&shape, draws).unwrap());
     let plan = gpu.prepare(graph).unwrap();
     let state = gpu.create_kv(model.llama().kv_shape(pages)).unwrap();
     (plan, state)
@@ -175,10 +184,10 @@ fn what_encoding_takes() {
     let given = std::env::var_os("DIPTYCH_CHAT_MODEL").map(PathBuf::from);
     let path = given.unwrap_or_else(|| make_tiny(folder.path()));
     let mut gpu = GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, None).unwrap();
-    let (plan, state) = plan_of_a_token(&mut gpu, &path, 4);
+    let (plan, state) = plan_of_a_token(&mut gpu, &path, (4, false));
     for place in 0..3 {
         let run = Run {
-            inputs: &inputs(place, place, 4),
+            inputs: &inputs(place, place, 4, false),
             states: &[state],
             interrupt: &mut NeverInterrupt,
         };
@@ -202,28 +211,51 @@ fn what_encoding_takes() {
 
 #[test]
 fn a_token_allocates_nothing_of_ours_but_its_results() {
+    for draws in [false, true] {
+        tokens_allocate_nothing(draws);
+    }
+}
+
+/// Tokens one after the other; where the device draws them, each is begun before the one before is read.
+fn tokens_allocate_nothing(draws: bool) {
     let folder = tempfile::tempdir().unwrap();
     let path = make_tiny(folder.path());
     let pages = 2;
     let mut gpu =
         GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, Some(1 << 29)).unwrap();
-    let (plan, state) = plan_of_a_token(&mut gpu, &path, pages);
+    let (plan, state) = plan_of_a_token(&mut gpu, &path, (pages, draws));
     let mut theirs = 0;
     let mut ours: BTreeMap<String, usize> = BTreeMap::new();
-    let (warm, watched) = (6, 32);
+    let (warm, watched) = (12, 32);
+    let mut token = 7;
     for place in 0..warm + watched {
-        let inputs = inputs(place % 50, place, pages);
+        let given = inputs(token, place, pages, draws);
+        let mut coming = inputs(0, place + 1, pages, draws);
+        coming.retain(|(name, _)| *name != "ids");
+        let next = Next {
+            inputs: &coming,
+            input: "ids",
+            output: "drawn",
+        };
         let run = Run {
-            inputs: &inputs,
+            inputs: &given,
             states: &[state],
             interrupt: &mut NeverInterrupt,
         };
-        if place < warm {
-            gpu.run(plan, run).unwrap();
-            continue;
-        }
-        let (results, calls) = watch(|| gpu.run(plan, run));
-        assert_eq!(results.unwrap().len(), 1);
+        let once = || match draws {
+            true => gpu.run_then(plan, run, &next),
+            false => gpu.run(plan, run),
+        };
+        let (results, calls) = match place < warm {
+            true => (once(), Vec::new()),
+            false => watch(once),
+        };
+        let results = results.unwrap();
+        assert_eq!(results.len(), 1 + usize::from(draws));
+        token = match results.get(1).map(|drawn| &drawn.data) {
+            Some(HostData::U32(drawn)) => drawn[0],
+            _ => place % 50,
+        };
         for call in &calls {
             let (of, function) = caller(call);
             match of.as_str() {
@@ -235,11 +267,14 @@ fn a_token_allocates_nothing_of_ours_but_its_results() {
             }
         }
     }
-    let dispatches = gpu.host_time().unwrap().dispatches / u64::from(warm + watched);
+    let told = gpu.host_time().unwrap();
+    let dispatches = told.dispatches / u64::from(warm + watched);
     println!(
-        "{watched} tokens of {dispatches} dispatches: {theirs} allocations of wgpu's, {} a dispatch",
+        "{watched} tokens of {dispatches} dispatches, {} taken up: {theirs} allocations of wgpu's, {} a dispatch",
+        told.taken_up,
         theirs as f64 / f64::from(watched) / dispatches as f64
     );
+    assert_eq!(told.taken_up > u64::from(watched / 2), draws);
     // That something is counted at all is told by wgpu, which cannot do without.
     assert!(theirs > watched as usize);
     assert!(ours.is_empty(), "{ours:#?}");

@@ -87,7 +87,13 @@ pub(super) fn measure(
             units: 1,
             context: 0.0,
         };
-        session.measure(&planned, &[], naming, limits, &mut |_, _| inputs.clone())?;
+        session.measure(
+            &planned,
+            &[],
+            naming,
+            limits,
+            (&mut |_, _| inputs.clone(), None),
+        )?;
         if !together {
             session.drop_plan(&planned);
         }

@@ -9,7 +9,9 @@ use super::processor::{forget_peak, resident};
 use super::report::{LimitReport, MemoryReport, ModelReport, ProfileReport, ProfileRow, Workload};
 use super::{BenchError, Opened, Options, Stop, Watcher};
 use crate::formats::detect::ModelInfo;
-use crate::graph::{ExecError, Graph, HostTensor, MemoryForecast, PlanId, Profile, Run, StateId};
+use crate::graph::{
+    ExecError, Graph, HostTensor, MemoryForecast, Next, PlanId, Profile, Run, StateId,
+};
 
 /// A graph that is ready, with what making it took.
 pub(super) struct Planned {
@@ -40,8 +42,13 @@ struct Host {
 }
 
 /// Gives the inputs of a run by its number, the first being 0, and the results of the run before.
-pub(super) type Inputs<'a> =
-    dyn FnMut(usize, &[HostTensor]) -> Vec<(&'static str, HostTensor)> + 'a;
+pub(super) type Inputs<'a> = dyn FnMut(usize, &[HostTensor]) -> Named + 'a;
+
+/// What is known of the inputs of a run by its number before the results of the run before are: all but `ids`, which are its `drawn`.
+pub(super) type Foreseen<'a> = dyn Fn(usize) -> Named + 'a;
+
+/// Inputs by their names.
+type Named = Vec<(&'static str, HostTensor)>;
 
 /// One model on one executor.
 pub(super) struct Session<'a> {
@@ -192,8 +199,30 @@ impl<'a> Session<'a> {
         Ok(self.executor.as_mut().run(plan, run)?)
     }
 
+    fn run_then(
+        &mut self,
+        plan: PlanId,
+        (inputs, next): (&Named, Option<Named>),
+        states: &[StateId],
+    ) -> Result<Vec<HostTensor>, BenchError> {
+        let Some(next) = next else {
+            return self.run(plan, inputs, states);
+        };
+        let next = Next {
+            inputs: &next,
+            input: "ids",
+            output: "drawn",
+        };
+        let run = Run {
+            inputs,
+            states,
+            interrupt: &mut Stop(&mut *self.watcher),
+        };
+        Ok(self.executor.as_mut().run_then(plan, run, &next)?)
+    }
+
     /// Runs a plan again and again, with the inputs that `inputs` gives for each run, and adds the workload to the report. Runs go on
-    /// for the time given, but there are at least `least` and at most `most`.
+    /// for the time given, but there are at least `least` and at most `most`. What is `foreseen` of the next run is told with each.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -203,19 +232,22 @@ impl<'a> Session<'a> {
         states: &[StateId],
         naming: Naming<'_>,
         (least, most, time): (usize, usize, Duration),
-        inputs: &mut Inputs<'_>,
+        (inputs, foreseen): (&mut Inputs<'_>, Option<&Foreseen<'_>>),
     ) -> Result<(), BenchError> {
         self.tell(&naming.name);
         // The first run finds caches cold.
         let mut given = inputs(0, &[]);
-        let mut results = self.run(planned.plan, &given, states)?;
+        let next = |number: usize| foreseen.map(|foreseen| foreseen(number));
+        let mut results = self.run_then(planned.plan, (&given, next(1)), states)?;
         let host_before = self.executor.as_mut().host_time();
         let started = Instant::now();
         let mut times = Vec::new();
         while times.len() < least || times.len() < most && started.elapsed() < time {
-            given = inputs(times.len() + 1, &results);
+            let number = times.len() + 1;
+            given = inputs(number, &results);
+            let next = next(number + 1);
             let one = Instant::now();
-            results = self.run(planned.plan, &given, states)?;
+            results = self.run_then(planned.plan, (&given, next), states)?;
             times.push(one.elapsed().as_secs_f64());
         }
         let host = self.executor.as_mut().host_time().zip(host_before);

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::BenchError;
-use super::session::{Naming, Session};
+use super::session::{Foreseen, Naming, Session};
 use crate::formats::detect::ModelInfo;
 use crate::graph::candidates::{CandidateRow, EXTRAS};
+use crate::graph::draw::{DRAW_WORDS, DrawSettings};
 use crate::graph::{HostTensor, KV_PAGE, KvShape, NO_SLOT};
 use crate::models::Llama;
 use crate::models::llama::LlamaShape;
@@ -55,19 +56,20 @@ pub(super) fn measure(
         pages,
     };
 
+    let ahead = session.executor.as_mut().runs_ahead();
     let kept: Vec<usize> = std::iter::once(1).chain(prompts.iter().copied()).collect();
     let graphs = kept
         .iter()
-        .map(|&rows| model.choosing_graph(&shape(rows)))
+        .map(|&rows| model.choosing_graph(&shape(rows), ahead && rows == 1))
         .collect::<Result<Vec<_>, _>>()?;
     session.forecast(&graphs.iter().collect::<Vec<_>>());
     drop(graphs);
 
-    let one = session.plan(&|| Ok(model.choosing_graph(&shape(1))?))?;
+    let one = session.plan(&|| Ok(model.choosing_graph(&shape(1), ahead)?))?;
     let cache: KvShape = llama.kv_shape(pages);
     let state = session.executor.as_mut().create_kv(cache)?;
     for &rows in &prompts {
-        let planned = session.plan(&|| Ok(model.choosing_graph(&shape(rows))?))?;
+        let planned = session.plan(&|| Ok(model.choosing_graph(&shape(rows), false)?))?;
         let naming = Naming {
             name: format!("prefill {rows}"),
             unit: "tokens",
@@ -79,15 +81,15 @@ pub(super) fn measure(
             true => (1, 3, Duration::from_secs(2)),
             false => (3, 10, Duration::from_secs(20)),
         };
-        session.measure(&planned, &[state], naming, limits, &mut |_, _| {
-            inputs(&tokens, 0, pages).into()
-        })?;
+        let mut given = |_: usize, _: &[HostTensor]| inputs(&tokens, 0, pages).into();
+        session.measure(&planned, &[state], naming, limits, (&mut given, None))?;
     }
 
     // One more prompt, row by row through the plan that writes, would be slow: the cache holds the tokens of the last prompt.
     if prompts.is_empty() {
         for place in 0..before {
-            let given = inputs(&[token(llama, place)], place, pages);
+            let mut given: Vec<_> = inputs(&[token(llama, place)], place, pages).into();
+            given.extend(ahead.then(draw_the_best));
             session.run(one.plan, &given, &[state])?;
         }
     }
@@ -101,12 +103,23 @@ pub(super) fn measure(
         true => (8, written, Duration::from_secs(4)),
         false => (16, written, Duration::from_secs(30)),
     };
-    session.measure(&one, &[state], naming, limits, &mut |run, results| {
+    let place = |run: usize| before + run.min(written);
+    let mut given = |run: usize, results: &[HostTensor]| {
         // The likeliest token, as greedy decoding has it.
         let told = results.first().map_or(&[][..], HostTensor::as_f32);
         let next = likeliest(told, model.tokenizer().vocab_len());
-        inputs(&[next], before + run.min(written), pages).into()
-    })?;
+        let mut given: Vec<_> = inputs(&[next], place(run), pages).into();
+        given.extend(ahead.then(draw_the_best));
+        given
+    };
+    let foreseen = |run: usize| {
+        let mut given: Vec<_> = inputs(&[0], place(run), pages).into();
+        given.retain(|(name, _)| *name != "ids");
+        given.push(draw_the_best());
+        given
+    };
+    let foreseen: Option<&Foreseen<'_>> = ahead.then_some(&foreseen);
+    session.measure(&one, &[state], naming, limits, (&mut given, foreseen))?;
     session.executor.as_mut().drop_state(state);
     Ok(())
 }
@@ -123,6 +136,12 @@ fn likeliest(told: &[f32], tokens: usize) -> u32 {
     let known = row.map(|row| row.tokens).unwrap_or_default();
     let best = known.iter().max_by(|a, b| a.1.total_cmp(&b.1));
     best.map_or(0, |(id, _)| *id)
+}
+
+/// The input by which a device draws the likeliest token.
+fn draw_the_best() -> (&'static str, HostTensor) {
+    let words = DrawSettings::BEST.words().to_vec();
+    ("draw", HostTensor::f32([1, DRAW_WORDS], words))
 }
 
 /// Inputs of rows of one sequence whose positions lie one after the other in the cache.

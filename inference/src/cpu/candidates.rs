@@ -8,7 +8,7 @@ use crate::graph::candidates::{EXTRAS, FARTHEST, KEPT, PART_WORDS, PARTS, ROW_WO
 const RUN: usize = 32;
 
 /// What [`crate::graph::Op::Candidates`] tells of each row of `logits [rows, width]` into `out [rows, ROW_WORDS]`.
-pub(super) fn candidates(
+pub(crate) fn candidates(
     out: &mut [f32],
     logits: &[f32],
     width: usize,

@@ -14,9 +14,10 @@
 
 mod attention;
 mod budget;
-mod candidates;
+pub(crate) mod candidates;
 mod conv;
 mod decode;
+pub(crate) mod draw;
 mod elementwise;
 mod executor;
 mod experts;

@@ -1,6 +1,7 @@
 //! One run of a plan: node after node, values given back at their last use.
 
 use super::candidates;
+use super::draw;
 use super::executor::Plan;
 use super::kv::{KvState, Tables};
 use super::parallel::Poll;
@@ -8,7 +9,7 @@ use super::plan::{attention_sizes, conv_sizes, dim, last_dim, linear_sizes, valu
 use super::pool::{Out, Pool};
 use super::weights::{Kept, Loaded, NodeWeights, kept};
 use super::{attention, conv, elementwise, experts, kv, linear, norm, shape};
-use crate::graph::{ExecError, HostData, HostTensor, Node, Op, OpTime, ValueId, WeightId};
+use crate::graph::{Dtype, ExecError, HostData, HostTensor, Node, Op, OpTime, ValueId, WeightId};
 
 /// A value: of the run's own, or lent by the caller or by a weight.
 enum Value<'a> {
@@ -205,6 +206,11 @@ fn results(mut values: Values<'_>) -> Result<Vec<HostTensor>, ExecError> {
             .any(|&(_, other)| graph.storage_of(other) == root);
         let shape = graph.node(id).shape.clone();
         let data = match values.value(id)? {
+            // Integers that were computed lie as their bits.
+            Value::Own(data) if graph.node(id).dtype == Dtype::U32 => {
+                let numbers: Vec<u32> = data.iter().map(|value| value.to_bits()).collect();
+                HostData::U32(numbers.into())
+            }
             Value::Own(_) if !again => match values.slots.get_mut(root.0).and_then(Option::take) {
                 Some(Value::Own(data)) => HostData::F32(data.into()),
                 _ => return Err(values.missing(id)),
@@ -385,6 +391,7 @@ fn compute(
             let (extras, temperatures) = (integers(1)?, floats(2)?);
             candidates::candidates(out, floats(0)?, width, *tokens, extras, temperatures);
         }
+        Op::Draw => draw::draw(out, floats(0)?, floats(1)?),
         // Nothing to compute, or computed in place.
         Op::Input { .. }
         | Op::Constant { .. }

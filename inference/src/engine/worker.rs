@@ -467,6 +467,9 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 #[cfg(test)]
+#[path = "foresight_tests.rs"]
+mod foresight_tests;
+#[cfg(test)]
 #[path = "memory_tests.rs"]
 mod memory_tests;
 #[path = "questions.rs"]

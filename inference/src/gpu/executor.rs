@@ -22,8 +22,8 @@ use super::upload::WeightStore;
 use super::vectors::VectorSet;
 use crate::graph::{
     DeviceVectors, ExecError, Executor, Graph, HostData, HostTensor, HostTime, Interrupt, KvShape,
-    MemoryForecast, MemoryUse, PlanId, Profile, ProfileClock, Run, StateId, TierReport, VectorsId,
-    check_run_but,
+    MemoryForecast, MemoryUse, Next, PlanId, Profile, ProfileClock, Run, StateId, TierReport,
+    VectorsId, check_run_but,
 };
 
 /// The executor on wgpu.
@@ -37,6 +37,8 @@ pub struct GpuExecutor {
     pub(super) fuse: bool,
     /// Whether latents stay on the device between steps.
     keeps_vectors: bool,
+    /// Whether a plan's next run is begun while the results of the run before are on their way.
+    begins_next: bool,
     pub(super) weights: WeightStore,
     pub(super) plans: BTreeMap<PlanId, Plan>,
     pub(super) states: BTreeMap<StateId, KvBuffers>,
@@ -84,6 +86,7 @@ impl GpuExecutor {
             tiers,
             fuse: true,
             keeps_vectors: true,
+            begins_next: true,
             device,
             kernel_limits,
             pipelines: Pipelines::default(),
@@ -126,6 +129,12 @@ impl GpuExecutor {
     /// Whether what a job keeps stays on the device between its runs; so it is if nothing else is said. To compare with.
     pub fn with_vectors(mut self, keep: bool) -> Self {
         self.keeps_vectors = keep;
+        self
+    }
+
+    /// Whether a run that is foreseen is begun before the host asks for it; so it is if nothing else is said. To compare with.
+    pub fn with_foresight(mut self, begin: bool) -> Self {
+        self.begins_next = begin;
         self
     }
 
@@ -200,60 +209,22 @@ impl Executor for GpuExecutor {
         self.make_plan(graph, may_stream, interrupt)
     }
 
-    fn run(&mut self, id: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
-        let (plan, sent) = begin(&self.device, &mut self.plans, &self.states, id, &run)?;
-        let (device, submitter) = (&self.device, &mut self.submitter);
-        submitter.host_time.bytes_sent += sent;
-        let mut pace = std::mem::take(&mut plan.pace);
-        let mut ahead = std::mem::take(&mut plan.ahead);
-        let measured = pace.begin();
-        let plan = &*plan;
-        let after = |encoder: &mut wgpu::CommandEncoder| copy_results(plan, encoder);
-        let whole = whole_list(plan, run.states, Some(&after));
-        let mut go = |steps: std::ops::Range<usize>| {
-            let last = steps.end >= whole.commands.len();
-            let list = List {
-                commands: whole.commands.get(steps.clone()).unwrap_or_default(),
-                first: steps.start,
-                after: whole.after.filter(|_| last),
-                ..whole
-            };
-            let meters = (&mut pace, measured);
-            submitter.execute(
-                device,
-                list,
-                run.interrupt,
-                meters,
-                (&mut ahead, run.states),
-            )
-        };
-        let done = match plan.stream() {
-            None => go(0..plan.commands.len()).map(|_| ()),
-            Some(stream) => stream.run(device, &plan.graph, go),
-        };
-        let results = done.and_then(|()| {
-            if plan.commands.is_empty() {
-                submit_copies(device, plan);
-            }
-            ask_for_results(plan);
-            if plan.stream().is_none() {
-                submitter.encode_ahead(device, whole, &pace, (&mut ahead, run.states));
-            }
-            read_results(device, plan)
-        });
-        if results.is_err() {
-            ahead.forget();
-        }
-        plan.done.set(results.is_ok());
-        if let Some(plan) = self.plans.get_mut(&id) {
-            (plan.pace, plan.ahead) = (pace, ahead);
-        }
-        let results = results?;
-        submitter.host_time.bytes_read += results
-            .iter()
-            .map(|result| 4 * result.len() as u64)
-            .sum::<u64>();
-        Ok(results)
+    fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError> {
+        self.run_plan(plan, run, None)
+    }
+
+    fn run_then(
+        &mut self,
+        plan: PlanId,
+        run: Run<'_>,
+        next: &Next<'_>,
+    ) -> Result<Vec<HostTensor>, ExecError> {
+        let next = self.begins_next.then_some(next);
+        self.run_plan(plan, run, next)
+    }
+
+    fn runs_ahead(&self) -> bool {
+        self.begins_next
     }
 
     fn encode_idle(
@@ -277,6 +248,7 @@ impl Executor for GpuExecutor {
     }
 
     fn read_kept(&mut self, plan: PlanId, index: usize, row: usize) -> Result<Vec<f32>, ExecError> {
+        self.run_again(plan)?;
         let plan = self.plans.get(&plan).ok_or(ExecError::Unknown {
             what: "plan",
             id: plan.0,
@@ -308,7 +280,7 @@ impl Executor for GpuExecutor {
                 Ok(None)
             })?,
         }
-        submit_copies(device, plan);
+        let copied = submit_copies(device, plan);
         ask_for_results(plan);
         let clock = ProfileClock::Timestamps;
         let profile = Profile {
@@ -316,7 +288,7 @@ impl Executor for GpuExecutor {
             clock,
             ops,
         };
-        Ok((read_results(device, plan)?, Some(profile)))
+        Ok((read_results(device, plan, Some(copied))?, Some(profile)))
     }
 
     fn host_time(&self) -> Option<HostTime> {
@@ -371,7 +343,7 @@ impl Executor for GpuExecutor {
 }
 
 /// Checks what a run is given, binds its caches and sends its inputs; gives the plan, ready to be executed, and how many bytes were sent.
-fn begin<'a>(
+pub(super) fn begin<'a>(
     device: &GpuDevice,
     plans: &'a mut BTreeMap<PlanId, Plan>,
     states: &BTreeMap<StateId, KvBuffers>,
@@ -398,6 +370,7 @@ pub(super) fn begin_but<'a>(
     check_states(plan, run.states, states)?;
     plan.done.set(false);
     plan.partway = None;
+    plan.foresight.forget();
     plan.bind_states(device, run.states, states)?;
     let sent = send(device, plan, run)?;
     Ok((plan, sent))
@@ -446,7 +419,7 @@ fn check_states(
 }
 
 /// Whether a run is given what its plan takes, and nothing that would address memory that is not there.
-fn check_inputs(plan: &Plan, run: &Run<'_>, fed: Option<&str>) -> Result<(), ExecError> {
+pub(super) fn check_inputs(plan: &Plan, run: &Run<'_>, fed: Option<&str>) -> Result<(), ExecError> {
     check_run_but(&plan.graph, run, fed)?;
     let fail = |name: &str, detail: String| ExecError::Input {
         graph: plan.graph.name.clone(),

@@ -96,8 +96,8 @@ impl GpuExecutor {
     }
 }
 
-/// Runs dispatches of a plan that is ready: those of a range, unless the plan is streamed. The last of them may still be under way.
-fn execute(
+/// Runs dispatches of a plan that is ready, whose results stay on the device: those of a range, unless the plan is streamed. The last of them may still be under way.
+pub(super) fn execute(
     device: &GpuDevice,
     submitter: &mut Submitter,
     plan: &mut Plan,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::merge::without_unused;
 use crate::cpu::{CpuExecutor, CpuMode};
 use crate::formats::TensorData;
-use crate::graph::{ExecError, Executor, Graph, NeverInterrupt, Op, Run, ValueId, WeightId};
+use crate::graph::{Dtype, ExecError, Executor, Graph, NeverInterrupt, Op, Run, ValueId, WeightId};
 
 /// Bytes of a value beyond which it is computed in every run: it would stay in memory between them.
 const MOST_BYTES: usize = 32 << 20;
@@ -38,6 +38,7 @@ fn roots(graph: &Graph) -> Vec<usize> {
     for (index, node) in graph.nodes.iter().enumerate() {
         let of_known = !node.inputs.is_empty()
             && !matches!(node.op, Op::PagedAttention(_))
+            && node.dtype == Dtype::F32
             && node.elements().saturating_mul(4) <= MOST_BYTES
             && node.inputs.iter().all(|id| known[id.0]);
         known[index] = of_known || matches!(node.op, Op::Constant { .. });

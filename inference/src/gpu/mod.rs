@@ -26,7 +26,8 @@
 //! | `self_test` | whether this device computes what it should |
 //! | `submit`, `pace` | dispatches on their way to the device, in pieces of about ten milliseconds |
 //! | `inputs`, `readback` | what a run is given, sent where it is not there yet, and what it gives |
-//! | `executor` | the [`Executor`](crate::graph::Executor), and the run of a plan |
+//! | `run` | the run of a plan, and of the next before it is asked for |
+//! | `executor` | the [`Executor`](crate::graph::Executor) |
 
 mod arena;
 mod device;
@@ -50,6 +51,7 @@ mod plan;
 mod prepare;
 mod profile;
 mod readback;
+mod run;
 mod self_test;
 mod stream;
 mod submit;
@@ -68,6 +70,8 @@ mod cache_tests;
 mod fuse_tests;
 #[cfg(test)]
 mod merge_tests;
+#[cfg(test)]
+mod run_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::memory::{Memory, Purpose, Tracked};
 use super::pace::Pace;
 use super::pipelines::{Pipeline, Pipelines};
 use super::readback::News;
+use super::run::Foresight;
 use super::stream::Stream;
 use super::submit::Ahead;
 use super::upload::WeightBuffers;
@@ -75,6 +76,8 @@ pub struct Plan {
     pub done: Cell<bool>,
     /// How many dispatches of a run that was begun and is still to be gone on with are submitted, and whether it is measured.
     pub partway: Option<(usize, bool)>,
+    /// What is known of its next run, and whether that was begun.
+    pub foresight: Foresight,
     /// Bounds on inputs that address memory.
     pub bounds: Vec<Bound>,
     /// How long its dispatches take.
@@ -173,6 +176,7 @@ impl Plan {
             commands: Vec::with_capacity(steps.len()),
             done: Cell::new(false),
             partway: None,
+            foresight: Foresight::default(),
             bounds,
             pace: Pace::default(),
             sent,
@@ -363,6 +367,7 @@ impl Plan {
     pub fn forget_state(&mut self, state: StateId) {
         self.kv_groups.retain(|states, _| !states.contains(&state));
         self.ahead.forget();
+        self.foresight.forget();
     }
 
     /// The bind groups of the caches of a run; see [`Plan::bind_states`].

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::device::{GpuDevice, MAPPED};
 use super::plan::Plan;
-use crate::graph::{ExecError, HostTensor};
+use crate::graph::{Dtype, ExecError, HostTensor};
 
 /// Where the news arrives that a buffer can be read; kept with a plan, so that a run makes none.
 #[derive(Default)]
@@ -52,12 +52,12 @@ pub(super) fn copy_results(plan: &Plan, encoder: &mut wgpu::CommandEncoder) {
 }
 
 /// [`copy_results`] as a submit of its own.
-pub(super) fn submit_copies(device: &GpuDevice, plan: &Plan) {
+pub(super) fn submit_copies(device: &GpuDevice, plan: &Plan) -> wgpu::SubmissionIndex {
     let mut encoder = device
         .device
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     copy_results(plan, &mut encoder);
-    device.queue.submit([encoder.finish()]);
+    device.queue.submit([encoder.finish()])
 }
 
 /// Asks for the results, whose copies are submitted.
@@ -67,11 +67,15 @@ pub(super) fn ask_for_results(plan: &Plan) {
     }
 }
 
-/// The results that were asked for.
+/// The results that were asked for. Waits for the submit that copied them, or, where it is not known, for all.
 ///
 /// # Errors
 /// If the device is lost or the driver complains.
-pub(super) fn read_results(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTensor>, ExecError> {
+pub(super) fn read_results(
+    device: &GpuDevice,
+    plan: &Plan,
+    copied: Option<wgpu::SubmissionIndex>,
+) -> Result<Vec<HostTensor>, ExecError> {
     let (readback, offsets) = plan.readback();
     let graph = &plan.graph;
     if graph.outputs.is_empty() {
@@ -82,7 +86,10 @@ pub(super) fn read_results(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTe
         context: "reading results".into(),
         message,
     };
-    device.wait("reading results")?;
+    match copied {
+        Some(copied) => device.wait_for(copied, "reading results")?,
+        None => device.wait("reading results")?,
+    }
     plan.news.wait().map_err(failed)?;
     let results = {
         let view = readback
@@ -92,7 +99,14 @@ pub(super) fn read_results(device: &GpuDevice, plan: &Plan) -> Result<Vec<HostTe
             let node = graph.node(output.1);
             let start = offset as usize;
             let bytes = &view[start..start + node.elements() * 4];
-            HostTensor::f32(node.shape.clone(), bytemuck::pod_collect_to_vec(bytes))
+            match node.dtype {
+                Dtype::F32 => {
+                    HostTensor::f32(node.shape.clone(), bytemuck::pod_collect_to_vec(bytes))
+                }
+                Dtype::U32 => {
+                    HostTensor::u32(node.shape.clone(), bytemuck::pod_collect_to_vec(bytes))
+                }
+            }
         };
         graph.outputs.iter().zip(offsets).map(tensor).collect()
     };

@@ -149,11 +149,13 @@ impl Ahead {
         list: &List<'_>,
         states: &[StateId],
     ) -> Option<(wgpu::CommandBuffer, usize)> {
+        // What goes on with a run leaves the beginning of the next alone.
+        if list.first > 0 {
+            return None;
+        }
         let (copies, total) = (list.after.is_some(), list.commands.len());
         let made = self.made.take();
-        made.filter(|(_, count)| {
-            list.first == 0 && *count <= total && self.copies == copies && self.states == states
-        })
+        made.filter(|(_, count)| *count <= total && self.copies == copies && self.states == states)
     }
 }
 

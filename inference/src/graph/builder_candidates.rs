@@ -2,6 +2,7 @@
 
 use super::builder::{GraphBuilder, Result, Tensor};
 use super::candidates::{EXTRAS, ROW_WORDS};
+use super::draw::DRAW_WORDS;
 use super::{Dtype, Op};
 
 /// Most tokens: their numbers travel as floats.
@@ -38,6 +39,17 @@ impl GraphBuilder {
             vec![rows, ROW_WORDS],
             Dtype::F32,
         )
+    }
+
+    /// A token for each row of which `told [rows, ROW_WORDS]` tells, drawn by `settings [rows, DRAW_WORDS]`; see [`Op::Draw`].
+    pub fn draw(&self, told: &Tensor, settings: &Tensor) -> Result<Tensor> {
+        self.want_float("draw", &[told, settings])?;
+        let rows = told.dim(0);
+        if told.shape() != [rows, ROW_WORDS] || settings.shape() != [rows, DRAW_WORDS] {
+            let detail = format!("{:?} with {:?}", told.shape(), settings.shape());
+            return Err(self.error("draw", detail));
+        }
+        self.push(Op::Draw, &[told, settings], vec![rows], Dtype::U32)
     }
 
     /// Names a result that stays on the device: a run does not return it, and it can be read, row by row, until the plan's next run.

@@ -114,6 +114,17 @@ pub struct Run<'a> {
     pub interrupt: &'a mut dyn Interrupt,
 }
 
+/// What a plan's next run will be given, if all goes as it usually does.
+#[derive(Clone, Copy)]
+pub struct Next<'a> {
+    /// Every input but one, as [`Run::inputs`].
+    pub inputs: &'a [(&'a str, HostTensor)],
+    /// The name of that one: it is what the run before leaves in an output.
+    pub input: &'a str,
+    /// The name of that output, of the input's type and as many elements.
+    pub output: &'a str,
+}
+
 /// Bytes that a plan would need, told before anything is allocated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryForecast {
@@ -219,6 +230,27 @@ pub trait Executor: Send {
 
     /// Runs a plan; the results are in the order of [`Graph::outputs`].
     fn run(&mut self, plan: PlanId, run: Run<'_>) -> Result<Vec<HostTensor>, ExecError>;
+
+    /// Runs a plan as [`Executor::run`] does. If the plan is run next with what `next` says, and the same states, that run may have been begun on the device
+    /// before these results came to the host: it then takes up what was begun. Otherwise what was begun is of no consequence, but for what it has written into
+    /// the states: slots of caches that it was told to write to hold anything.
+    ///
+    /// # Errors
+    /// As [`Executor::run`]; if `next` is not of the plan.
+    fn run_then(
+        &mut self,
+        plan: PlanId,
+        run: Run<'_>,
+        next: &Next<'_>,
+    ) -> Result<Vec<HostTensor>, ExecError> {
+        let _ = next;
+        self.run(plan, run)
+    }
+
+    /// Whether [`Executor::run_then`] does more than [`Executor::run`], so that it is worth saying what comes next.
+    fn runs_ahead(&self) -> bool {
+        false
+    }
 
     /// One row of a result that the plan's latest run left on the device; `index` into [`Graph::kept`]. A row is what lies along the last axis.
     ///

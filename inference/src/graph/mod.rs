@@ -13,6 +13,7 @@ mod builder_attention;
 mod builder_candidates;
 mod builder_experts;
 pub mod candidates;
+pub mod draw;
 mod error;
 mod exec;
 mod kv;
@@ -23,8 +24,8 @@ mod vectors;
 pub use builder::{GraphBuilder, ScopeGuard, Tensor};
 pub use error::{ExecError, GraphError};
 pub use exec::{
-    Executor, HostData, HostTensor, Interrupt, MemoryForecast, MemoryUse, NeverInterrupt, PlanId,
-    Run, StateId, TierReport, TierState, check_run, check_run_but, kept_row,
+    Executor, HostData, HostTensor, Interrupt, MemoryForecast, MemoryUse, NeverInterrupt, Next,
+    PlanId, Run, StateId, TierReport, TierState, check_run, check_run_but, kept_row,
 };
 pub use kv::{KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT};
 pub use op::{Activation, BinaryKind, Conv2dSpec, Op, PagedAttentionSpec, RopeStyle, UnaryKind};

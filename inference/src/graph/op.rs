@@ -271,6 +271,9 @@ pub enum Op {
         /// Logits of a row that belong to tokens; those behind are padding.
         tokens: usize,
     },
+    /// `told [rows, ROW_WORDS], settings [rows, DRAW_WORDS] -> u32 [rows]`: a token drawn from what [`Op::Candidates`] tells of each row, as
+    /// [`super::draw`] describes it. Always below the number of tokens; 0 for a row of which no token is told.
+    Draw,
 }
 
 impl Op {
@@ -303,6 +306,7 @@ impl Op {
             Self::ExpertLinear { .. } => "expert_linear",
             Self::CombineExperts => "combine_experts",
             Self::Candidates { .. } => "candidates",
+            Self::Draw => "draw",
         }
     }
 
@@ -343,7 +347,8 @@ impl Op {
             | Self::PagedAttention(_)
             | Self::RouteExperts { .. }
             | Self::CombineExperts
-            | Self::Candidates { .. } => Vec::new(),
+            | Self::Candidates { .. }
+            | Self::Draw => Vec::new(),
             Self::ExpertLinear { weights, .. } => weights.iter_mut().collect(),
         }
     }

@@ -66,4 +66,8 @@ pub struct HostTime {
     pub bytes_read: u64,
     /// Runs that took an input from vectors on the device and left their result there ([`super::DeviceVectors`]).
     pub fed_runs: u64,
+    /// Runs that were begun before the results of the run before were read ([`super::Executor::run_then`]).
+    pub begun_runs: u64,
+    /// Runs that took up what was begun.
+    pub taken_up: u64,
 }

@@ -293,13 +293,13 @@ impl ChatModel {
         }
     }
 
-    /// The graph of a plan that answers are written with: it tells what choosing a token of the vocabulary needs.
+    /// The graph of a plan that answers are written with: it tells what choosing a token of the vocabulary needs, and with `draws` draws one.
     ///
     /// # Errors
     /// As [`Llama::choosing_graph`].
-    pub fn choosing_graph(&self, shape: &LlamaShape) -> Result<Graph, JobError> {
+    pub fn choosing_graph(&self, shape: &LlamaShape, draws: bool) -> Result<Graph, JobError> {
         let tokens = self.tokenizer.vocab_len().min(self.llama.vocab_size());
-        Ok(self.llama.choosing_graph(shape, tokens)?)
+        Ok(self.llama.choosing_graph(shape, (tokens, draws))?)
     }
 
     /// Sizes of a plan for one token of each of `streams` answers.

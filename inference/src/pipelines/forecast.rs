@@ -365,9 +365,10 @@ pub fn answer(
         .chain(std::iter::once(1))
         .collect();
     needed.dedup();
+    let ahead = store.executor().runs_ahead();
     let works = needed.into_iter().map(|rows| {
         Work::new(name, 0, PlanKey::Language(rows), move || {
-            model.choosing_graph(&model.shape(rows))
+            model.choosing_graph(&model.shape(rows), ahead && rows == 1)
         })
     });
     store.forecast(works.collect())

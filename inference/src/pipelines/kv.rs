@@ -34,6 +34,13 @@ impl Sequence {
         &self.pages
     }
 
+    /// Cache slot of the token after these, if their last page has room for it.
+    pub fn next_slot(&self) -> Option<u32> {
+        let place = (self.len() % KV_PAGE) as u32;
+        let page = self.pages.get(self.len() / KV_PAGE)?;
+        (place > 0).then_some(page * KV_PAGE as u32 + place)
+    }
+
     /// Cache slot of a position; the position must be below the length.
     fn slot(&self, position: usize) -> u32 {
         self.pages[position / KV_PAGE] * KV_PAGE as u32 + (position % KV_PAGE) as u32

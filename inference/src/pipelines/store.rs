@@ -307,6 +307,11 @@ impl ModelStore {
             .collect()
     }
 
+    /// The executor, for what it tells of itself.
+    pub fn executor(&self) -> &dyn Executor {
+        self.executor.as_ref()
+    }
+
     /// The executor, for what is not a plan.
     pub fn executor_mut(&mut self) -> &mut dyn Executor {
         self.executor.as_mut()

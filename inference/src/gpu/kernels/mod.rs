@@ -20,6 +20,7 @@ mod attention;
 mod candidates;
 mod chain;
 mod conv;
+mod draw;
 mod elementwise;
 mod experts;
 mod fusion;
@@ -252,6 +253,7 @@ pub fn lower(op: &Op, context: &LowerContext<'_>) -> Result<Lowered, ExecError> 
         Op::ExpertLinear { weights, experts } => lowering.expert_linear(weights, *experts),
         Op::CombineExperts => lowering.combine_experts(),
         Op::Candidates { tokens } => lowering.candidates(*tokens),
+        Op::Draw => lowering.draw(),
     }?;
     Ok(lowering.lowered)
 }

@@ -31,6 +31,7 @@ use crate::formats::json::{MAX_CONFIG, read_json_as};
 use crate::formats::safetensors::read_any;
 use crate::formats::{TensorData, WeightMap};
 use crate::graph::candidates::EXTRAS;
+use crate::graph::draw::DRAW_WORDS;
 use crate::graph::{Graph, GraphBuilder, KV_PAGE, KvShape, KvType, Tensor, UnaryKind};
 
 use super::error::{ModelError, Result};
@@ -196,13 +197,20 @@ impl Llama {
     /// `inverse_temperatures` f32 `[outputs]`; output `candidates` as [`Op::Candidates`](crate::graph::Op::Candidates) tells them, while the `logits`
     /// themselves stay on the device, the first of what the graph keeps.
     ///
+    /// With `draws` a token is drawn as well: a further input `draw` f32 `[outputs, DRAW_WORDS]`, and a further output `drawn` u32 `[outputs]`, as
+    /// [`Op::Draw`](crate::graph::Op::Draw) makes it.
+    ///
     /// # Errors
     /// As [`Self::graph`]; more tokens than there are, or none.
-    pub fn choosing_graph(&self, shape: &LlamaShape, tokens: usize) -> Result<Graph> {
-        self.build(shape, Some(tokens))
+    pub fn choosing_graph(
+        &self,
+        shape: &LlamaShape,
+        (tokens, draws): (usize, bool),
+    ) -> Result<Graph> {
+        self.build(shape, Some((tokens, draws)))
     }
 
-    fn build(&self, shape: &LlamaShape, choosing: Option<usize>) -> Result<Graph> {
+    fn build(&self, shape: &LlamaShape, choosing: Option<(usize, bool)>) -> Result<Graph> {
         let c = &self.config;
         let LlamaShape { rows, outputs, .. } = *shape;
         if [rows, shape.sequences, shape.pages_per_sequence, shape.pages].contains(&0) {
@@ -263,11 +271,15 @@ impl Llama {
             }
             match choosing {
                 None => g.output("logits", &logits),
-                Some(tokens) => {
+                Some((tokens, draws)) => {
                     let extras = g.input_u32("extras", &[outputs, EXTRAS])?;
                     let temperatures = g.input("inverse_temperatures", &[outputs])?;
                     let told = g.candidates(&logits, &extras, &temperatures, tokens)?;
                     g.output("candidates", &told);
+                    if draws {
+                        let settings = g.input("draw", &[outputs, DRAW_WORDS])?;
+                        g.output("drawn", &g.draw(&told, &settings)?);
+                    }
                     g.keep("logits", &logits);
                 }
             }

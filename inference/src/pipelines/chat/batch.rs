@@ -61,7 +61,7 @@ pub fn decode_together(
         return Ok(Vec::new());
     };
     let plan = store.plan(&name, 0, PlanKey::Streams(streams), || {
-        model.choosing_graph(&model.shape_of_streams(streams))
+        model.choosing_graph(&model.shape_of_streams(streams), false)
     });
     let plan = match plan {
         Ok(plan) => plan,

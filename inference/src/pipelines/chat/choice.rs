@@ -2,8 +2,10 @@
 
 use super::ChatJob;
 use crate::graph::candidates::{CandidateRow, EXTRAS, ROW_WORDS};
+use crate::graph::draw::{DRAW_WORDS, DrawSettings};
 use crate::graph::{HostTensor, NO_SLOT, PlanId};
 use crate::pipelines::chat_model::ChatModel;
+use crate::pipelines::kv::Sequence;
 use crate::pipelines::{Context, JobError};
 use crate::text::grammar::GrammarState;
 use crate::text::sampling::{Sampled, TokenMask};
@@ -16,6 +18,17 @@ pub(super) struct Question {
     /// What the grammar allows.
     allowed: Option<TokenMask>,
     inverse_temperature: f32,
+}
+
+impl Question {
+    /// Which asks for no token by its number.
+    fn of_nothing(inverse_temperature: f32) -> Self {
+        Self {
+            asked: Some(Vec::new()),
+            allowed: None,
+            inverse_temperature,
+        }
+    }
 }
 
 /// What a run told of a row.
@@ -38,11 +51,7 @@ pub(super) struct Read {
 impl ChatJob {
     /// Works out what the choice of the token after all present ones needs. Nothing where no choice is made in this run.
     pub(super) fn ask(&mut self, last: bool) -> Result<(), JobError> {
-        self.question = Question {
-            asked: Some(Vec::new()),
-            allowed: None,
-            inverse_temperature: 1.0,
-        };
+        self.question = Question::of_nothing(1.0);
         let Some(sampler) = self.sampler.as_ref().filter(|_| last) else {
             return Ok(());
         };
@@ -53,6 +62,44 @@ impl ChatJob {
             allowed,
         };
         Ok(())
+    }
+
+    /// By what the device draws a token, after `later` others. Where it cannot know that, whatever it draws is of no use.
+    pub(super) fn drawn_by(&self, later: usize) -> (&'static str, HostTensor) {
+        let settings = self.sampler.as_ref().and_then(|s| s.draw_settings(later));
+        let words = settings.unwrap_or(DrawSettings::BEST).words();
+        ("draw", HostTensor::f32([1, DRAW_WORDS], words.to_vec()))
+    }
+
+    /// What the run after the coming one is given, but for the token, if it is sure to come unless the answer ends: where the device can draw the token that
+    /// is chosen, and there is a place for its keys and values. `sequence` holds all tokens so far.
+    pub(super) fn foreseen(
+        &self,
+        model: &ChatModel,
+        sequence: &Sequence,
+    ) -> Option<Vec<(&'static str, HostTensor)>> {
+        let there = self.tokens.len();
+        let goes_on = sequence.len() == there
+            && self.written + 1 < self.request.max_tokens
+            && there + 1 < model.context_length()
+            && self.grammar.is_none();
+        let sampler = self.sampler.as_ref().filter(|_| goes_on)?;
+        sampler.draw_settings(0)?;
+        let slot = sequence.next_slot()?;
+        let mut given = super::inputs(
+            &[0],
+            there,
+            &[slot],
+            1,
+            sequence,
+            model.pages_per_sequence(),
+        );
+        given.retain(|(name, _)| *name != "ids");
+        // A choice that can be foreseen asks for no tokens of its own.
+        let question = Question::of_nothing(sampler.inverse_temperature());
+        given.extend(inputs(std::iter::once(&question), 1));
+        given.push(self.drawn_by(1));
+        Some(given)
     }
 
     /// What the grammar allows next, worked out by [`Self::ask`].

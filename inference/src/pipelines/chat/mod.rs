@@ -18,7 +18,7 @@ use super::kv::Sequence;
 use super::store::PlanKey;
 use super::{Context, ModelStore, Pipeline, Progress};
 use crate::engine::{Alternative, ChatRequest, Event, FinishReason, Outcome, Overflow, TokenEvent};
-use crate::graph::{HostTensor, NO_SLOT, PlanId, StateId};
+use crate::graph::{HostTensor, NO_SLOT, Next, PlanId, StateId};
 use crate::text::grammar::GrammarState;
 use crate::text::sampling::{Sampled, TokenSampler};
 use crate::text::stop::StopMatcher;
@@ -250,12 +250,13 @@ impl ChatJob {
         let most = ROWS[ROWS.len() - 1];
         let count = (self.tokens.len() - start).min(most);
         let rows = ROWS.into_iter().find(|&rows| rows >= count).unwrap_or(most);
+        let draws = rows == 1 && context.store.executor().runs_ahead();
         let plan = (context.store).plan_while(
             context.interrupt,
             &name,
             0,
             PlanKey::Language(rows),
-            || model.choosing_graph(&model.shape(rows)),
+            || model.choosing_graph(&model.shape(rows), draws),
         );
         // Making the plan may have cost the cache its place.
         let chat = context.store.chat_state(&name)?;
@@ -281,9 +282,23 @@ impl ChatJob {
         let pages = model.pages_per_sequence();
         let mut inputs = inputs(piece, start, &slots, rows, &sequence, pages);
         inputs.extend(choice::inputs(std::iter::once(&self.question), 1));
-        let result = context
-            .store
-            .run(plan, &inputs, &[state], context.interrupt);
+        let mut next = None;
+        if draws {
+            inputs.push(self.drawn_by(0));
+            next = self.foreseen(model, &sequence);
+        }
+        let (store, interrupt) = (&mut *context.store, &mut *context.interrupt);
+        let result = match &next {
+            Some(next) => {
+                let next = Next {
+                    inputs: next,
+                    input: "ids",
+                    output: "drawn",
+                };
+                store.run_then(plan, (&inputs, &next), &[state], interrupt)
+            }
+            None => store.run(plan, &inputs, &[state], interrupt),
+        };
         if result.is_err()
             && let Ok(chat) = context.store.chat_state(&name)
             && chat.state == state

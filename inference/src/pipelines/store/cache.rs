@@ -15,7 +15,7 @@ impl ModelStore {
         let first = model.with_kv_type(settled.unwrap_or(KvType::F32));
         // What else is in memory makes way for it.
         let budget = self.executor.memory().budget;
-        let Ok(graph) = first.choosing_graph(&first.shape(MOST_ROWS)) else {
+        let Ok(graph) = first.choosing_graph(&first.shape(MOST_ROWS), false) else {
             return first;
         };
         let forecast = self.executor.forecast(&graph);

@@ -6,8 +6,8 @@ use super::{
     EMBEDDING_BYTES, Form, KIND_SHARE, Loaded, ModelStore, PLANS_PER_KIND, PlanKey, Ready, VaeWork,
 };
 use crate::graph::{
-    DeviceVectors, ExecError, Executor, Fed, Graph, HostTensor, Interrupt, NeverInterrupt, PlanId,
-    Run, StateId, VectorsId,
+    DeviceVectors, ExecError, Executor, Fed, Graph, HostTensor, Interrupt, NeverInterrupt, Next,
+    PlanId, Run, StateId, VectorsId,
 };
 use crate::pipelines::JobError;
 use crate::pipelines::forecast::{Holding, cost};
@@ -379,6 +379,27 @@ impl ModelStore {
                 interrupt: &mut *interrupt,
             };
             executor.run(plan, run)
+        })
+    }
+
+    /// As [`Self::run`], where it is known what the plan will be given next.
+    ///
+    /// # Errors
+    /// From the executor.
+    pub fn run_then(
+        &mut self,
+        plan: PlanId,
+        (inputs, next): (&[(&str, HostTensor)], &Next<'_>),
+        states: &[StateId],
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<Vec<HostTensor>, JobError> {
+        self.again_with_room(plan, |executor| {
+            let run = Run {
+                inputs,
+                states,
+                interrupt: &mut *interrupt,
+            };
+            executor.run_then(plan, run, next)
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod chain;
 mod dry;
+mod foresight;
 mod known;
 #[cfg(test)]
 mod known_tests;

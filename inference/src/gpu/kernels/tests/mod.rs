@@ -10,6 +10,7 @@ mod attention;
 mod bench;
 mod candidates;
 mod chains;
+mod draw;
 mod elementwise;
 mod experts;
 mod fused;
