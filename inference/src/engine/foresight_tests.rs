@@ -118,7 +118,7 @@ fn answers_drawn_ahead_are_the_same() {
             "no bounds at all" | "hot" => {}
             // Each answer's last is begun in vain; some are measured, and each page's first has no place yet.
             _ => assert!(
-                taken + 3 * got >= begun && begun * 10 >= written * 7,
+                taken + 3 * got >= begun && begun * 10 >= written * 6,
                 "{name}"
             ),
         }
@@ -130,13 +130,15 @@ fn answers_drawn_ahead_are_the_same() {
 fn an_answer_that_is_stopped_leaves_nothing_behind() {
     let (mut ahead, mut plain) = (hand(true), hand(false));
     for stopped_after in [5usize, 9, 23] {
-        let asked = request(&ahead, "a picture of a fox", SamplingParams::default());
-        let job = ahead.submit(Request::Chat(asked.clone()));
-        ahead.seen.clear();
-        while tokens(&mut ahead, job).len() < stopped_after {
-            ahead.worker.advance(job);
+        for hand in [&mut ahead, &mut plain] {
+            let asked = request(hand, "a picture of a fox", SamplingParams::default());
+            let job = hand.submit(Request::Chat(asked));
+            hand.seen.clear();
+            while tokens(hand, job).len() < stopped_after && hand.end(job).is_none() {
+                hand.worker.advance(job);
+            }
+            hand.worker.apply(Command::Cancel(job));
         }
-        ahead.worker.apply(Command::Cancel(job));
         // What the device was told to write for the next token lies where others write now.
         for said in ["a picture of a fox", "a picture of a fox in the snow"] {
             let asked = request(&ahead, said, SamplingParams::default());

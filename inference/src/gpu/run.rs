@@ -15,10 +15,10 @@ use super::plan::Plan;
 use super::readback::{ask_for_results, copy_results, read_results, submit_copies};
 use super::submit::{List, Submitter};
 use crate::graph::{
-    ExecError, Graph, HostData, HostTensor, NeverInterrupt, Next, PlanId, Run, StateId,
+    ExecError, Graph, HostData, HostTensor, NeverInterrupt, Next, PlanId, Run, StateId, ValueId,
 };
 
-/// Runs for which nothing is begun after it was in vain: whatever took turns may go on doing so.
+/// Runs for which nothing is begun after it was in vain twice: whatever takes turns on a plan may go on doing so.
 const WARY: u8 = 8;
 
 /// What a run is given, kept. Lists that are kept, so that a run makes none.
@@ -55,7 +55,9 @@ pub struct Foresight {
     value: Option<HostData>,
     /// What the run before was given: what that has kept is being overwritten.
     before: Given,
-    /// Runs before another is begun, since one was begun in vain.
+    /// Whether the latest that was begun was in vain, as it is at the end of each answer.
+    missed: bool,
+    /// Runs before another is begun, since it was so twice.
     wary: u8,
 }
 
@@ -105,9 +107,13 @@ impl GpuExecutor {
             }
         };
         let (inputs, states) = (run.inputs, run.states);
+        let next = match next.filter(|_| is_foreseeable(plan)) {
+            Some(next) => Some((next, resolve(plan, next, states)?)),
+            None => None,
+        };
         let results = submit_rest(device, submitter, plan, run, from).and_then(|copied| {
             ask_for_results(plan);
-            match next.filter(|_| is_foreseeable(plan)) {
+            match next {
                 Some(next) => begin_next(device, submitter, plan, next, (inputs, states))?,
                 None => encode_ahead(device, submitter, plan, states, true),
             }
@@ -175,9 +181,12 @@ fn take_up<'a>(
     };
     check_inputs(plan, run, None)?;
     if !plan.foresight.is(&plan.graph, run) {
-        plan.foresight.wary = WARY;
+        if std::mem::replace(&mut plan.foresight.missed, true) {
+            plan.foresight.wary = WARY;
+        }
         return Ok(None);
     }
+    plan.foresight.missed = false;
     device.check("going on with a run")?;
     plan.done.set(false);
     Ok(Some((plan, submitted)))
@@ -248,15 +257,16 @@ fn encode_ahead(
     plan.ahead = ahead;
 }
 
-/// Begins the next run of a plan whose latest is submitted.
-fn begin_next(
-    device: &GpuDevice,
-    submitter: &mut Submitter,
-    plan: &mut Plan,
+/// The input that is fed, and the number of the output that it is.
+///
+/// # Errors
+/// If what is said to come next is not of the plan.
+fn resolve(
+    plan: &Plan,
     next: &Next<'_>,
-    (inputs, states): (&[(&str, HostTensor)], &[StateId]),
-) -> Result<(), ExecError> {
-    let graph = Arc::clone(&plan.graph);
+    states: &[StateId],
+) -> Result<(ValueId, usize), ExecError> {
+    let graph = &plan.graph;
     let not_there = |name: &str, detail: &str| ExecError::Input {
         graph: graph.name.clone(),
         name: name.to_owned(),
@@ -264,10 +274,11 @@ fn begin_next(
     };
     let input = graph.inputs().find(|(name, ..)| *name == next.input);
     let (_, input, node) = input.ok_or_else(|| not_there(next.input, "is none of its inputs"))?;
-    let place = (graph.outputs.iter()).position(|(name, _)| name == next.output);
-    let place = place.ok_or_else(|| not_there(next.output, "is none of its outputs"))?;
-    let output = graph.outputs[place].1;
-    let made = graph.node(output);
+    let mut outputs = graph.outputs.iter().enumerate();
+    let output = outputs.find(|(_, (name, _))| name == next.output);
+    let (place, (_, output)) =
+        output.ok_or_else(|| not_there(next.output, "is none of its outputs"))?;
+    let made = graph.node(*output);
     if (made.dtype, made.elements()) != (node.dtype, node.elements()) {
         return Err(not_there(
             next.input,
@@ -280,6 +291,25 @@ fn begin_next(
         interrupt: &mut NeverInterrupt,
     };
     check_inputs(plan, &run, Some(next.input))?;
+    Ok((input, place))
+}
+
+/// Begins the next run of a plan whose latest is submitted.
+fn begin_next(
+    device: &GpuDevice,
+    submitter: &mut Submitter,
+    plan: &mut Plan,
+    (next, fed): (&Next<'_>, (ValueId, usize)),
+    (inputs, states): (&[(&str, HostTensor)], &[StateId]),
+) -> Result<(), ExecError> {
+    let graph = Arc::clone(&plan.graph);
+    let (input, place) = fed;
+    let output = graph.outputs[place].1;
+    let run = Run {
+        inputs: next.inputs,
+        states,
+        interrupt: &mut NeverInterrupt,
+    };
     {
         // Copies within a buffer are none.
         let places = plan
@@ -292,7 +322,7 @@ fn begin_next(
         let mut encoder = device
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let bytes = node.elements() as u64 * 4;
+        let bytes = graph.node(output).elements() as u64 * 4;
         encoder.copy_buffer_to_buffer(from, from_base, to, to_base, bytes);
         device.queue.submit([encoder.finish()]);
     }

@@ -144,7 +144,7 @@ fn a_run_that_was_begun_gives_what_it_would_have_given() {
     }
     tokens.sort_unstable();
     tokens.dedup();
-    assert!(tokens.len() > 10, "the same few tokens: {tokens:?}");
+    assert!(tokens.len() > 4, "the same few tokens: {tokens:?}");
     assert_eq!(plain.begun(), (0, 0));
     let (begun, taken) = ahead.begun();
     println!("{begun} begun, {taken} taken up");

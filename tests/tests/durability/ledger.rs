@@ -85,7 +85,9 @@ impl Ledger {
 
     /// Looks whether all of it is there, after every process is dead.
     pub fn check(&mut self, folder: &Path) {
-        check_index(folder);
+        if self.count() > 0 || is_made(folder) {
+            check_index(folder);
+        }
         // As many windows as there were find the text of as many.
         let mut windows: Vec<(Library, Restored)> = Vec::new();
         for _ in 0..self.drafts.len().max(1) {
@@ -198,6 +200,14 @@ fn pngs(folder: &Path) -> Vec<PathBuf> {
         })
         .filter(|path| path.extension().is_some_and(|ending| ending == "png"))
         .collect()
+}
+
+/// Whether the index has all of its tables: a window that was killed while it made them has left the rest to the next one.
+fn is_made(folder: &Path) -> bool {
+    let db = rusqlite::Connection::open(folder.join(INDEX)).unwrap();
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'message_words'";
+    let tables: i64 = db.query_row(sql, [], |row| row.get(0)).unwrap();
+    tables > 0
 }
 
 /// Asks SQLite itself.

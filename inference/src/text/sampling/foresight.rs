@@ -152,7 +152,7 @@ mod tests {
                 let settings = sampler.params().clone();
                 let chosen = sampler.sample(logits, &[]).unwrap().id;
                 // Where nothing bounds the tail, more than the best can be chosen.
-                let bounded = settings.top_k > 0 || settings.min_p > 0.0 || settings.top_p < 0.5;
+                let bounded = settings.top_k > 0 || settings.min_p > 0.4;
                 let same = chosen == foreseen;
                 assert!(
                     same || !bounded || settings.temperature > 0.0,
