@@ -170,5 +170,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-    y[p.y_base + row] = select(drawn, 0u, drawn == NO_TOKEN);
+    y[p.y_base + row] = select(drawn, 0u, drawn == NO_TOKEN || temperature < 0.0);
 }

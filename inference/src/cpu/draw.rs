@@ -24,7 +24,10 @@ fn token(row: CandidateRow, settings: &DrawSettings) -> u32 {
     let Some(&(best, top)) = known.first() else {
         return 0;
     };
-    if settings.temperature <= 0.0 {
+    if settings.temperature < 0.0 {
+        return 0;
+    }
+    if settings.temperature == 0.0 {
         return best;
     }
     let most = match settings.top_k {

@@ -177,3 +177,35 @@ fn answers_that_take_turns_with_others_are_the_same() {
     // It soon notices.
     assert!(told.begun_runs < 40, "{}", told.begun_runs);
 }
+
+#[test]
+fn answers_that_are_written_together_are_the_same() {
+    // Three in a plan for four: one row is padding.
+    let said = ["a picture of a fox", "tell me of a boat", "snow on a hill"];
+    let mut told = Vec::new();
+    for ahead in [true, false] {
+        let mut hand = hand(ahead);
+        let jobs: Vec<JobId> = said
+            .iter()
+            .map(|said| {
+                let asked = request(&hand, said, SamplingParams::default());
+                hand.submit(Request::Chat(asked))
+            })
+            .collect();
+        hand.seen.clear();
+        while jobs.iter().any(|&job| hand.end(job).is_none()) {
+            let unended = jobs.iter().copied().find(|&job| hand.end(job).is_none());
+            hand.worker.advance_answers(unended.unwrap());
+        }
+        let answers: Vec<_> = jobs.iter().map(|&job| tokens(&mut hand, job)).collect();
+        let time = host_time(&mut hand);
+        let written: usize = answers.iter().map(Vec::len).sum();
+        println!(
+            "{written} tokens, {} begun, {} taken up",
+            time.begun_runs, time.taken_up
+        );
+        assert_eq!(time.taken_up > 8, ahead);
+        told.push(answers);
+    }
+    assert_eq!(told[0], told[1]);
+}

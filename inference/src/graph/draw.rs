@@ -5,7 +5,8 @@
 //! A device computes them in 32 bits and looks at the [`MOST_DRAWN_FROM`] best tokens at most, so its token is a foresight: the choice is the sampler's, which
 //! computes in 64 bits and can see the whole row.
 
-/// Numbers by which a token is drawn: top-k (0 is off), top-p (1 is off), min-p (0 is off), temperature (0 takes the best), a number from 0 to 1, and three
+/// Numbers by which a token is drawn: top-k (0 is off), top-p (1 is off), min-p (0 is off), temperature (0 takes the best; below 0 is a row that is
+/// padding, for which 0 is drawn), a number from 0 to 1, and three
 /// that are not used.
 pub const DRAW_WORDS: usize = 8;
 
@@ -21,7 +22,7 @@ pub struct DrawSettings {
     pub top_p: f32,
     /// Only those at least this times as probable as the best; 0 is off.
     pub min_p: f32,
-    /// Divides the logits; 0 takes the best.
+    /// Divides the logits; 0 takes the best; below 0 the row is padding.
     pub temperature: f32,
     /// Uniform in `[0, 1)`: which it is.
     pub unit: f32,
@@ -35,6 +36,12 @@ impl DrawSettings {
         min_p: 0.0,
         temperature: 0.0,
         unit: 0.0,
+    };
+
+    /// Token 0, whatever is told.
+    pub const PADDING: Self = Self {
+        temperature: -1.0,
+        ..Self::BEST
     };
 
     /// As [`super::Op::Draw`] takes them.

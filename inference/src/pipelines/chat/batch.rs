@@ -2,10 +2,11 @@
 //!
 //! The jobs stay apart for the client. They share the pages of a common beginning, since a computed prompt is left in the cache for others at once.
 
-use super::choice::{self, Told, row_of};
+use super::choice::{self, Told, draw_input, row_of, without_ids};
 use super::{ChatJob, Part, stream_inputs};
 use crate::engine::{JobId, Outbox};
 use crate::graph::{ExecError, HostTensor, Interrupt};
+use crate::pipelines::chat_model::ChatModel;
 use crate::pipelines::store::PlanKey;
 use crate::pipelines::{Context, JobError, ModelStore, Progress};
 
@@ -60,8 +61,9 @@ pub fn decode_together(
     let Some(streams) = STREAMS.into_iter().find(|&streams| streams >= rows) else {
         return Ok(Vec::new());
     };
+    let draws = store.executor().runs_ahead();
     let plan = store.plan(&name, 0, PlanKey::Streams(streams), || {
-        model.choosing_graph(&model.shape_of_streams(streams), false)
+        model.choosing_graph(&model.shape_of_streams(streams), draws)
     });
     let plan = match plan {
         Ok(plan) => plan,
@@ -101,15 +103,20 @@ pub fn decode_together(
     if parts.is_empty() {
         return Ok(failed);
     }
-    let tables = parts.iter().filter_map(|part| {
-        let (_, sequence) = jobs[part.index].1.sequence.as_ref()?;
-        Some(sequence.pages())
-    });
-    let pages = model.pages_per_sequence();
-    let mut inputs = stream_inputs(&parts, tables, streams, pages);
-    let questions = parts.iter().map(|part| &jobs[part.index].1.question);
-    inputs.extend(choice::inputs(questions, streams));
-    let result = store.run(plan, &inputs, &[state], interrupt);
+    let mut inputs = inputs_of(&parts, jobs, &model, streams);
+    let job = |part: &Part| &jobs[part.index].1;
+    inputs.extend(choice::inputs(
+        parts.iter().map(|part| &job(part).question),
+        streams,
+    ));
+    let mut next = None;
+    if draws {
+        let settings = parts.iter().map(|part| job(part).drawn_by(0));
+        inputs.push(draw_input(settings, streams));
+        next = foreseen(&parts, jobs, &model, streams);
+    }
+    let given = (inputs.as_slice(), next.as_deref());
+    let result = choice::run(store, (plan, state), given, interrupt);
     let words = match result {
         Ok(results) => results.into_iter().next().map(HostTensor::into_f32),
         Err(error) => {
@@ -153,4 +160,48 @@ pub fn decode_together(
         advanced.push((*job, progress));
     }
     Ok(advanced)
+}
+
+/// What a run of these parts is given of tokens, places and pages.
+fn inputs_of(
+    parts: &[Part],
+    jobs: &[(JobId, &mut ChatJob)],
+    model: &ChatModel,
+    streams: usize,
+) -> Vec<(&'static str, HostTensor)> {
+    let tables = parts.iter().filter_map(|part| {
+        let (_, sequence) = jobs[part.index].1.sequence.as_ref()?;
+        Some(sequence.pages())
+    });
+    stream_inputs(parts, tables, streams, model.pages_per_sequence())
+}
+
+/// What the run after the coming one is given, but for the tokens; if that is known of all answers.
+fn foreseen(
+    parts: &[Part],
+    jobs: &[(JobId, &mut ChatJob)],
+    model: &ChatModel,
+    streams: usize,
+) -> Option<Vec<(&'static str, HostTensor)>> {
+    let coming = parts.iter().map(|part| {
+        let job = &jobs[part.index].1;
+        job.foreseen(model, &job.sequence.as_ref()?.1)
+    });
+    let coming = coming.collect::<Option<Vec<_>>>()?;
+    let later: Vec<Part> = parts
+        .iter()
+        .zip(&coming)
+        .map(|(part, coming)| Part {
+            index: part.index,
+            position: coming.position,
+            token: 0,
+            slot: coming.slot,
+        })
+        .collect();
+    let mut next = without_ids(inputs_of(&later, jobs, model, streams));
+    let questions = coming.iter().map(|coming| &coming.question);
+    next.extend(choice::inputs(questions, streams));
+    let settings = coming.iter().map(|coming| coming.settings);
+    next.push(draw_input(settings, streams));
+    Some(next)
 }

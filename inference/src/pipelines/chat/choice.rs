@@ -3,10 +3,10 @@
 use super::ChatJob;
 use crate::graph::candidates::{CandidateRow, EXTRAS, ROW_WORDS};
 use crate::graph::draw::{DRAW_WORDS, DrawSettings};
-use crate::graph::{HostTensor, NO_SLOT, PlanId};
+use crate::graph::{HostTensor, Interrupt, NO_SLOT, Next, PlanId, StateId};
 use crate::pipelines::chat_model::ChatModel;
 use crate::pipelines::kv::Sequence;
-use crate::pipelines::{Context, JobError};
+use crate::pipelines::{Context, JobError, ModelStore};
 use crate::text::grammar::GrammarState;
 use crate::text::sampling::{Sampled, TokenMask};
 
@@ -29,6 +29,17 @@ impl Question {
             inverse_temperature,
         }
     }
+}
+
+/// What is known of an answer's next token but one before the next is chosen.
+pub(super) struct Coming {
+    /// Where the token that the device draws stands.
+    pub position: usize,
+    /// Where its keys and values go.
+    pub slot: u32,
+    pub question: Question,
+    /// By what the token after it is drawn.
+    pub settings: DrawSettings,
 }
 
 /// What a run told of a row.
@@ -65,41 +76,28 @@ impl ChatJob {
     }
 
     /// By what the device draws a token, after `later` others. Where it cannot know that, whatever it draws is of no use.
-    pub(super) fn drawn_by(&self, later: usize) -> (&'static str, HostTensor) {
+    pub(super) fn drawn_by(&self, later: usize) -> DrawSettings {
         let settings = self.sampler.as_ref().and_then(|s| s.draw_settings(later));
-        let words = settings.unwrap_or(DrawSettings::BEST).words();
-        ("draw", HostTensor::f32([1, DRAW_WORDS], words.to_vec()))
+        settings.unwrap_or(DrawSettings::BEST)
     }
 
     /// What the run after the coming one is given, but for the token, if it is sure to come unless the answer ends: where the device can draw the token that
     /// is chosen, and there is a place for its keys and values. `sequence` holds all tokens so far.
-    pub(super) fn foreseen(
-        &self,
-        model: &ChatModel,
-        sequence: &Sequence,
-    ) -> Option<Vec<(&'static str, HostTensor)>> {
-        let there = self.tokens.len();
-        let goes_on = sequence.len() == there
+    pub(super) fn foreseen(&self, model: &ChatModel, sequence: &Sequence) -> Option<Coming> {
+        let position = self.tokens.len();
+        let goes_on = sequence.len() == position
             && self.written + 1 < self.request.max_tokens
-            && there + 1 < model.context_length()
+            && position + 1 < model.context_length()
             && self.grammar.is_none();
         let sampler = self.sampler.as_ref().filter(|_| goes_on)?;
         sampler.draw_settings(0)?;
-        let slot = sequence.next_slot()?;
-        let mut given = super::inputs(
-            &[0],
-            there,
-            &[slot],
-            1,
-            sequence,
-            model.pages_per_sequence(),
-        );
-        given.retain(|(name, _)| *name != "ids");
-        // A choice that can be foreseen asks for no tokens of its own.
-        let question = Question::of_nothing(sampler.inverse_temperature());
-        given.extend(inputs(std::iter::once(&question), 1));
-        given.push(self.drawn_by(1));
-        Some(given)
+        Some(Coming {
+            position,
+            slot: sequence.next_slot()?,
+            // A choice that can be foreseen asks for no tokens of its own.
+            question: Question::of_nothing(sampler.inverse_temperature()),
+            settings: self.drawn_by(1),
+        })
     }
 
     /// What the grammar allows next, worked out by [`Self::ask`].
@@ -185,6 +183,45 @@ pub(super) fn inputs<'a>(
             HostTensor::f32([rows], temperatures),
         ),
     ]
+}
+
+/// The input by which tokens are drawn, of `rows` rows; those beyond the settings are padding.
+pub(super) fn draw_input(
+    settings: impl Iterator<Item = DrawSettings>,
+    rows: usize,
+) -> (&'static str, HostTensor) {
+    let all = settings.chain(std::iter::repeat(DrawSettings::PADDING));
+    let words: Vec<f32> = all.take(rows).flat_map(|one| one.words()).collect();
+    ("draw", HostTensor::f32([rows, DRAW_WORDS], words))
+}
+
+/// Inputs of a run whose tokens the device draws: those that are known.
+pub(super) fn without_ids(
+    mut inputs: Vec<(&'static str, HostTensor)>,
+) -> Vec<(&'static str, HostTensor)> {
+    inputs.retain(|(name, _)| *name != "ids");
+    inputs
+}
+
+/// Inputs by their names.
+type Named<'a> = &'a [(&'a str, HostTensor)];
+
+/// Runs a plan, and tells what it will be given next, if that is known.
+pub(super) fn run(
+    store: &mut ModelStore,
+    (plan, state): (PlanId, StateId),
+    (inputs, next): (Named<'_>, Option<Named<'_>>),
+    interrupt: &mut dyn Interrupt,
+) -> Result<Vec<HostTensor>, JobError> {
+    let Some(inputs_then) = next else {
+        return store.run(plan, inputs, &[state], interrupt);
+    };
+    let next = Next {
+        inputs: inputs_then,
+        input: "ids",
+        output: "drawn",
+    };
+    store.run_then(plan, (inputs, &next), &[state], interrupt)
 }
 
 /// What the device told of a row.

@@ -18,12 +18,12 @@ use super::kv::Sequence;
 use super::store::PlanKey;
 use super::{Context, ModelStore, Pipeline, Progress};
 use crate::engine::{Alternative, ChatRequest, Event, FinishReason, Outcome, Overflow, TokenEvent};
-use crate::graph::{HostTensor, NO_SLOT, Next, PlanId, StateId};
+use crate::graph::{HostTensor, NO_SLOT, PlanId, StateId};
 use crate::text::grammar::GrammarState;
 use crate::text::sampling::{Sampled, TokenSampler};
 use crate::text::stop::StopMatcher;
 use crate::text::tokenizer::StreamDecoder;
-use choice::{Question, Read, Told, row_of};
+use choice::{Coming, Question, Read, Told, draw_input, row_of, without_ids};
 use prompt::Prompt;
 
 /// Rows that plans are made for: one token, short and long pieces of a prompt. A piece is filled up to the next.
@@ -284,21 +284,18 @@ impl ChatJob {
         inputs.extend(choice::inputs(std::iter::once(&self.question), 1));
         let mut next = None;
         if draws {
-            inputs.push(self.drawn_by(0));
-            next = self.foreseen(model, &sequence);
+            inputs.push(draw_input(std::iter::once(self.drawn_by(0)), 1));
+            next = self.foreseen(model, &sequence).map(|coming| {
+                let Coming { position, slot, .. } = coming;
+                let mut next =
+                    without_ids(self::inputs(&[0], position, &[slot], 1, &sequence, pages));
+                next.extend(choice::inputs(std::iter::once(&coming.question), 1));
+                next.push(draw_input(std::iter::once(coming.settings), 1));
+                next
+            });
         }
-        let (store, interrupt) = (&mut *context.store, &mut *context.interrupt);
-        let result = match &next {
-            Some(next) => {
-                let next = Next {
-                    inputs: next,
-                    input: "ids",
-                    output: "drawn",
-                };
-                store.run_then(plan, (&inputs, &next), &[state], interrupt)
-            }
-            None => store.run(plan, &inputs, &[state], interrupt),
-        };
+        let given = (inputs.as_slice(), next.as_deref());
+        let result = choice::run(context.store, (plan, state), given, context.interrupt);
         if result.is_err()
             && let Ok(chat) = context.store.chat_state(&name)
             && chat.state == state

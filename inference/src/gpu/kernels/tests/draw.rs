@@ -39,7 +39,7 @@ fn a_device_draws_what_the_host_draws() {
                     top_k: one(&[0.0, 1.0, 2.0, 40.0, 256.0]) as usize,
                     top_p: one(&[0.2, 0.9, 0.95, 1.0]),
                     min_p: one(&[0.0, 0.01, 0.05, 0.9]),
-                    temperature: one(&[0.0, 0.5, 0.8, 1.0, 3.0]),
+                    temperature: one(&[-1.0, 0.0, 0.5, 0.8, 1.0, 3.0]),
                     unit: random.value().abs().min(0.999),
                 });
             }
