@@ -32,14 +32,16 @@ use std::time::Instant;
 use diptych_inference::engine::{DeviceChoice, ModelRef};
 
 use crate::library::keeper::LibraryEvent;
+use crate::library::records::TaskId;
 use chat::Chat;
 use command::{AppCommand, UiCommand};
 use compare::{Compare, CompareCommand};
-use create::Create;
+use create::{Create, Current};
 use drafts::Drafts;
 use gallery::Gallery;
 use house::House;
-use view::{Drawer, Overlay, View};
+
+use view::{Drawer, Overlay, View, Workspace};
 
 /// Wakes the window from another thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -89,6 +91,15 @@ impl Studio {
             compare: Compare::default(),
             drafts: Drafts::default(),
         }
+    }
+
+    /// Whether a job, and how it stands, is what the person sees on the canvas now.
+    pub fn looks_at(&self, job: TaskId) -> bool {
+        let covered = self.create.paint.open && self.create.form.start.is_some();
+        let current = self.create.current(&self.gallery, &self.house);
+        self.view.workspace == Workspace::Create
+            && !covered
+            && matches!(current, Current::Job(task) if task.head.id == job)
     }
 
     /// Takes in what has come, and does what is due. To be called before each frame; never waits.

@@ -67,8 +67,8 @@ pub fn engine_event(studio: &mut Studio, event: Event) {
                 Request::Upscale(_) => "The picture could not be made larger",
                 Request::Score(_) => "The text could not be scored",
             };
-            // Told where it was asked.
-            let asked = head.target.is_asked();
+            // Told where it was asked, or where it is looked at.
+            let asked = head.target.is_asked() || studio.looks_at(head.id);
             let about: String = title(&head.request).chars().take(TITLE).collect();
             let text = if failure.bug {
                 format!(

@@ -148,10 +148,104 @@ fn bars_beside_a_drawer_keep_all_their_controls_apart() {
     bench.apply(AppCommand::Show(Workspace::Create));
     bench.apply(CreateCommand::Mask(MaskCommand::Open));
     bench.harness.run_steps(12);
+    let tools = ["Undo", "Redo", "More about the mask", "Done"];
+    for (place, label) in tools.iter().enumerate() {
+        let rect = bench.get(label).rect();
+        for other in &tools[place + 1..] {
+            let other = bench.get(other).rect();
+            assert!(!rect.intersects(other), "{label}: {rect} {other}");
+        }
+        let eraser = bench.get("Eraser").rect();
+        assert!(eraser.right() <= rect.left(), "{label}: {eraser} {rect}");
+        for size in bench.harness.query_all_by_label("Size of the brush") {
+            let size = size.rect();
+            assert!(!rect.intersects(size), "{label}: {size} {rect}");
+        }
+    }
     bench.click("More about the mask");
-    for label in ["Fill the mask", "Invert the mask", "Clear the mask"] {
+    for label in [
+        "Fill the mask",
+        "Invert the mask",
+        "Clear the mask",
+        "Size of the brush",
+    ] {
         assert!(bench.has(label), "{label}: {:?}", bench.labels());
     }
+}
+
+#[test]
+fn details_of_a_picture_stay_within_their_panel() {
+    for (size, drawer) in [
+        ([1024.0, 640.0], Some(Drawer::Models)),
+        ([1280.0, 800.0], None),
+    ] {
+        let mut bench = small(size, egui::Theme::Dark);
+        bench.draw("a red fox").unwrap();
+        let newest = bench.harness.state().studio().gallery.items()[0].record.id;
+        bench.apply(AppCommand::Show(Workspace::Gallery));
+        bench.apply(GalleryCommand::Pick(newest, Pick::Only));
+        let studio = bench.harness.state_mut().studio_mut();
+        studio.gallery.sieve.details = true;
+        studio.set_drawer(drawer);
+        bench.harness.run_steps(12);
+        let edge = match drawer {
+            Some(_) => bench.get("Search models").rect().left(),
+            None => size[0],
+        };
+        // The panel takes no more than its share.
+        let room = edge - 56.0;
+        let first = bench.get("Open in Create").rect();
+        assert!(first.left() >= 56.0 + room * 0.4, "{first} of {room}");
+        for label in [
+            "Open in Create",
+            "Use as a start",
+            "Use all settings",
+            "Copy",
+            "Save as…",
+            "Show the file",
+            "Check that it can be made again",
+        ] {
+            let rect = bench.get(label).rect();
+            let within = rect.left() >= first.left() - 1.0 && rect.right() <= edge;
+            assert!(within, "{label}: {rect} before {first} or beyond {edge}");
+        }
+    }
+}
+
+#[test]
+fn what_a_new_comparison_says_is_seen_beside_a_drawer() {
+    let mut bench = small([1024.0, 640.0], egui::Theme::Dark);
+    bench.apply(AppCommand::Show(Workspace::Compare));
+    let studio = bench.harness.state_mut().studio_mut();
+    studio.set_drawer(Some(Drawer::Models));
+    bench.harness.run_steps(12);
+    let edge = bench.get("Search models").rect().left();
+    for label in ["What does a word change?", "Try an example"] {
+        let rect = bench.get(label).rect();
+        assert!(rect.right() <= edge, "{label}: {rect} beyond {edge}");
+    }
+}
+
+#[test]
+fn a_failure_is_told_once_where_it_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = small([1280.0, 800.0], egui::Theme::Dark);
+    failed(&mut bench, folder.path());
+    bench.harness.run_steps(8);
+    let told = |bench: &Bench| {
+        let all = bench
+            .harness
+            .query_all_by_label_contains("could not be drawn");
+        all.count()
+    };
+    assert_eq!(told(&bench), 1, "{:?}", bench.labels());
+    // Whoever looks elsewhere is told.
+    bench.apply(AppCommand::Show(Workspace::Chat));
+    bench.harness.run_steps(8);
+    assert_eq!(told(&bench), 0, "{:?}", bench.labels());
+    bench.apply(CreateCommand::DrawPrompt("a blue fox".to_owned()));
+    bench.apply(AppCommand::Show(Workspace::Chat));
+    bench.wait_label("could not be drawn").unwrap();
 }
 
 /// Pictures of all that, to be looked at: `DIPTYCH_SHOTS=folder cargo test --release --workspace --test window cramped_shots -- --ignored`.

@@ -119,8 +119,12 @@ fn invitation(ui: &mut Ui, over: Rect, gui: &mut Gui<'_>) {
         tokens.corner_l(),
         tokens.bg_panel.gamma_multiply(0.94),
     );
-    let size = vec2(over.width().min(420.0), 240.0);
-    let inner = Rect::from_center_size(over.center(), size);
+    // Beside a drawer the grid goes on behind it; the words stay where they are seen.
+    let seen = over
+        .intersect(ui.clip_rect())
+        .shrink2(vec2(tokens.size.gap_m, 0.0));
+    let size = vec2(seen.width().min(420.0), 240.0);
+    let inner = Rect::from_center_size(seen.center(), size);
     ui.scope_builder(UiBuilder::new().max_rect(inner), |ui| {
         ui.spacing_mut().item_spacing.y = tokens.size.gap_s;
         let empty = EmptyState::new(

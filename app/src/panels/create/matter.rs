@@ -47,15 +47,18 @@ fn send(gui: &mut Gui<'_>, command: MatterCommand) {
 fn content(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, inquiry: &Inquiry) {
     let tokens = gui.tokens.clone();
     ui.spacing_mut().item_spacing.y = tokens.size.gap_s;
-    let words = "The picture is drawn again without each part of its prompt. How far it moves is compared with what another seed does, which counts as 100 %.";
+    let words = "The picture is drawn again without each part of its prompt. How far it moves is compared with what another seed does, which counts as 100\u{a0}%.";
     let words = RichText::new(words).color(tokens.text_muted);
     ui.add(Label::new(words).wrap());
     ScrollArea::vertical()
         .max_height(ROWS.min(ui.available_height() * 0.6))
         .show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
+            let shares = inquiry.parts.iter().filter_map(|part| part.share);
+            // A part may move the picture farther than another seed does.
+            let most = shares.fold(1.0, f64::max);
             for part in &inquiry.parts {
-                row(ui, &tokens, part);
+                row(ui, &tokens, part, most);
             }
         });
     if inquiry.is_running() {
@@ -112,8 +115,18 @@ fn buttons(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, inquiry: &Inquiry) {
     }
     if inquiry.is_done() {
         if inquiry.shortened().is_some() {
-            let button = Button::secondary("Leave them out")
-                .tooltip("Puts the prompt without them into the form");
+            let nothing = inquiry.parts.iter().filter(|part| part.does_nothing());
+            let (words, tip) = match nothing.count() {
+                1 => (
+                    "Leave it out",
+                    "Puts the prompt without that part into the form",
+                ),
+                _ => (
+                    "Leave them out",
+                    "Puts the prompt without those parts into the form",
+                ),
+            };
+            let button = Button::secondary(words).tooltip(tip);
             if ui.add(button).clicked() {
                 send(gui, MatterCommand::Shorten);
             }
@@ -132,8 +145,9 @@ fn buttons(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>, inquiry: &Inquiry) {
     }
 }
 
-/// A part of the prompt: its words, a bar, and how far the picture moves without it.
-fn row(ui: &mut Ui, tokens: &Tokens, part: &Part) {
+/// A part of the prompt: its words, a bar, and how far the picture moves without it. The bar is as long as the figure says beside the `most` of all; a mark
+/// shows where another seed is, if that is not its end.
+fn row(ui: &mut Ui, tokens: &Tokens, part: &Part, most: f64) {
     let told = match part.share {
         None => "Not known yet".to_owned(),
         Some(_) if part.does_nothing() => "next to nothing".to_owned(),
@@ -142,7 +156,7 @@ fn row(ui: &mut Ui, tokens: &Tokens, part: &Part) {
     let name = format!("{}: {told}", part.text);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &name));
-    let known = part.share.unwrap_or(0.0).clamp(0.0, 1.0) as f32;
+    let known = (part.share.unwrap_or(0.0) / most).clamp(0.0, 1.0) as f32;
     let (nothing, painter) = (part.does_nothing(), ui.painter());
     let words = match part.share {
         None => "",
@@ -172,6 +186,11 @@ fn row(ui: &mut Ui, tokens: &Tokens, part: &Part) {
             3.0,
             tokens.accent_text,
         );
+    }
+    if most > 1.0 {
+        let at = bar.left() + bar.width() * (1.0 / most) as f32;
+        let mark = bar.y_range().expand(3.0);
+        painter.vline(at, mark, (1.0, tokens.text_faint));
     }
     let room = (bar.left() - rect.left() - tokens.size.gap_m).max(20.0);
     let galley = egui::WidgetText::from(part.text.clone()).into_galley(

@@ -29,6 +29,8 @@ const VEIL: Color32 = Color32::from_rgb(255, 45, 85);
 const WIDE: f32 = 690.0;
 /// Bars narrower than this keep there what is done to all of the mask, too.
 const ROOMY: f32 = 480.0;
+/// Bars narrower than this keep there the size of the brush, too.
+const SNUG: f32 = 350.0;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
@@ -84,7 +86,8 @@ fn button(
 
 fn tools(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
     let tokens = gui.tokens.clone();
-    let (wide, roomy) = (ui.available_width() >= WIDE, ui.available_width() >= ROOMY);
+    let room = ui.available_width();
+    let (wide, roomy, snug) = (room >= WIDE, room >= ROOMY, room < SNUG);
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         let done = Button::primary("Done").small().icon(Icon::Check);
@@ -109,6 +112,10 @@ fn tools(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
             if !wide {
                 menu::separator(ui);
                 ui.set_min_width(220.0);
+                if snug {
+                    ui.add(brush_size(studio));
+                    ui.add_space(tokens.size.gap_xs);
+                }
                 finer(ui, studio, &tokens, None);
             }
         });
@@ -158,26 +165,29 @@ fn tools(ui: &mut Ui, studio: &mut Studio, gui: &mut Gui<'_>) {
                 .option_icon(Tool::Eraser, "Eraser", Icon::Eraser)
                 .icons_only()
                 .show(ui, &mut studio.create.paint.tool);
-            let field = NumberField::new("Size", &mut studio.create.paint.size, SIZES)
-                .name("Size of the brush")
-                .step(0.5)
-                .unit("px")
-                .logarithmic()
-                .default_value(64.0)
-                .width(match (wide, roomy) {
+            if !snug {
+                let width = match (wide, roomy) {
                     (true, _) => 124.0,
                     (false, true) => 140.0,
                     (false, false) => ui.available_width().clamp(64.0, 110.0),
-                })
-                .tooltip(
-                    "Width of the brush in pixels of the picture; the keys [ and ] change it.",
-                );
-            ui.add(field);
+                };
+                ui.add(brush_size(studio).width(width));
+            }
             if wide {
                 finer(ui, studio, &tokens, Some(118.0));
             }
         });
     });
+}
+
+fn brush_size(studio: &mut Studio) -> NumberField<'_> {
+    NumberField::new("Size", &mut studio.create.paint.size, SIZES)
+        .name("Size of the brush")
+        .step(0.5)
+        .unit("px")
+        .logarithmic()
+        .default_value(64.0)
+        .tooltip("Width of the brush in pixels of the picture; the keys [ and ] change it.")
 }
 
 /// How crisp the brush is and how strongly the mask is shown.

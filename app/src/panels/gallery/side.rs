@@ -46,8 +46,9 @@ pub fn show(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
 }
 
 fn buttons(ui: &mut Ui, studio: &Studio, gui: &mut Gui<'_>) {
-    ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = 4.0;
+    // Beside a drawer the panel is narrower than all of them in a row.
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(4.0, 4.0);
         if ui
             .add(Button::primary("Open in Create").icon(Icon::Image))
             .clicked()
