@@ -79,6 +79,8 @@ pub enum Kernel {
     Attention {
         /// Largest head size.
         width: HeadWidth,
+        /// Whether a mask is added to the scores.
+        mask: bool,
     },
     /// Attention of few rows over a paged cache.
     PagedAttention {
@@ -178,6 +180,8 @@ pub enum Kernel {
     AttentionAcross {
         /// Head size.
         head: AcrossHead,
+        /// Whether a mask is added to the scores.
+        mask: bool,
     },
     /// As [`Kernel::PagedAttention`], where memory is read lane by lane whatever its order; for subgroups of eight lanes at least. Two heads a workgroup.
     PagedAttentionAcross {
@@ -380,8 +384,10 @@ impl Kernel {
                 }
             }
         }
-        all.extend(HeadWidth::ALL.map(|width| Self::Attention { width }));
-        all.extend(AcrossHead::ALL.map(|head| Self::AttentionAcross { head }));
+        for mask in [false, true] {
+            all.extend(HeadWidth::ALL.map(|width| Self::Attention { width, mask }));
+            all.extend(AcrossHead::ALL.map(|head| Self::AttentionAcross { head, mask }));
+        }
         for kv in KvFormat::ALL {
             all.extend(HeadWidth::ALL.map(|width| Self::PagedAttentionTiles { width, kv }));
             all.push(Self::PagedAttention { kv });
@@ -475,6 +481,9 @@ impl Kernel {
         if let Some(kv) = self.kv().filter(|kv| *kv != KvFormat::F32) {
             name.push_str(&format!(" {kv:?}").to_lowercase());
         }
+        if self.has_mask() {
+            name.push_str(" masked");
+        }
         if self.needs_halves() {
             name.push_str(" halves");
         }
@@ -509,6 +518,14 @@ impl Kernel {
                 tile: Tile::Halves,
                 ..
             }
+        )
+    }
+
+    /// Whether a mask is added to the scores of an attention.
+    pub fn has_mask(self) -> bool {
+        matches!(
+            self,
+            Self::Attention { mask: true, .. } | Self::AttentionAcross { mask: true, .. }
         )
     }
 
@@ -627,8 +644,18 @@ impl Kernel {
             .concat(),
             Self::Chain { chain } => vec![("SPREAD", u32::from(chain.spreads()))],
             Self::PagedAttentionSplit { kv } => [vec![("SPLIT", 1)], kv.parameters()].concat(),
-            Self::AttentionAcross { head } => head.parameters(),
-            Self::Attention { width } => vec![width.parameter(), ("KV_F32", 1)],
+            // Nothing about masks in the text of kernels without one.
+            Self::AttentionAcross { head, mask } => {
+                let mask = mask.then_some(("MASK", 1));
+                head.parameters().into_iter().chain(mask).collect()
+            }
+            Self::Attention { width, mask } => {
+                let mask = mask.then_some(("MASK", 1));
+                [width.parameter(), ("KV_F32", 1)]
+                    .into_iter()
+                    .chain(mask)
+                    .collect()
+            }
             Self::PagedAttentionTiles { width, kv } => {
                 [vec![width.parameter(), ("PAGED", 1)], kv.parameters()].concat()
             }

@@ -93,6 +93,13 @@ impl Kernel {
                     [Read, Read, Read, ReadWrite, Read, Read]
                 )
             },
+            Self::AttentionAcross { mask: true, .. } => row!(
+                "attention_across",
+                "attention_across",
+                8,
+                23,
+                [Read, Read, Read, ReadWrite, Read]
+            ),
             Self::AttentionAcross { .. } => row!(
                 "attention_across",
                 "attention_across",
@@ -206,7 +213,21 @@ impl Kernel {
                 [Read, Read, Read, Read, ReadWrite]
             ),
             Self::UpsampleNearest => row!("upsample", "upsample", 256, 11, [Read, ReadWrite]),
-            Self::Attention { width } if width.is_narrow() => row!(
+            Self::Attention { width, mask: true } if width.is_narrow() => row!(
+                "attention_narrow",
+                "attention_narrow",
+                64,
+                28,
+                [Read, Read, Read, ReadWrite, ReadWrite, Read]
+            ),
+            Self::Attention { mask: true, .. } => row!(
+                "attention",
+                "attention",
+                256,
+                28,
+                [Read, Read, Read, ReadWrite, ReadWrite, Read]
+            ),
+            Self::Attention { width, .. } if width.is_narrow() => row!(
                 "attention_narrow",
                 "attention_narrow",
                 64,

@@ -22,12 +22,23 @@ struct Params {
     keys: u32,
     first_query: u32, // place of the first query, for the causal mask
     causal: u32,
+    //#if MASK
+    mask_base: u32, // in single elements, as all of the mask's; of the first query
+    mask_batch_stride: u32,
+    mask_head_stride: u32,
+    mask_stride: u32, // from one query to the next
+    //#endif
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+//#if MASK
+@group(0) @binding(5) var<storage, read> mask: array<f32>; // added to the scores
+
+const HIDDEN = -1.0e30;
+//#endif
 
 //#include grid
 
@@ -58,6 +69,9 @@ fn main(
     //#repeat i QUERIES
     let at{i} = min(query0 + {i}u, p.queries - 1u) * p.q_stride + q_head;
     let seen{i} = select(keys, min(keys, p.first_query + query0 + {i}u + 1u), p.causal != 0u);
+    //#if MASK
+    let mask{i} = p.mask_base + seen_batch * p.mask_batch_stride + head * p.mask_head_stride + min(query0 + {i}u, p.queries - 1u) * p.mask_stride;
+    //#endif
     var highest{i} = LOWEST;
     var total{i} = 0.0;
     //#repeat c FOURS
@@ -83,6 +97,12 @@ fn main(
         }
         //#end
         //#repeat i QUERIES
+        //#if MASK
+        {
+            let added = mask[mask{i} + min(key0 + {l}u, p.keys - 1u)];
+            score{l}_{i} = select(LOWEST, score{l}_{i} + added, added > HIDDEN);
+        }
+        //#endif
         score{l}_{i} = select(LOWEST, score{l}_{i}, key0 + {l}u < seen{i});
         //#end
         //#end

@@ -5,7 +5,7 @@ use super::few;
 use super::math;
 use super::matmul::{Into, Mat, MatMut, multiply};
 use super::parallel::{Poll, Shared, for_tasks, threads, with_scratch};
-use crate::graph::ExecError;
+use crate::graph::{ExecError, HIDDEN};
 
 /// Queries in a tile.
 const QUERIES: usize = 64;
@@ -21,6 +21,33 @@ pub(super) struct Sizes {
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
+}
+
+/// What is added to the scores; see [`crate::graph::Op::Attention`].
+#[derive(Clone, Copy)]
+pub(super) struct Mask<'a> {
+    values: &'a [f32],
+    /// Elements from one batch, and from one head, to the next; 0 where all share one.
+    strides: [usize; 2],
+}
+
+impl<'a> Mask<'a> {
+    /// Of values `[B or 1, heads or 1, Lq, Lk]`.
+    pub(super) fn new(values: &'a [f32], shape: &[usize]) -> Self {
+        let stride = |axis: usize| match shape.get(axis) {
+            None | Some(1) => 0,
+            Some(_) => shape.iter().skip(axis + 1).product(),
+        };
+        Self {
+            values,
+            strides: [stride(0), stride(1)],
+        }
+    }
+
+    /// Rows of one head, from row `first` on.
+    fn rows(self, item: usize, head: usize, first: usize, keys: usize) -> &'a [f32] {
+        &self.values[item * self.strides[0] + head * self.strides[1] + first * keys..]
+    }
 }
 
 /// Running softmax of a tile of queries: maximum and sum a row, and the weighted values so far.
@@ -111,6 +138,7 @@ impl<'a> Online<'a> {
 pub(super) fn attention(
     out: &mut [f32],
     [q, k, v]: [&[f32]; 3],
+    mask: Option<Mask<'_>>,
     sizes: Sizes,
     scale: f32,
     causal: bool,
@@ -150,6 +178,12 @@ pub(super) fn attention(
                 let block = Mat::rows(&k[at..], len, d, kv_stride);
                 let mut product = MatMut::rows(scores, rows, len, len);
                 multiply(&mut product, Into::Replace, tile, block.transposed(), scale);
+                if let Some(mask) = mask {
+                    let rows = mask.rows(item, head, first, keys).chunks(keys);
+                    for (scores, mask) in scores.chunks_mut(len).zip(rows) {
+                        math::add_mask(scores, &mask[start..start + len], HIDDEN);
+                    }
+                }
                 if causal {
                     for (row, scores) in scores.chunks_mut(len).enumerate() {
                         let seen = (first + row + 1).saturating_sub(start).min(len);

@@ -312,6 +312,16 @@ fn dot_f16_wide(a: &[f32], b: &[f16]) -> f32 {
 }
 
 multiversion! {
+    /// `x += mask`, and negative infinity where the mask is not above `hidden`.
+    pub(super) fn add_mask(x: &mut [f32], mask: &[f32], hidden: f32) {
+        for (value, &mask) in x.iter_mut().zip(mask) {
+            let sum = *value + mask;
+            *value = if mask > hidden { sum } else { f32::NEG_INFINITY };
+        }
+    }
+}
+
+multiversion! {
     /// `x *= factor`.
     pub(super) fn scale(x: &mut [f32], factor: f32) {
         for value in x {

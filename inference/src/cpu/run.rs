@@ -333,9 +333,14 @@ fn compute(
             causal,
         } => {
             let sizes = attention_sizes(shape_of(0), shape_of(1), *heads, *kv_heads);
+            let mask = match node.inputs.len() {
+                3 => None,
+                _ => Some(attention::Mask::new(floats(3)?, shape_of(3))),
+            };
             attention::attention(
                 out,
                 [floats(0)?, floats(1)?, floats(2)?],
+                mask,
                 sizes,
                 *scale,
                 *causal,

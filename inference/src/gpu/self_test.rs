@@ -127,7 +127,7 @@ pub(super) fn few_attend(
     run(executor, &case)
 }
 
-/// As [`product_error`], of attention of images by narrow and by wide heads.
+/// As [`product_error`], of attention of images by narrow and by wide heads, without a mask and with one.
 ///
 /// # Errors
 /// If it cannot be computed.
@@ -136,7 +136,12 @@ pub(super) fn image_attention_error(executor: &mut dyn Executor) -> Result<f32, 
     let mut random = Random::new(SEED);
     let mut oracle = CpuExecutor::new(CpuMode::Oracle);
     let mut worst: f32 = 0.0;
-    for (head_dim, rows, causal) in [(40, 33, false), (160, 21, true)] {
+    for (head_dim, rows, causal, masked) in [
+        (40, 33, false, false),
+        (160, 21, true, false),
+        (40, 43, true, true),
+        (160, 37, false, true),
+    ] {
         let shape = [2, rows, HEADS * head_dim];
         let mut make = || {
             let g = GraphBuilder::new("trial");
@@ -147,7 +152,14 @@ pub(super) fn image_attention_error(executor: &mut dyn Executor) -> Result<f32, 
                 g.input(name, &shape)
             };
             let [q, k, v] = [input("q")?, input("k")?, input("v")?];
-            let y = g.attention([&q, &k, &v], HEADS, HEADS, 0.22, causal)?;
+            let y = if masked {
+                let values = mask(&mut random, [1, HEADS, rows, rows]);
+                let mask = g.input("mask", &values.shape)?;
+                inputs.push(("mask", values));
+                g.attention_with_mask([&q, &k, &v], &mask, HEADS, HEADS, 0.22, causal)?
+            } else {
+                g.attention([&q, &k, &v], HEADS, HEADS, 0.22, causal)?
+            };
             Ok(case("trial", g, &y, inputs))
         };
         let case = make().map_err(|error: GraphError| ExecError::Backend {
@@ -158,6 +170,25 @@ pub(super) fn image_attention_error(executor: &mut dyn Executor) -> Result<f32, 
         worst = worst.max(worst_error(&run(executor, &case)?, &wanted));
     }
     Ok(worst)
+}
+
+/// A mask that hides half of the keys here and there, all of them from the third query, and from the second all but the last five.
+fn mask(random: &mut Random, shape: [usize; 4]) -> HostTensor {
+    let [_, _, queries, keys] = shape;
+    let elements: usize = shape.iter().product();
+    let values = (0..elements)
+        .map(|at| {
+            let (query, key) = (at / keys % queries, at % keys);
+            let hidden = random.float() > 0.0;
+            match query {
+                1 if key + 5 >= keys => 2.0 * random.float(),
+                1 | 2 => f32::NEG_INFINITY,
+                _ if hidden => -1e30,
+                _ => 2.0 * random.float(),
+            }
+        })
+        .collect();
+    HostTensor::f32(shape, values)
 }
 
 /// As [`product_error`], of a product of which one half makes the gates of the other.
@@ -475,6 +506,37 @@ fn attention_cases(random: &mut Random) -> Result<Vec<Case>, GraphError> {
         let [(q, qv), (k, kv), (v, vv)] = [input(q)?, input(k)?, input(v)?];
         let y = g.attention([&q, &k, &v], 4, kv_heads, 0.22, causal)?;
         cases.push(case(name, g, &y, vec![qv, kv, vv]));
+    }
+    for (name, causal, shape, head_dim) in [
+        ("masked attention", false, [2, 4, 33, 37], 40),
+        ("masked causal attention", true, [1, 1, 40, 40], 20),
+        (
+            "masked attention by heads of 160",
+            false,
+            [1, 4, 33, 37],
+            160,
+        ),
+        (
+            "masked attention by heads of 200",
+            false,
+            [2, 1, 33, 37],
+            200,
+        ),
+    ] {
+        let g = GraphBuilder::new("self-test");
+        let [_, _, queries, keys] = shape;
+        let mut input = |name: &'static str, length: usize, heads: usize| {
+            let shape = [2, length, heads * head_dim];
+            let value = HostTensor::f32(shape, random.floats(shape.iter().product()));
+            g.input(name, &shape).map(|tensor| (tensor, (name, value)))
+        };
+        let (q, qv) = input("q", queries, 4)?;
+        let [(k, kv), (v, vv)] = [input("k", keys, 2)?, input("v", keys, 2)?];
+        let values = mask(random, shape);
+        let mask = g.input("mask", &shape)?;
+        let y = g.attention_with_mask([&q, &k, &v], &mask, 4, 2, 0.22, causal)?;
+        let inputs = vec![qv, kv, vv, ("mask", values)];
+        cases.push(case(name, g, &y, inputs));
     }
     let name = "rotary positions and paged attention";
     cases.push(paged(random, name, KvType::F32, (0, 70))?);

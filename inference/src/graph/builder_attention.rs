@@ -14,7 +14,33 @@ impl GraphBuilder {
         scale: f32,
         causal: bool,
     ) -> Result<Tensor> {
-        self.want_float("attention", &[q, k, v])?;
+        self.any_attention([q, k, v], None, [heads, kv_heads], scale, causal)
+    }
+
+    /// Multi-head attention with a mask `[B or 1, heads or 1, Lq, Lk]` that is added to the scores; see [`Op::Attention`].
+    pub fn attention_with_mask(
+        &self,
+        operands: [&Tensor; 3],
+        mask: &Tensor,
+        heads: usize,
+        kv_heads: usize,
+        scale: f32,
+        causal: bool,
+    ) -> Result<Tensor> {
+        self.any_attention(operands, Some(mask), [heads, kv_heads], scale, causal)
+    }
+
+    fn any_attention(
+        &self,
+        [q, k, v]: [&Tensor; 3],
+        mask: Option<&Tensor>,
+        [heads, kv_heads]: [usize; 2],
+        scale: f32,
+        causal: bool,
+    ) -> Result<Tensor> {
+        let mut inputs = vec![q, k, v];
+        inputs.extend(mask);
+        self.want_float("attention", &inputs)?;
         let fits = q.shape.len() == 3
             && k.shape.len() == 3
             && k.shape == v.shape
@@ -32,6 +58,20 @@ impl GraphBuilder {
             );
             return Err(self.error("attention", detail));
         }
+        if let Some(mask) = mask {
+            let [batch, queries, keys] = [q.dim(0), q.dim(1), k.dim(1)];
+            let fits = matches!(mask.shape.as_slice(), &[of_batch, of_heads, rows, columns]
+                if [1, batch].contains(&of_batch)
+                    && [1, heads].contains(&of_heads)
+                    && (rows, columns) == (queries, keys));
+            if !fits {
+                let detail = format!(
+                    "a mask {:?}, where [{batch} or 1, {heads} or 1, {queries}, {keys}] is wanted",
+                    mask.shape
+                );
+                return Err(self.error("attention", detail));
+            }
+        }
         self.push(
             Op::Attention {
                 heads,
@@ -39,7 +79,7 @@ impl GraphBuilder {
                 scale,
                 causal,
             },
-            &[q, k, v],
+            &inputs,
             q.shape.clone(),
             Dtype::F32,
         )

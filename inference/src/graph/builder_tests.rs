@@ -63,6 +63,41 @@ fn misfits_are_named() {
 }
 
 #[test]
+fn masks_that_do_not_fit_are_named() {
+    let g = GraphBuilder::new("test");
+    let q = g.input("q", &[3, 5, 8]).unwrap();
+    let k = g.input("k", &[3, 7, 4]).unwrap();
+    let attend = |mask: &Tensor| g.attention_with_mask([&q, &k, &k], mask, 4, 2, 1.0, false);
+    for (at, batch) in [1, 3].into_iter().enumerate() {
+        for heads in [1, 4] {
+            let name = format!("fitting {at} {heads}");
+            let mask = g.input(&name, &[batch, heads, 5, 7]).unwrap();
+            assert_eq!(attend(&mask).unwrap().shape(), [3, 5, 8]);
+        }
+    }
+    let misfits: [&[usize]; 8] = [
+        &[2, 1, 5, 7],
+        &[3, 2, 5, 7],
+        &[1, 1, 1, 7],
+        &[1, 1, 5, 1],
+        &[1, 1, 7, 5],
+        &[1, 5, 7],
+        &[5, 7],
+        &[1, 1, 1, 5, 7],
+    ];
+    for (at, shape) in misfits.into_iter().enumerate() {
+        let mask = g.input(&format!("misfit {at}"), shape).unwrap();
+        let error = attend(&mask).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("{shape:?}")) && error.contains("[3 or 1, 4 or 1, 5, 7]"),
+            "{error}"
+        );
+    }
+    let whole = g.input_u32("whole", &[1, 1, 5, 7]).unwrap();
+    assert!(attend(&whole).is_err());
+}
+
+#[test]
 fn a_view_keeps_what_it_looks_at_alive() {
     let g = GraphBuilder::new("test");
     let x = g.input("x", &[4, 6]).unwrap();

@@ -28,7 +28,9 @@ pub use exec::{
     PlanId, Run, StateId, TierReport, TierState, check_run, check_run_but, kept_row,
 };
 pub use kv::{KV_BLOCK, KV_PAGE, KvShape, KvType, NO_SLOT};
-pub use op::{Activation, BinaryKind, Conv2dSpec, Op, PagedAttentionSpec, RopeStyle, UnaryKind};
+pub use op::{
+    Activation, BinaryKind, Conv2dSpec, HIDDEN, Op, PagedAttentionSpec, RopeStyle, UnaryKind,
+};
 
 pub use profile::{HostTime, OpTime, Profile, ProfileClock};
 pub use vectors::{Answer, DeviceVectors, Fed, Looked, Piece, Rescale, Sums, VectorsId};

@@ -113,6 +113,9 @@ pub struct PagedAttentionSpec {
     pub window: Option<usize>,
 }
 
+/// At or below this a mask of [`Op::Attention`] hides a key; torch's `finfo.min`, which models write for that, is far below.
+pub const HIDDEN: f32 = -1e30;
+
 /// What a node computes. Shapes in the comments are those of the operands in the node's `inputs`.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -216,6 +219,11 @@ pub enum Op {
     /// `x [B, C, H, W] -> [B, C, H', W']`, nearest neighbour, source index `floor(i * H / H')` as torch's `nearest`.
     UpsampleNearest,
     /// `q [B, Lq, heads*d], k, v [B, Lk, kv_heads*d] -> [B, Lq, heads*d]`: softmax(q k^T * scale) v per head.
+    ///
+    /// A fourth operand, if there is one, is a mask `[B or 1, heads or 1, Lq, Lk]`: softmax(q k^T * scale + mask) v, as torch's
+    /// `scaled_dot_product_attention` takes a float `attn_mask`. It hides padding, or words from the regions of a picture that they are not for, and
+    /// carries relative positions (T5). Where it is [`HIDDEN`] or less (negative infinity, say) or NaN, the query does not see the key; with `causal`
+    /// it sees what both let it see. A query that sees no key gives zeros, never NaN.
     Attention {
         /// Query heads.
         heads: usize,

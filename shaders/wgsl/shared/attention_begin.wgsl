@@ -19,4 +19,7 @@
     let y_base = p.y_base + batch * p.q_batch_stride + head * p.head_dim;
     let k_base = p.k_base + batch * p.kv_batch_stride + (head / p.heads_per_kv) * p.head_dim;
     let v_base = p.v_base + batch * p.kv_batch_stride + (head / p.heads_per_kv) * p.head_dim;
+    //#if MASK
+    let mask_base = p.mask_base + batch * p.mask_batch_stride + head * p.mask_head_stride;
+    //#endif
     //#endif

@@ -79,6 +79,22 @@ fn v4_at(row: u32, element: u32) -> vec4<f32> {
 }
 //#endif
 
+//#if MASK
+// The scores of four queries, from `query` on, with a key of this window, and what the mask adds; LOWEST where it hides the key.
+fn with_mask(score: vec4<f32>, base: u32, query: u32, key: u32) -> vec4<f32> {
+    var sum = vec4<f32>(LOWEST);
+    //#repeat i 4
+    if (key < p.keys && query + {i}u < p.queries) {
+        let added = mask[base + (query + {i}u) * p.mask_stride + key];
+        if (added > HIDDEN) {
+            sum[{i}] = score[{i}] + added;
+        }
+    }
+    //#end
+    return sum;
+}
+
+//#endif
 fn store_result(query: u32, element: u32, base: u32, value: vec4<f32>) {
     if (query >= p.queries) {
         return;

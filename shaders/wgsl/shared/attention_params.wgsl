@@ -27,6 +27,12 @@ struct Params {
     first_query: u32, // place of the first query, for the causal mask
     first_key: u32, // place of the window's first key
     causal: u32,
+    //#if MASK
+    mask_base: u32, // of the first query and the window's first key
+    mask_batch_stride: u32,
+    mask_head_stride: u32,
+    mask_stride: u32, // from one query to the next
+    //#endif
     //#endif
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -50,6 +56,11 @@ const NO_SLOT = 0xffffffffu;
 //#else
 @group(0) @binding(4) var<storage, read_write> state: array<vec2<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
+//#if MASK
+@group(0) @binding(6) var<storage, read> mask: array<f32>; // added to the scores
+
+const HIDDEN = -1.0e30;
+//#endif
 //#endif
 
 //#include grid

@@ -33,6 +33,10 @@ if (p.softcap > 0.0) {
 score0 = select(score0, vec4<f32>(LOWEST), vec4<u32>(key) < hidden);
 score1 = select(score1, vec4<f32>(LOWEST), vec4<u32>(key + 1u) < hidden);
 //#endif
+//#if MASK
+score0 = with_mask(score0, mask_base, query, key);
+score1 = with_mask(score1, mask_base, query, key + 1u);
+//#endif
 score0 = select(score0, vec4<f32>(LOWEST), vec4<u32>(key) >= seen);
 score1 = select(score1, vec4<f32>(LOWEST), vec4<u32>(key + 1u) >= seen);
 let own = tx * 32u + ty;

@@ -42,6 +42,9 @@ if (p.softcap > 0.0) {
     //#end
 }
 //#endif
+//#if MASK
+score{h}{j} = with_mask(score{h}{j}, mask_base, query0 + 32u * {h}u, key0 + tx * 4u + OFFSET_{j});
+//#endif
 scores[(tx * 4u + OFFSET_{j}) * 16u + ty + 8u * {h}u] = score{h}{j};
 //#end
 //#end
@@ -65,7 +68,11 @@ if (lane < 16u) {
         //#if PAGED
         let visible = (key < seen) & (key >= hidden);
         //#else
+        //#if MASK
+        let visible = (key < seen) & (scores[i * 16u + lane] > vec4<f32>(MASKED));
+        //#else
         let visible = key < seen;
+        //#endif
         //#endif
         let part = select(vec4<f32>(0.0), exp(max(scores[i * 16u + lane] - next, vec4<f32>(-100.0))), visible);
         scores[i * 16u + lane] = part;

@@ -8,6 +8,7 @@ use diptych_shaders::{
 use super::elementwise::activation_function;
 use super::fusion::parametric;
 use super::linear::NO_PLANE;
+use super::mask::{Mask, Part};
 use super::{Arg, BoundArg, ExecError, KernelLimits, Lowering, PackedLayout, Work, word, words};
 use crate::graph::{Conv2dSpec, UnaryKind, WeightId};
 
@@ -417,10 +418,10 @@ impl Lowering<'_, '_> {
     /// Attention by lanes that each have queries to themselves, if the device is one for that and there is a kernel for the heads.
     pub(super) fn attention_across(
         &mut self,
-        heads: usize,
-        kv_heads: usize,
+        [heads, kv_heads]: [usize; 2],
         scale: f32,
         causal: bool,
+        mask: Option<Mask>,
     ) -> Result<bool, ExecError> {
         let [batch, queries, width] = self.axes(0)?;
         let [_, keys, kv_width] = self.axes(1)?;
@@ -429,7 +430,11 @@ impl Lowering<'_, '_> {
             return Ok(false);
         };
         let tile = head.queries() as usize;
-        let possible = limits.subgroups && limits.serial_lanes && keys > 0;
+        let mask_fits = |count: [usize; 4]| mask.is_none_or(|mask| mask.fits(&limits, count));
+        let possible = limits.subgroups
+            && limits.serial_lanes
+            && keys > 0
+            && mask_fits([1, 1, tile.min(queries), keys]);
         if !possible
             || !limits.fits(
                 limits.band_alignment() - 1,
@@ -441,15 +446,22 @@ impl Lowering<'_, '_> {
         let flops_of = |queries: usize| 4 * (queries * width) as u64 * keys as u64;
         let together = limits.fits(0, batch * queries * width)
             && limits.fits(0, batch * keys * kv_width)
+            && mask_fits([batch, heads, queries, keys])
             && batch as u64 * flops_of(queries) <= limits.max_dispatch_flops;
         let (at_once, turns) = if together { (batch, 1) } else { (1, batch) };
+        let by_heads =
+            mask.is_some_and(|mask| !together && mask.parts_heads(&limits, [heads, queries, keys]));
+        let (heads_at_once, head_turns) = if by_heads { (1, heads) } else { (heads, 1) };
+        let (heads_per_kv, fours) = (heads / kv_heads, head.elements() as usize / 4);
         let bands = self.bands(queries.div_ceil(tile), 1, |from, to| {
             let (begin, end) = (from * tile, queries.min(to * tile));
             together
                 || limits.fits(begin * width, (end - begin) * width)
+                    && mask_fits([1, heads_at_once, end - begin, keys])
                     && (to - from <= 1 || flops_of(end - begin) <= limits.max_dispatch_flops)
         })?;
-        for turn in 0..turns {
+        let all_turns = (0..turns).flat_map(|turn| (0..head_turns).map(move |index| (turn, index)));
+        for (turn, index) in all_turns {
             for &(from, to) in &bands {
                 let (begin, end) = (from * tile, queries.min(to * tile));
                 let first = (turn * queries + begin) * width;
@@ -461,17 +473,18 @@ impl Lowering<'_, '_> {
                 let k = limits.window(Arg::Operand(1), kv_first, kv_len);
                 let v = limits.window(Arg::Operand(2), kv_first, kv_len);
                 let tiles = to - from;
+                let kv_head = index / heads_per_kv * fours;
                 let mut list = words([
-                    heads,
-                    heads / kv_heads,
+                    heads_at_once,
+                    if by_heads { 1 } else { heads_per_kv },
                     end - begin,
                     tiles,
-                    q.base / 4,
+                    q.base / 4 + index * fours,
                     width / 4,
-                    k.base / 4,
-                    v.base / 4,
+                    k.base / 4 + kv_head,
+                    v.base / 4 + kv_head,
                     kv_width / 4,
-                    y.base / 4,
+                    y.base / 4 + index * fours,
                 ])?
                 .to_vec();
                 list.push(scale.to_bits());
@@ -479,11 +492,24 @@ impl Lowering<'_, '_> {
                 list.extend(words([at_once, strides[0], strides[1], keys, begin])?);
                 list.push(u32::from(causal));
                 let work = Work {
-                    groups: (at_once * heads * tiles) as u64,
-                    flops: at_once as u64 * flops_of(end - begin),
+                    groups: (at_once * heads_at_once * tiles) as u64,
+                    flops: at_once as u64 * flops_of(end - begin) / head_turns as u64,
                 };
-                let bindings = vec![q.bound, k.bound, v.bound, y.bound];
-                self.push(Kernel::AttentionAcross { head }, &list, bindings, work)?;
+                let mut bindings = vec![q.bound, k.bound, v.bound, y.bound];
+                if let Some(mask) = mask {
+                    let part = Part {
+                        first: [turn, index, begin, 0],
+                        count: [at_once, heads_at_once, end - begin, keys],
+                    };
+                    let (window, places) = mask.window(&limits, part)?;
+                    list.extend(places);
+                    bindings.push(window.bound);
+                }
+                let kernel = Kernel::AttentionAcross {
+                    head,
+                    mask: mask.is_some(),
+                };
+                self.push(kernel, &list, bindings, work)?;
             }
         }
         Ok(true)

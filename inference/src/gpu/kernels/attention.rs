@@ -2,6 +2,7 @@
 
 use diptych_shaders::{HeadWidth, Kernel, KvFormat};
 
+use super::mask::Part;
 use super::{Arg, ExecError, Heads, Lowering, Work, word, words};
 use crate::graph::{KV_PAGE, KvShape, KvType, PagedAttentionSpec, RopeStyle};
 
@@ -32,7 +33,7 @@ impl Lowering<'_, '_> {
     }
 
     /// All batches at once if everything fits; else one after the other, by bands of queries and windows of keys, the running
-    /// sums between windows being kept in scratch memory and in the result itself.
+    /// sums between windows being kept in scratch memory and in the result itself; and one head after the other, if their masks do not fit together.
     pub(super) fn attention(
         &mut self,
         heads: usize,
@@ -52,22 +53,31 @@ impl Lowering<'_, '_> {
             );
         }
         let head_dim = width / heads;
-        if self.attention_across(heads, kv_heads, scale, causal)? {
+        let mask = self.mask([batch, heads, queries, keys])?;
+        if self.attention_across([heads, kv_heads], scale, causal, mask)? {
             return Ok(());
         }
         let kernel = Kernel::Attention {
             width: self.head_width(head_dim)?,
+            mask: mask.is_some(),
         };
         let limits = *self.limits();
+        let mask_fits = |count: [usize; 4]| mask.is_none_or(|mask| mask.fits(&limits, count));
         let flops_of = |queries: usize, keys: usize| 4 * (queries * width) as u64 * keys as u64;
         let together = limits.fits(0, batch * queries * width)
             && limits.fits(0, batch * keys * kv_width)
+            && mask_fits([batch, heads, queries, keys])
             && batch as u64 * flops_of(queries, keys) <= limits.max_dispatch_flops;
         let (at_once, turns) = if together { (batch, 1) } else { (1, batch) };
+        let by_heads =
+            mask.is_some_and(|mask| !together && mask.parts_heads(&limits, [heads, queries, keys]));
+        let (heads_at_once, head_turns) = if by_heads { (1, heads) } else { (heads, 1) };
+        let heads_per_kv = heads / kv_heads;
         let query_bands = self.bands(queries, QUERY_TILE, |begin, end| {
             together
                 || (limits.fits(begin * width, (end - begin) * width)
                     && limits.fits(0, (end - begin) * heads * 2)
+                    && mask_fits([1, heads_at_once, end - begin, keys])
                     && (end - begin <= QUERY_TILE
                         || flops_of(end - begin, keys) <= limits.max_dispatch_flops))
         })?;
@@ -86,7 +96,8 @@ impl Lowering<'_, '_> {
         };
         let state = self.scratch(kept as u64 * 8);
         let state = limits.window(state, 0, kept * 2);
-        for turn in 0..turns {
+        let all_turns = (0..turns).flat_map(|turn| (0..head_turns).map(move |head| (turn, head)));
+        for (turn, head) in all_turns {
             for &(begin, end) in &query_bands {
                 let first = turn * queries + begin;
                 let len = ((at_once - 1) * queries + end - begin) * width;
@@ -99,18 +110,19 @@ impl Lowering<'_, '_> {
                     let k = limits.window(Arg::Operand(1), kv_first, kv_len);
                     let v = limits.window(Arg::Operand(2), kv_first, kv_len);
                     let query_tiles = (end - begin).div_ceil(QUERY_TILE);
+                    let kv_head = head / heads_per_kv * head_dim;
                     let mut list = words([
-                        heads,
-                        heads / kv_heads,
+                        heads_at_once,
+                        if by_heads { 1 } else { heads_per_kv },
                         head_dim,
                         end - begin,
                         query_tiles,
-                        q.base,
+                        q.base + head * head_dim,
                         width,
-                        k.base,
-                        v.base,
+                        k.base + kv_head,
+                        v.base + kv_head,
                         kv_width,
-                        y.base,
+                        y.base + head * head_dim,
                         state.base / 2,
                         usize::from(index == 0),
                         usize::from(index + 1 == windows.len()),
@@ -122,16 +134,26 @@ impl Lowering<'_, '_> {
                     list.extend(words([at_once, strides[0], strides[1]])?);
                     list.extend(words(places)?);
                     let work = Work {
-                        groups: (at_once * heads * query_tiles) as u64,
-                        flops: at_once as u64 * flops_of(end - begin, key_count),
+                        groups: (at_once * heads_at_once * query_tiles) as u64,
+                        flops: at_once as u64 * flops_of(end - begin, key_count)
+                            / head_turns as u64,
                     };
-                    let bindings = vec![
+                    let mut bindings = vec![
                         q.bound.clone(),
                         k.bound,
                         v.bound,
                         state.bound.clone(),
                         y.bound.clone(),
                     ];
+                    if let Some(mask) = mask {
+                        let part = Part {
+                            first: [turn, head, begin, key_begin],
+                            count: [at_once, heads_at_once, end - begin, key_count],
+                        };
+                        let (window, places) = mask.window(&limits, part)?;
+                        list.extend(places);
+                        bindings.push(window.bound);
+                    }
                     self.push(kernel, &list, bindings, work)?;
                 }
             }

@@ -25,6 +25,7 @@ mod elementwise;
 mod experts;
 mod fusion;
 mod linear;
+mod mask;
 mod norm;
 mod pack;
 mod window;

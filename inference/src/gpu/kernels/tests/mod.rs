@@ -14,6 +14,7 @@ mod draw;
 mod elementwise;
 mod experts;
 mod fused;
+mod masks;
 mod products;
 mod random;
 
