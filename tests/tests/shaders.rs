@@ -145,6 +145,29 @@ fn names_are_unique() {
 }
 
 #[test]
+fn kernels_without_a_mask_know_of_none() {
+    let tells = |kernel: Kernel| kernel.source().source.to_lowercase().contains("mask_");
+    let (masked, others): (Vec<_>, Vec<_>) = kernels().into_iter().partition(|k| k.has_mask());
+    assert!(!masked.is_empty());
+    for kernel in masked {
+        assert!(tells(kernel), "{}", kernel.name());
+        let plain = match kernel {
+            Kernel::Attention { width, .. } => Kernel::Attention { width, mask: false },
+            Kernel::AttentionAcross { head, .. } => Kernel::AttentionAcross { head, mask: false },
+            other => panic!("{}", other.name()),
+        };
+        assert_eq!(
+            kernel.bindings()[..plain.bindings().len()],
+            *plain.bindings()
+        );
+        assert_eq!(kernel.uniform_words(), plain.uniform_words() + 4);
+    }
+    for kernel in others {
+        assert!(!tells(kernel), "{}", kernel.name());
+    }
+}
+
+#[test]
 fn every_kernel_translates_to_spirv() {
     for kernel in kernels() {
         let (module, info) = load(kernel);

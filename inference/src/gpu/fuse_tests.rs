@@ -168,6 +168,49 @@ fn decoder_like(random: &mut Random, rows: usize) -> Graph {
     m.g.finish()
 }
 
+/// Two attentions: over positions relative to each other, by a mask of weights for all batches, as T5 has them; and with keys hidden by what is given for
+/// all heads of a batch, which other ops made.
+fn masked(random: &mut Random, rows: usize) -> Graph {
+    let mut m = Maker {
+        g: GraphBuilder::new("masked"),
+        random,
+        count: 0,
+    };
+    let x = m.g.input("x", &[2, rows, 24]).unwrap();
+    let [q, k, v] = [0, 1, 2].map(|_| m.linear(&x, 24));
+    let mut places = m.random.floats(rows * rows * 3);
+    for hidden in places.iter_mut().step_by(5) {
+        *hidden = f32::NEG_INFINITY;
+    }
+    let places = TensorData::from_f32("places", &[rows, rows, 3], &places).unwrap();
+    let places = m.g.constant(&places).unwrap();
+    let places = m.g.permute(&places, &[2, 0, 1]).unwrap();
+    let places = m.g.reshape(&places, &[1, 3, rows, rows]).unwrap();
+    let seen =
+        m.g.attention_with_mask([&q, &k, &v], &places, 3, 3, 0.35, false)
+            .unwrap();
+    let x = m.g.add(&x, &seen).unwrap();
+    // Far below what hides a key, where it is negative.
+    let given = m.g.input("given", &[2, 1, rows, rows]).unwrap();
+    let given = m.g.affine(&given, 1e36, 0.0).unwrap();
+    let low = UnaryKind::Clamp {
+        low: -3e30,
+        high: 0.0,
+    };
+    let given = m.g.unary(&given, low).unwrap();
+    let column = m.g.input("column", &[rows]).unwrap();
+    let given = m.g.add(&given, &column).unwrap();
+    let q = m.linear(&x, 24);
+    let kv = m.linear(&x, 8);
+    let seen =
+        m.g.attention_with_mask([&q, &kv, &kv], &given, 3, 1, 0.35, true)
+            .unwrap();
+    let y = m.linear(&seen, 24);
+    m.g.output("y", &y);
+    m.g.output("given", &given);
+    m.g.finish()
+}
+
 /// The graph as it is run, with each op by itself, and by the oracle.
 fn agree(random: &mut Random, graph: &Graph, fewer: bool) {
     let inputs: Vec<(&str, HostTensor)> = graph
@@ -254,6 +297,15 @@ fn parts_of_decoders_agree() {
     let mut random = Random::fresh("parts_of_decoders_agree");
     for rows in [1, 3, 8, 30] {
         let graph = decoder_like(&mut random, rows);
+        agree(&mut random, &graph, true);
+    }
+}
+
+#[test]
+fn masks_that_other_ops_made_agree() {
+    let mut random = Random::fresh("masks_that_other_ops_made_agree");
+    for rows in [1, 7, 23, 36] {
+        let graph = masked(&mut random, rows);
         agree(&mut random, &graph, true);
     }
 }
