@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diptych_inference::engine::DeviceChoice;
-use egui::{Context, Frame, Panel, Ui};
+use egui::{Area, Context, Frame, Id, Order, Panel, Rect, Stroke, Ui};
 
 pub use dialogs::{Dialogs, NativeDialogs, ScriptedDialogs};
 
@@ -19,7 +19,7 @@ use crate::panels::{self, Gui};
 use crate::studio::command::{self, Entry, UiCommand};
 use crate::studio::view::{Drawer, Overlay, Workspace};
 use crate::studio::{Studio, StudioOptions};
-use crate::theme::{self, ThemeError};
+use crate::theme::{self, ThemeError, Tokens};
 use crate::widgets::toast::Toasts;
 use meter::Meter;
 pub use meter::launched;
@@ -45,6 +45,8 @@ const LAST_SAVE: Duration = Duration::from_secs(5);
 const AFTER_INPUT: Duration = Duration::from_millis(400);
 /// Width of the drawer at the right.
 const DRAWER: f32 = 400.0;
+/// Least width of a workspace beside a drawer; where there is less, the drawer lies over it.
+const LEAST_BESIDE: f32 = 520.0;
 /// Height of the strip at the bottom.
 const STRIP: f32 = panels::queue::BAR;
 /// Its height when it is unfolded.
@@ -135,8 +137,9 @@ impl Window {
             .show_separator_line(false)
             .frame(Frame::new().fill(colours.bg_base))
             .show(ui, |ui| panels::queue::show(ui, studio, &mut gui));
-        if let Some(drawer) = studio.view.drawer {
-            let width = DRAWER.min(ui.available_width() * 0.6);
+        let width = DRAWER.min(ui.available_width() * 0.6);
+        let beside = ui.available_width() - width >= LEAST_BESIDE;
+        if let Some(drawer) = studio.view.drawer.filter(|_| beside) {
             Panel::right("drawer")
                 .exact_size(width)
                 .resizable(false)
@@ -146,12 +149,7 @@ impl Window {
                         .fill(colours.bg_panel)
                         .inner_margin(tokens.size.gap_l),
                 )
-                .show(ui, |ui| match drawer {
-                    Drawer::Settings => panels::settings::show(ui, studio, &mut gui),
-                    Drawer::Log => panels::log::show(ui, studio, &mut gui),
-                    Drawer::Models => panels::models::show(ui, studio, &mut gui),
-                    Drawer::Lists => panels::lists::show(ui, studio, &mut gui),
-                });
+                .show(ui, |ui| in_drawer(ui, drawer, studio, &mut gui));
         }
         let room = ui.available_rect_before_wrap();
         egui::CentralPanel::no_frame()
@@ -162,6 +160,11 @@ impl Window {
                 Workspace::Compare => panels::compare::show(ui, studio, &mut gui),
                 Workspace::Gallery => panels::gallery::show(ui, studio, &mut gui),
             });
+        if let Some(drawer) = studio.view.drawer.filter(|_| !beside) {
+            over(&ctx, room, &tokens, |ui| {
+                in_drawer(ui, drawer, studio, &mut gui);
+            });
+        }
         match studio.view.overlay {
             Some(Overlay::Palette) => panels::palette::show(ui, studio, &mut gui),
             Some(Overlay::Keys) => panels::keys::show(ui, studio, &mut gui),
@@ -178,6 +181,43 @@ impl Window {
             ctx.request_repaint_after(AFTER_INPUT);
         }
     }
+}
+
+/// What is in a drawer.
+fn in_drawer(ui: &mut Ui, drawer: Drawer, studio: &mut Studio, gui: &mut Gui<'_>) {
+    match drawer {
+        Drawer::Settings => panels::settings::show(ui, studio, gui),
+        Drawer::Log => panels::log::show(ui, studio, gui),
+        Drawer::Models => panels::models::show(ui, studio, gui),
+        Drawer::Lists => panels::lists::show(ui, studio, gui),
+    }
+}
+
+/// A drawer at the right of the workspace, over it.
+fn over(ctx: &Context, room: Rect, tokens: &Tokens, content: impl FnOnce(&mut Ui)) {
+    let width = DRAWER.min(room.width() - 2.0 * tokens.size.gap_l);
+    let rect = room.with_min_x(room.right() - width);
+    let margin = tokens.size.gap_l;
+    Area::new(Id::unique("drawer over the workspace"))
+        .order(Order::Middle)
+        .movable(false)
+        .constrain(false)
+        .fixed_pos(rect.min)
+        .default_size(rect.size())
+        .show(ctx, |ui| {
+            let frame = Frame::new()
+                .fill(tokens.colours.bg_panel)
+                .stroke(Stroke::new(1.0, tokens.colours.stroke_strong))
+                .shadow(tokens.shadow_dialog())
+                .inner_margin(margin);
+            frame.show(ui, |ui| {
+                let inner = rect.shrink(margin);
+                ui.set_clip_rect(rect);
+                ui.set_width(inner.width());
+                ui.set_height(inner.height());
+                content(ui);
+            });
+        });
 }
 
 impl eframe::App for Window {

@@ -227,6 +227,30 @@ fn what_a_new_comparison_says_is_seen_beside_a_drawer() {
 }
 
 #[test]
+fn in_a_small_window_a_drawer_lies_over_the_workspace() {
+    let mut bench = small([800.0, 520.0], egui::Theme::Dark);
+    bench.apply(AppCommand::Show(Workspace::Compare));
+    bench.harness.run_steps(8);
+    let before = bench.get("Try an example").rect();
+    let drawer = |bench: &mut Bench, drawer| {
+        bench.harness.state_mut().studio_mut().set_drawer(drawer);
+        bench.harness.run_steps(12);
+    };
+    drawer(&mut bench, Some(Drawer::Models));
+    assert_eq!(bench.get("Try an example").rect(), before);
+    let search = bench.get("Search models").rect();
+    assert!(search.left() > 380.0 && search.right() < 800.0, "{search}");
+    // What is pressed on it is not pressed below it.
+    bench.click("Unusable");
+    bench.harness.run_steps(4);
+    assert!(!bench.has("muse"), "{:?}", bench.labels());
+    let studio = bench.harness.state().studio();
+    assert!(studio.compare.grid.is_blank() && studio.view.drawer.is_some());
+    drawer(&mut bench, None);
+    assert!(!bench.has("Search models"));
+}
+
+#[test]
 fn a_failure_is_told_once_where_it_is_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = small([1280.0, 800.0], egui::Theme::Dark);
