@@ -276,7 +276,7 @@ fn a_model_larger_than_the_budget_draws_and_writes_the_same() {
 }
 
 /// Side of the latents of the test's picture, and length of its context.
-fn unet_size(hand: &Hand) -> (usize, usize) {
+pub(super) fn unet_size(hand: &Hand) -> (usize, usize) {
     let mut worker = Hand::new(hand.worker.options.device, PLENTY).worker;
     let model = worker
         .store

@@ -467,6 +467,9 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 #[cfg(test)]
+#[path = "eviction_tests.rs"]
+mod eviction_tests;
+#[cfg(test)]
 #[path = "foresight_tests.rs"]
 mod foresight_tests;
 #[cfg(test)]
