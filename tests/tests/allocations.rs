@@ -22,10 +22,11 @@ use diptych_inference::gpu::{AdapterChoice, GpuExecutor, LimitPolicy};
 use diptych_inference::graph::candidates::EXTRAS;
 use diptych_inference::graph::draw::{DRAW_WORDS, DrawSettings};
 use diptych_inference::graph::{
-    Executor, HostData, HostTensor, NO_SLOT, NeverInterrupt, Next, PlanId, Run, StateId,
+    Answer, DeviceVectors, Executor, Fed, HostData, HostTensor, NO_SLOT, NeverInterrupt, Next,
+    Piece, PlanId, Run, StateId, Sums,
 };
 use diptych_inference::models::llama::LlamaShape;
-use diptych_inference::pipelines::ChatModel;
+use diptych_inference::pipelines::{ChatModel, ImageModel};
 use diptych_inference::synthesize::{self, Kind, synthesize};
 
 /// The system's allocator, which notes where it was called from while the thread asks for that.
@@ -277,5 +278,130 @@ fn tokens_allocate_nothing(draws: bool) {
     assert_eq!(told.taken_up > u64::from(watched / 2), draws);
     // That something is counted at all is told by wgpu, which cannot do without.
     assert!(theirs > watched as usize);
+    assert!(ours.is_empty(), "{ours:#?}");
+}
+
+/// The first time whatever a step needs is made is none of the steps that are watched. The order is that in which the engine tells them: the device is told
+/// the next one before what the one before led to is taken.
+#[test]
+fn a_step_of_a_picture_allocates_nothing_of_ours_but_what_is_seen() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets");
+    let path = assets.join("models/sketch");
+    let info = probe(&path).unwrap();
+    let model = ImageModel::load(&path, &info, &assets, String::new()).unwrap();
+    let mut gpu =
+        GpuExecutor::open(AdapterChoice::Any, LimitPolicy::Adapter, Some(1 << 29)).unwrap();
+    let (rows, side) = (2, 8);
+    let length = model.tokenizer().max_length();
+    let graph = Arc::new(model.unet().graph(rows, side, side, length).unwrap());
+    let plan = gpu.prepare(Arc::clone(&graph)).unwrap();
+    let elements = model.latent_channels() * side * side;
+    let set = gpu.create_vectors(6, elements, 1).unwrap();
+    // Latents, what the network is asked, and after a place for what is seen the rows of its answer.
+    let (latents, question, denoised, answer) = (0, 1, 2, 3);
+    let noise: Vec<f32> = (0..elements).map(|i| (i as f32).sin()).collect();
+    gpu.write_vectors(set, latents * elements, &noise).unwrap();
+    let pieces: Vec<Piece> = (0..rows)
+        .map(|row| Piece {
+            from: question * elements,
+            to: row * elements,
+            len: elements,
+        })
+        .collect();
+    let fed = Fed {
+        set,
+        input: "sample",
+        pieces: &pieces,
+        into: answer * elements,
+    };
+    let weights = [-3.0, 4.0];
+    let scaled = Sums {
+        reads: &[latents],
+        writes: &[question],
+        factors: &[[0.9, 0.0, 0.0]],
+        mask: None,
+        answer: None,
+    };
+    let mut ours: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut theirs, mut seen) = (0, 0);
+    let (warm, watched) = (6, 24);
+    for step in 0..warm + watched {
+        let inputs: Vec<(&str, HostTensor)> = graph
+            .inputs()
+            .filter(|(name, ..)| *name != "sample")
+            .map(|(name, id, _)| {
+                let node = graph.node(id);
+                let values = (0..node.elements()).map(|i| ((i as u32 + step) as f32).cos());
+                (name, HostTensor::f32(node.shape.clone(), values.collect()))
+            })
+            .collect();
+        let updated = Sums {
+            reads: &[latents],
+            writes: &[latents, denoised],
+            factors: &[
+                [0.9, 0.0, 0.0],
+                [-0.1, 0.0, 0.0],
+                [1.0, 0.0, 0.0],
+                [-0.5, 0.0, 0.0],
+            ],
+            mask: None,
+            answer: Some(Answer {
+                first: answer,
+                weights: &weights,
+                rescale: None,
+                number: step,
+            }),
+        };
+        let looks = step % 3 == 0;
+        let looked_at: &[usize] = if looks { &[denoised] } else { &[] };
+        let mut interrupts = [NeverInterrupt; 2];
+        let [first, second] = &mut interrupts;
+        let mut once = || {
+            gpu.sum(set, &scaled)?;
+            let begun = Run {
+                inputs: &inputs,
+                states: &[],
+                interrupt: first,
+            };
+            gpu.begin_fed(plan, begun, &fed)?;
+            // What the step before was asked for.
+            let looked = if step > 0 {
+                Some(gpu.looked(set)?)
+            } else {
+                None
+            };
+            let run = Run {
+                inputs: &inputs,
+                states: &[],
+                interrupt: second,
+            };
+            gpu.run_fed(plan, run, &fed)?;
+            gpu.sum(set, &updated)?;
+            gpu.look(set, looked_at)?;
+            Ok::<_, diptych_inference::graph::ExecError>(looked)
+        };
+        if step < warm {
+            once().unwrap();
+            continue;
+        }
+        let (looked, calls) = watch(once);
+        let looked = looked.unwrap().unwrap();
+        let sees = !looked.vectors.is_empty();
+        assert_eq!(sees, (step - 1) % 3 == 0);
+        assert_eq!(looked.fault, None);
+        seen += usize::from(sees);
+        for call in &calls {
+            let (of, function) = caller(call);
+            match of.as_str() {
+                "diptych_inference" if sees && function.contains("looked") => {}
+                // As above.
+                "diptych_inference" if looks && function.contains("News::ask") => theirs += 1,
+                "diptych_inference" => *ours.entry(function).or_default() += 1,
+                _ => theirs += 1,
+            }
+        }
+    }
+    println!("{watched} steps, {seen} of them seen: {theirs} allocations of wgpu's");
+    assert!(theirs > watched as usize && seen > 0);
     assert!(ours.is_empty(), "{ours:#?}");
 }

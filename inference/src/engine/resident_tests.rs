@@ -182,6 +182,52 @@ fn where_nobody_looks_nothing_is_read_between_steps() {
     }
 }
 
+/// Whether the latents stay on the device or not, and whoever looks.
+#[test]
+fn from_the_second_step_to_the_last_nothing_is_made_on_the_device() {
+    let steps = 7;
+    for resident in [true, false] {
+        let mut hand = hand(resident);
+        let made = host_time(&mut hand).made;
+        for sampler in [SamplerKind::Euler, SamplerKind::DpmPp2MSde] {
+            for seen in [false, true] {
+                let what = format!("{sampler:?}, resident {resident}, seen {seen}");
+                let request = ImageRequest {
+                    steps,
+                    sampler,
+                    preview: seen,
+                    trace: seen,
+                    guidance_rescale: 0.5,
+                    ..hand.picture("a red fox")
+                };
+                let job = hand.submit(Request::Image(request));
+                // The beginning, and two steps: what the first led to is seen, and its preview decoded, while the second runs.
+                for _ in 0..3 {
+                    hand.worker.advance(job);
+                }
+                let told = |hand: &mut Hand| {
+                    let memory = hand.worker.store.memory();
+                    let used = [memory.weights, memory.activations, memory.states];
+                    (used, memory.peak, host_time(hand).made)
+                };
+                let before = told(&mut hand);
+                // That they are counted at all.
+                assert!(before.2 > made, "{what}: {before:?}");
+                for step in 2..steps {
+                    let dispatches = host_time(&mut hand).dispatches;
+                    hand.worker.advance(job);
+                    assert!(
+                        host_time(&mut hand).dispatches > dispatches,
+                        "{what} {step}"
+                    );
+                    assert_eq!(told(&mut hand), before, "{what}, step {step}");
+                }
+                hand.finish(job).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn it_can_be_put_aside_at_any_moment() {
     let mut hand = hand(true);

@@ -3,6 +3,7 @@
 //! The engine opens an instance and a device of its own: sharing the window's device would make the two wait for each
 //! other's submits.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -185,6 +186,7 @@ pub struct GpuDevice {
     /// What is known about the adapter.
     pub report: AdapterReport,
     trouble: Arc<Mutex<Trouble>>,
+    made: AtomicU64,
 }
 
 impl GpuDevice {
@@ -267,7 +269,18 @@ impl GpuDevice {
             features,
             report: report(adapter),
             trouble,
+            made: AtomicU64::new(0),
         })
+    }
+
+    /// Counts one more thing that was made on the device: a buffer, a bind group or a pipeline.
+    pub(super) fn note_made(&self) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many buffers, bind groups and pipelines of ours were made on it so far; what the driver and wgpu make for themselves is not among them.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// Reports what the driver complained about since the last call.

@@ -292,7 +292,10 @@ impl Executor for GpuExecutor {
     }
 
     fn host_time(&self) -> Option<HostTime> {
-        Some(self.submitter.host_time)
+        Some(HostTime {
+            made: self.device.made(),
+            ..self.submitter.host_time
+        })
     }
 
     fn drop_plan(&mut self, plan: PlanId) {

@@ -178,6 +178,7 @@ impl Memory {
             return Err(self.out_of_memory(label, size));
         }
         self.device.check(label)?;
+        self.device.note_made();
         self.count(size, purpose);
         Ok(Tracked {
             buffer,

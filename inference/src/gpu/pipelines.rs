@@ -189,6 +189,7 @@ fn compile(
         pollster::block_on(internal.pop()),
         pollster::block_on(scope.pop()),
     ];
+    device.note_made();
     match errors.into_iter().flatten().next() {
         None => Ok(Pipeline { pipeline, layout }),
         Some(error) => Err(ExecError::Backend {

@@ -330,6 +330,7 @@ impl Plan {
                 }),
             });
         }
+        device.note_made();
         Ok(device.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &pipeline.layout,

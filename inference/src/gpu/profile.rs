@@ -35,6 +35,7 @@ pub fn execute(
         count: 2 * IN_SUBMIT as u32,
     });
     let buffer = |usage| {
+        device.note_made();
         device.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("profile"),
             size: 2 * IN_SUBMIT as u64 * STAMP,

@@ -1,12 +1,14 @@
 //! The results of a run, copied to where the host can read them by the run's last submit.
 
+use std::ops::RangeBounds;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::device::{GpuDevice, MAPPED};
 use super::plan::Plan;
 use crate::graph::{Dtype, ExecError, HostTensor};
 
-/// Where the news arrives that a buffer can be read; kept with a plan, so that a run makes none.
+/// Where the news arrives that a buffer can be read; kept with the buffer, so that a run makes none.
 #[derive(Default)]
 pub struct News {
     arrived: Mutex<Option<Result<(), wgpu::BufferAsyncError>>>,
@@ -14,11 +16,11 @@ pub struct News {
 }
 
 impl News {
-    /// Asks for a buffer's bytes once all that was submitted is done.
-    fn ask(self: &Arc<Self>, buffer: &wgpu::Buffer) {
+    /// Asks for bytes of a buffer once all that was submitted is done.
+    pub(super) fn ask(self: &Arc<Self>, buffer: &wgpu::Buffer, bytes: impl RangeBounds<u64>) {
         *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let news = Arc::clone(self);
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+        buffer.map_async(wgpu::MapMode::Read, bytes, move |result| {
             *news.arrived.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             news.bell.notify_all();
         });
@@ -35,6 +37,35 @@ impl News {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(error.to_string()),
             None => Err("the driver did not map the buffer".into()),
+        }
+    }
+
+    /// What became of it, where the device may still be at other work: it is asked again and again.
+    ///
+    /// # Errors
+    /// If the device is lost or the driver complains.
+    pub(super) fn wait_polling(&self, device: &GpuDevice, context: &str) -> Result<(), ExecError> {
+        let failed = |message: String| ExecError::Backend {
+            context: context.to_owned(),
+            message,
+        };
+        let since = Instant::now();
+        loop {
+            let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited =
+                (self.bell)
+                    .wait_timeout_while(arrived, Duration::from_millis(1), |news| news.is_none());
+            match waited.unwrap_or_else(PoisonError::into_inner).0.take() {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => return Err(failed(error.to_string())),
+                None if since.elapsed() > MAPPED => {
+                    return Err(failed("the driver did not map the buffer".into()));
+                }
+                None => {}
+            }
+            let polled = device.device.poll(wgpu::PollType::Poll);
+            device.check(context)?;
+            polled.map_err(|error| failed(error.to_string()))?;
         }
     }
 }
@@ -63,7 +94,7 @@ pub(super) fn submit_copies(device: &GpuDevice, plan: &Plan) -> wgpu::Submission
 /// Asks for the results, whose copies are submitted.
 pub(super) fn ask_for_results(plan: &Plan) {
     if !plan.graph.outputs.is_empty() {
-        plan.news.ask(plan.readback().0);
+        plan.news.ask(plan.readback().0, ..);
     }
 }
 

@@ -375,6 +375,7 @@ struct Stamps {
 impl Stamps {
     fn new(device: &GpuDevice) -> Self {
         let buffer = |size, usage| {
+            device.note_made();
             device.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("submit times"),
                 size,

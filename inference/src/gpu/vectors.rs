@@ -4,14 +4,15 @@
 //! compiled or bound for a step. Copies between a set and the values of plans and the sums stand in one encoder until something has to be submitted.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use diptych_shaders::Kernel;
 
-use super::device::{GpuDevice, MAPPED};
+use super::device::GpuDevice;
 use super::executor::GpuExecutor;
 use super::memory::{Memory, Purpose, Tracked};
 use super::pipelines::Pipelines;
+use super::readback::News;
 use crate::graph::{DeviceVectors, ExecError, Fed, Looked, Piece, PlanId, Run, Sums, VectorsId};
 
 /// Sums that may stand in one encoder: each has words of its own.
@@ -51,7 +52,9 @@ pub struct VectorSet {
     /// The latest submit.
     last: Option<wgpu::SubmissionIndex>,
     looks: VecDeque<Look>,
-    spare: Vec<Tracked>,
+    spare: Vec<Through>,
+    /// The words of a sum on their way, kept so that a step need not make them anew.
+    words: Vec<u32>,
 }
 
 /// A pipeline with a bind group for each place.
@@ -64,11 +67,22 @@ struct Bound {
 struct Look {
     submission: Option<wgpu::SubmissionIndex>,
     vectors: usize,
-    /// Through what they come, and the news that they are there.
-    through: Option<(
-        Tracked,
-        crossbeam_channel::Receiver<Result<(), wgpu::BufferAsyncError>>,
-    )>,
+    through: Option<Through>,
+}
+
+/// Through what values come to the host, and where the news arrives that they are there.
+struct Through {
+    buffer: Tracked,
+    news: Arc<News>,
+}
+
+impl Through {
+    fn new(buffer: Tracked) -> Self {
+        Self {
+            buffer,
+            news: Arc::default(),
+        }
+    }
 }
 
 /// All of a buffer.
@@ -122,7 +136,8 @@ impl VectorSet {
         let mut spare = Vec::new();
         for _ in 0..LOOKS {
             let bytes = MARK_BYTES + 4 * seen as u64 * elements as u64;
-            spare.push(make("readback", bytes, Usage::MAP_READ | Usage::COPY_DST)?);
+            let buffer = make("readback", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
+            spare.push(Through::new(buffer));
         }
         let marks = make("marks", MARK_BYTES, usage)?;
         device
@@ -169,6 +184,7 @@ impl VectorSet {
                         size: std::num::NonZeroU64::new(16),
                     }),
                 };
+                device.note_made();
                 device.device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: None,
                     layout: &made.layout,
@@ -209,8 +225,9 @@ impl VectorSet {
             used: 0,
             next: 0,
             last: None,
-            looks: VecDeque::new(),
+            looks: VecDeque::with_capacity(LOOKS),
             spare,
+            words: Vec::with_capacity(PROGRAM_WORDS),
         })
     }
 
@@ -240,8 +257,8 @@ impl VectorSet {
         }
     }
 
-    /// The words of sums.
-    fn program(&self, sums: &Sums<'_>) -> Result<Vec<u32>, ExecError> {
+    /// Writes the words of sums to `words`.
+    fn program(&self, sums: &Sums<'_>, words: &mut Vec<u32>) -> Result<(), ExecError> {
         let slots = sums.reads.iter().chain(sums.writes).chain(&sums.mask);
         if let Some(slot) = slots.clone().find(|slot| **slot >= self.vectors) {
             return Err(unknown("vector", *slot));
@@ -254,7 +271,8 @@ impl VectorSet {
         head[1] = sums.writes.len() as u32;
         head[2] = rows as u32;
         head[4] = sums.mask.map_or(NONE, |slot| slot as u32);
-        let mut words = head.to_vec();
+        words.clear();
+        words.extend(head);
         words.extend(sums.reads.iter().chain(sums.writes).map(|s| *s as u32));
         if let Some(answer) = sums.answer {
             let end = answer.first.saturating_add(rows);
@@ -275,11 +293,20 @@ impl VectorSet {
         if !fits || words.len() > PROGRAM_WORDS {
             return Err(unknown("place for sums of vectors", words.len()));
         }
-        Ok(words)
+        Ok(())
     }
 
     fn sum(&mut self, device: &GpuDevice, sums: &Sums<'_>) -> Result<(), ExecError> {
-        let words = self.program(sums)?;
+        let mut words = std::mem::take(&mut self.words);
+        let done = self
+            .program(sums, &mut words)
+            .and_then(|()| self.add(device, sums, &words));
+        self.words = words;
+        done
+    }
+
+    /// Adds a sum, of which these are the words, to what is told.
+    fn add(&mut self, device: &GpuDevice, sums: &Sums<'_>, words: &[u32]) -> Result<(), ExecError> {
         if self.used == PLACES {
             self.flush(device)?;
         }
@@ -289,7 +316,7 @@ impl VectorSet {
         device.queue.write_buffer(
             self.programs.buffer(),
             4 * (place * PROGRAM_WORDS) as u64,
-            bytemuck::cast_slice(&words),
+            bytemuck::cast_slice(words),
         );
         let rescales = sums.answer.is_some_and(|answer| answer.rescale.is_some());
         let [x, y, z] = self.grid;
@@ -374,17 +401,18 @@ impl VectorSet {
         }
         let each = 4 * self.elements as u64;
         let bytes = MARK_BYTES + each * vectors.len() as u64;
-        let known = self.spare.iter().position(|s| s.buffer().size() >= bytes);
+        let known = (self.spare.iter()).position(|s| s.buffer.buffer().size() >= bytes);
         let through = match known {
             Some(place) => self.spare.swap_remove(place),
             None => {
                 let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-                memory.allocate("readback", bytes, usage, Purpose::Activations)?
+                let made = memory.allocate("readback", bytes, usage, Purpose::Activations)?;
+                Through::new(made)
             }
         };
         self.encoder(device);
         if let Some(encoder) = &mut self.encoder {
-            let to = through.buffer();
+            let to = through.buffer.buffer();
             encoder.copy_buffer_to_buffer(self.marks.buffer(), 0, to, 0, MARK_BYTES);
             for (place, slot) in vectors.iter().enumerate() {
                 let (from, at) = (each * *slot as u64, MARK_BYTES + each * place as u64);
@@ -392,17 +420,11 @@ impl VectorSet {
             }
         }
         self.flush(device)?;
-        let (sender, receiver) = crossbeam_channel::bounded(1);
-        through
-            .buffer()
-            .map_async(wgpu::MapMode::Read, ..bytes, move |result| {
-                // Nobody waits for a look of a set that was given back.
-                let _ = sender.send(result);
-            });
+        through.news.ask(through.buffer.buffer(), ..bytes);
         self.looks.push_back(Look {
             submission: self.last.clone(),
             vectors: vectors.len(),
-            through: Some((through, receiver)),
+            through: Some(through),
         });
         Ok(())
     }
@@ -419,41 +441,26 @@ impl VectorSet {
             vectors: Vec::new(),
             fault: None,
         };
-        let Some((through, news)) = look.through else {
+        let Some(through) = look.through else {
             return Ok(looked);
         };
-        // Another thread that waits for the device may be the one that is told.
-        let since = Instant::now();
-        loop {
-            match news.recv_timeout(Duration::from_millis(1)) {
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => return Err(failed(error.to_string())),
-                Err(_) if since.elapsed() > MAPPED => {
-                    return Err(failed("the driver did not map the buffer".into()));
-                }
-                Err(_) => {
-                    let polled = device.device.poll(wgpu::PollType::Poll);
-                    device.check("reading vectors")?;
-                    polled.map_err(|error| failed(error.to_string()))?;
-                }
-            }
-        }
+        through.news.wait_polling(device, "reading vectors")?;
         let each = 4 * self.elements;
         let bytes = MARK_BYTES as usize + each * look.vectors;
         {
-            let view = (through.buffer().get_mapped_range(..bytes as u64))
+            let view = (through.buffer.buffer().get_mapped_range(..bytes as u64))
                 .map_err(|error| failed(error.to_string()))?;
             let (marks, values) = view.split_at(MARK_BYTES as usize);
-            let marks: Vec<u32> = bytemuck::pod_collect_to_vec(marks);
-            if let &[number, place, value, _] = marks.as_slice()
-                && number != MARKS[0]
-            {
+            let mut told = MARKS;
+            bytemuck::bytes_of_mut(&mut told).copy_from_slice(marks);
+            let [number, place, value, _] = told;
+            if number != MARKS[0] {
                 looked.fault = Some((number, place as usize, f32::from_bits(value)));
             }
             let vectors = values.chunks_exact(each);
             looked.vectors = vectors.map(bytemuck::pod_collect_to_vec).collect();
         }
-        through.buffer().unmap();
+        through.buffer.buffer().unmap();
         if self.spare.len() < LOOKS {
             self.spare.push(through);
         }

@@ -70,4 +70,6 @@ pub struct HostTime {
     pub begun_runs: u64,
     /// Runs that took up what was begun.
     pub taken_up: u64,
+    /// Buffers, bind groups and pipelines that were made on the device, for whatever; running a plan again makes none.
+    pub made: u64,
 }
