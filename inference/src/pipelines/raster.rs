@@ -1,9 +1,12 @@
 //! Pictures as floats: what is done to a picture and its mask before and after drawing.
 
 mod blur;
+mod view;
 
 use crate::engine::Picture;
 use crate::graph::HostTensor;
+
+pub use view::View;
 
 /// A picture of any number of channels, each a plane of rows, in 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,36 +36,17 @@ impl Raster {
     /// From a tensor `[channels, height, width]` or `[1, channels, height, width]`; `None` for other shapes, sizes and values
     /// that are not finite.
     pub fn of_tensor(tensor: &HostTensor, channels: usize) -> Option<Self> {
-        let (&[c, height, width] | &[1, c, height, width]) = tensor.shape.as_slice() else {
-            return None;
-        };
-        let values = tensor.as_f32();
-        let fits = c == channels
-            && width > 0
-            && height > 0
-            && c.checked_mul(height)?.checked_mul(width)? == values.len()
-            && values.iter().all(|value| value.is_finite());
-        fits.then(|| Self {
-            width,
-            height,
-            values: values.iter().map(|value| value.clamp(0.0, 1.0)).collect(),
-        })
+        let view = View::of_tensor(tensor, channels)?;
+        Some(view.crop(view.all()))
     }
 
-    /// A picture of bytes.
-    pub fn of_picture(picture: &Picture) -> Self {
-        let (width, height) = (picture.width as usize, picture.height as usize);
-        let plane = width * height;
-        let mut values = vec![0.0; 3 * plane];
-        for (pixel, rgb) in picture.rgb.chunks_exact(3).enumerate().take(plane) {
-            for (channel, byte) in rgb.iter().enumerate() {
-                values[channel * plane + pixel] = f32::from(*byte) / 255.0;
-            }
-        }
+    /// One colour of a picture of bytes: 0 for red, 1 for green, 2 for blue.
+    pub fn of_colour(picture: &Picture, colour: usize) -> Self {
+        let bytes = picture.rgb.iter().skip(colour).step_by(3);
         Self {
-            width,
-            height,
-            values,
+            width: picture.width as usize,
+            height: picture.height as usize,
+            values: bytes.map(|byte| f32::from(*byte) / 255.0).collect(),
         }
     }
 
@@ -72,19 +56,36 @@ impl Raster {
 
     /// A part of it, which must lie within.
     pub fn crop(&self, area: Area) -> Self {
-        let rows = |plane: &[f32]| -> Vec<f32> {
-            plane
-                .chunks_exact(self.width)
-                .skip(area.y)
-                .take(area.height)
-                .flat_map(|row| row.iter().skip(area.x).take(area.width))
-                .copied()
-                .collect()
-        };
+        let mut values = Vec::with_capacity(self.planes().len() * area.width * area.height);
+        values.extend(cut(self.planes(), self.width, area));
         Self {
             width: area.width,
             height: area.height,
-            values: self.planes().flat_map(rows).collect(),
+            values,
+        }
+    }
+
+    /// Of a plane of which only this is known, lying at `place`, and which is 0 elsewhere: what of it is in `area`.
+    pub fn framed(&self, place: Area, area: Area) -> Self {
+        let mut values = vec![0.0; area.width * area.height];
+        let (left, right) = (
+            place.x.max(area.x),
+            (place.x + self.width).min(area.x + area.width),
+        );
+        let rows = self.values.chunks_exact(self.width.max(1)).zip(place.y..);
+        for (row, y) in rows {
+            let to = (y.checked_sub(area.y))
+                .and_then(|y| values.chunks_exact_mut(area.width.max(1)).nth(y));
+            let (Some(to), true) = (to, left < right) else {
+                continue;
+            };
+            to[left - area.x..right - area.x]
+                .copy_from_slice(&row[left - place.x..right - place.x]);
+        }
+        Self {
+            width: area.width,
+            height: area.height,
+            values,
         }
     }
 
@@ -94,7 +95,7 @@ impl Raster {
             return self.clone();
         }
         let (across, down) = (taps(self.width, width), taps(self.height, height));
-        let mut values = Vec::new();
+        let mut values = Vec::with_capacity(self.planes().len() * width * height);
         for plane in self.planes() {
             let rows: Vec<Vec<f32>> = plane
                 .chunks_exact(self.width)
@@ -191,55 +192,13 @@ impl Raster {
 
     /// The smallest area that holds all that is not 0; `None` if there is nothing.
     pub fn bounds(&self) -> Option<Area> {
-        let (mut left, mut top, mut right, mut bottom) = (self.width, self.height, 0, 0);
-        for plane in self.planes() {
-            for (y, row) in plane.chunks_exact(self.width).enumerate() {
-                for (x, value) in row.iter().enumerate() {
-                    if *value > 0.0 {
-                        (left, right) = (left.min(x), right.max(x + 1));
-                        (top, bottom) = (top.min(y), bottom.max(y + 1));
-                    }
-                }
-            }
-        }
-        (right > left).then(|| Area {
-            x: left,
-            y: top,
-            width: right - left,
-            height: bottom - top,
-        })
-    }
-
-    /// Lays `over`, where `mask` is not 0, upon an area of this picture.
-    pub fn overlaid(&self, over: &Self, mask: &Self, area: Area) -> Self {
-        let mut result = self.clone();
-        let plane = self.width * self.height;
-        let channels = self.values.len() / plane.max(1);
-        for channel in 0..channels {
-            for y in 0..area.height {
-                for x in 0..area.width {
-                    let from = y * area.width + x;
-                    let to = (area.y + y) * self.width + area.x + x;
-                    let new = over.values.get(channel * area.width * area.height + from);
-                    let old = result.values.get_mut(channel * plane + to);
-                    let (Some(new), Some(old), Some(share)) = (new, old, mask.values.get(to))
-                    else {
-                        continue;
-                    };
-                    *old = new * share + *old * (1.0 - share);
-                }
-            }
-        }
-        result
+        bounds(self.planes(), (self.width, self.height))
     }
 
     /// As bytes; of three channels.
     pub fn to_picture(&self) -> Picture {
         let plane = self.width * self.height;
-        let byte = |place: usize| {
-            let value = self.values.get(place).copied().unwrap_or(0.0);
-            (value.clamp(0.0, 1.0) * 255.0).round() as u8
-        };
+        let byte = |place: usize| byte(self.values.get(place).copied().unwrap_or(0.0));
         Picture {
             width: self.width as u32,
             height: self.height as u32,
@@ -250,7 +209,71 @@ impl Raster {
     }
 }
 
+/// 0..1 to 0..255.
+fn byte(value: f32) -> u8 {
+    (value.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+/// The values of a part of planes whose rows are of a width.
+fn cut<'a>(
+    planes: impl Iterator<Item = &'a [f32]>,
+    width: usize,
+    area: Area,
+) -> impl Iterator<Item = f32> {
+    let rows = planes.flat_map(move |plane| {
+        let rows = plane.chunks_exact(width.max(1));
+        rows.skip(area.y).take(area.height)
+    });
+    rows.flat_map(move |row| row.iter().skip(area.x).take(area.width))
+        .copied()
+}
+
+/// The smallest area of planes of a width and height that holds all that is above 0.
+fn bounds<'a>(
+    planes: impl Iterator<Item = &'a [f32]>,
+    (width, height): (usize, usize),
+) -> Option<Area> {
+    let (mut left, mut top, mut right, mut bottom) = (width, height, 0, 0);
+    for plane in planes {
+        for (y, row) in plane.chunks_exact(width.max(1)).enumerate() {
+            for (x, value) in row.iter().enumerate() {
+                if *value > 0.0 {
+                    (left, right) = (left.min(x), right.max(x + 1));
+                    (top, bottom) = (top.min(y), bottom.max(y + 1));
+                }
+            }
+        }
+    }
+    (right > left).then(|| Area {
+        x: left,
+        y: top,
+        width: right - left,
+        height: bottom - top,
+    })
+}
+
 impl Area {
+    /// This area of what lies at `place`, as an area of the whole.
+    #[must_use]
+    pub fn within(self, place: Self) -> Self {
+        Self {
+            x: place.x + self.x,
+            y: place.y + self.y,
+            ..self
+        }
+    }
+
+    /// Wider by `reach` on all sides, as far as a picture of a width and height goes.
+    fn grown(self, reach: usize, (width, height): (usize, usize)) -> Self {
+        let (x, y) = (self.x.saturating_sub(reach), self.y.saturating_sub(reach));
+        Self {
+            x,
+            y,
+            width: (self.x + self.width + reach).min(width) - x,
+            height: (self.y + self.height + reach).min(height) - y,
+        }
+    }
+
     /// Widened by `padding` on all sides, then to the proportions of `width` to `height` as far as a picture of `within`
     /// has room, as AUTOMATIC1111's `expand_crop_region`.
     pub fn widened(
@@ -406,20 +429,18 @@ mod tests {
         assert_eq!((wide.width, wide.height), (10, 5));
         assert!(wide.x <= 14 && wide.x + wide.width <= 20 && wide.y <= 3);
         assert_eq!(mask.crop(area).values.len(), 9);
-        let picture = Raster {
-            width: 20,
-            height: 10,
-            values: vec![0.5; 600],
-        };
-        let new = Raster {
-            width: wide.width,
-            height: wide.height,
-            values: vec![1.0; 150],
-        };
-        let laid = picture.overlaid(&new, &mask, wide);
-        assert_eq!(laid.values[4 * 20 + 15], 1.0);
-        assert_eq!(laid.values[6 * 20 + 17], 0.75);
-        assert_eq!(laid.values.iter().filter(|v| **v != 0.5).count(), 6);
+        // What is known of a plane, seen from an area that it lies in, partly lies in and does not touch.
+        let known = mask.crop(area);
+        assert_eq!(known.framed(area, wide), mask.crop(wide));
+        for (x, y) in [(16, 0), (0, 5), (17, 6)] {
+            let seen = Area {
+                x,
+                y,
+                width: 3,
+                height: 4,
+            };
+            assert_eq!(known.framed(area, seen), mask.crop(seen), "{seen:?}");
+        }
         assert!(
             Raster {
                 values: vec![0.0; 200],

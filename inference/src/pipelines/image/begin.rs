@@ -7,7 +7,7 @@ use crate::diffusion::{Beginning, Convention, Denoising, NoiseRng, SamplerSpec, 
 use crate::engine::{ImageRequest, InitPicture, Mask, Picture};
 use crate::pipelines::image_model::ImageModel;
 use crate::pipelines::morph::arc;
-use crate::pipelines::raster::{Area, Raster};
+use crate::pipelines::raster::{Area, Raster, View};
 use crate::pipelines::sound::{Maker, require_numbers};
 use crate::pipelines::{Context, JobError};
 
@@ -15,15 +15,10 @@ use crate::pipelines::{Context, JobError};
 const MOST_BLUR: f32 = 1000.0;
 
 /// A picture to begin from, made ready for one model and size.
+#[derive(Default)]
 pub(super) struct Source {
-    /// The whole picture, for what is laid back into it.
-    whole: Option<Raster>,
-    /// How much of each of its pixels is drawn anew.
-    mask: Option<Raster>,
-    /// The part that is drawn.
-    area: Option<Area>,
-    /// Whether what is kept is put back pixel by pixel at the end.
-    lays_back: bool,
+    /// What lies under the part that is drawn, where there is a mask.
+    under: Option<Under>,
     /// What the encoder says of the part that is drawn: means and deviations of its latents.
     encoded: Option<(Vec<f32>, Vec<f32>)>,
     /// Or its latents themselves, in the network's scale.
@@ -34,12 +29,24 @@ pub(super) struct Source {
     pub extra_channels: Vec<f32>,
 }
 
+/// A picture of which some is drawn anew.
+struct Under {
+    /// The whole picture. Where a part is drawn it is what the request gave and no copy of it: a photograph takes twelve bytes a pixel.
+    whole: View,
+    /// The part that is drawn; else all of it is.
+    part: Option<Area>,
+    /// How much of each pixel of that part is drawn anew.
+    mask: Raster,
+    /// Whether what is kept is put back pixel by pixel at the end.
+    lays_back: bool,
+}
+
 impl Source {
     /// Of latents that are drawn over, in the network's scale.
     pub fn of_latents(latents: Vec<f32>) -> Self {
         Self {
             latents: Some(latents),
-            ..Self::empty()
+            ..Self::default()
         }
     }
 
@@ -47,48 +54,25 @@ impl Source {
     pub fn of_encoded(encoded: (Vec<f32>, Vec<f32>)) -> Self {
         Self {
             encoded: Some(encoded),
-            ..Self::empty()
-        }
-    }
-
-    fn empty() -> Self {
-        Self {
-            whole: None,
-            mask: None,
-            area: None,
-            lays_back: false,
-            encoded: None,
-            latents: None,
-            latent_mask: None,
-            extra_channels: Vec::new(),
+            ..Self::default()
         }
     }
 
     /// The part that is drawn, and the size of the whole, where it is a part.
     pub fn part(&self) -> Option<(Area, (usize, usize))> {
-        let whole = self.whole.as_ref()?;
-        Some((self.area?, (whole.width, whole.height)))
+        let under = self.under.as_ref()?;
+        let whole = under.whole.all();
+        Some((under.part?, (whole.width, whole.height)))
     }
 
     /// What was drawn, as it is handed over.
     pub fn lay_back(&self, drawn: Picture) -> Picture {
-        let (Some(whole), Some(mask)) = (&self.whole, &self.mask) else {
+        let lays_back = |under: &&Under| under.part.is_some() || under.lays_back;
+        let Some(under) = self.under.as_ref().filter(lays_back) else {
             return drawn;
         };
-        let all = Area {
-            x: 0,
-            y: 0,
-            width: whole.width,
-            height: whole.height,
-        };
-        match self.area {
-            None if !self.lays_back => drawn,
-            area => {
-                let area = area.unwrap_or(all);
-                let new = Raster::of_picture(&drawn).resized(area.width, area.height);
-                whole.overlaid(&new, mask, area).to_picture()
-            }
-        }
+        let area = under.part.unwrap_or(under.whole.all());
+        under.whole.overlaid(&drawn, &under.mask, area)
     }
 }
 
@@ -237,54 +221,29 @@ impl ImageJob {
     ) -> Result<Source, JobError> {
         let (width, height) = (self.request.width as usize, self.request.height as usize);
         let blob = context.store.blob(&init.picture)?;
-        let given = Raster::of_tensor(&blob, 3).ok_or_else(|| {
+        let given = View::of_tensor(&blob, 3).ok_or_else(|| {
             JobError::Request(format!(
                 "the picture to begin from has shape {:?}; it must be [3, height, width] of numbers",
                 blob.shape
             ))
         })?;
         let Some(spec) = &init.mask else {
-            let part = given.into_resized(width, height);
+            let part = given.crop(given.all()).into_resized(width, height);
             let encoded = Some(self.encode(context, model, &part)?);
-            let mut source = Source {
-                whole: None,
-                mask: None,
-                area: None,
-                lays_back: false,
-                encoded,
-                latents: None,
-                latent_mask: None,
-                extra_channels: Vec::new(),
-            };
             let all = Raster {
                 width,
                 height,
                 values: vec![1.0; width * height],
             };
-            source.extra_channels = self.extra_channels(context, model, &part, &all)?;
-            return Ok(source);
+            let extra_channels = self.extra_channels(context, model, &part, &all)?;
+            return Ok(Source {
+                encoded,
+                extra_channels,
+                ..Source::default()
+            });
         };
-        let (whole, mask) = self.whole_and_mask(context, spec, given)?;
-        let area = match spec.only_masked {
-            None => None,
-            Some(padding) => {
-                let bounds = mask.bounds().ok_or_else(|| {
-                    JobError::Request(
-                        "the mask is empty, so there is nothing to draw; paint what is to be drawn anew".into(),
-                    )
-                })?;
-                let within = (whole.width, whole.height);
-                Some(bounds.widened(padding as usize, (width, height), within))
-            }
-        };
-        let (part, part_mask) = match area {
-            Some(area) => (whole.crop(area), mask.crop(area)),
-            None => (whole.clone(), mask.clone()),
-        };
-        let (part, part_mask) = (
-            part.into_resized(width, height),
-            part_mask.into_resized(width, height),
-        );
+        let (under, part) = self.under(context, spec, given)?;
+        let part_mask = under.mask.resized(width, height);
         let channels = model.latent_channels();
         let factor = model.factor();
         let diffusers = self.request.convention == Convention::Diffusers;
@@ -300,10 +259,7 @@ impl ImageJob {
         let latent_mask =
             (!(diffusers && made_for_it)).then(|| latent_mask.values.repeat(channels));
         Ok(Source {
-            whole: Some(whole),
-            mask: Some(mask),
-            area,
-            lays_back: !diffusers,
+            under: Some(under),
             encoded,
             latents: None,
             latent_mask,
@@ -311,32 +267,72 @@ impl ImageJob {
         })
     }
 
-    /// The picture and its softened mask, in the size in which the result is handed over.
-    fn whole_and_mask(
+    /// The picture of which some is drawn anew, in the size in which the result is handed over, with its softened mask; and the part of it that is drawn, in
+    /// the size in which it is.
+    fn under(
         &self,
         context: &mut Context<'_>,
         spec: &Mask,
-        given: Raster,
-    ) -> Result<(Raster, Raster), JobError> {
-        let blob = context.store.blob(&spec.mask)?;
-        let mask = Raster::of_tensor(&blob, 1).ok_or_else(|| {
+        given: View,
+    ) -> Result<(Under, Raster), JobError> {
+        let mask_blob = context.store.blob(&spec.mask)?;
+        let mask = View::of_tensor(&mask_blob, 1).ok_or_else(|| {
             JobError::Request(format!(
                 "the mask has shape {:?}; it must be [1, height, width] of numbers",
-                blob.shape
+                mask_blob.shape
             ))
         })?;
-        if (mask.width, mask.height) != (given.width, given.height) {
+        let all = given.all();
+        if mask.all() != all {
             return Err(JobError::Request(format!(
                 "the mask has {}x{} pixels and the picture {}x{}; they must be of one size",
-                mask.width, mask.height, given.width, given.height
+                mask.all().width,
+                mask.all().height,
+                all.width,
+                all.height
             )));
         }
-        let (width, height) = match spec.only_masked {
-            Some(_) => (given.width, given.height),
-            None => (self.request.width as usize, self.request.height as usize),
+        let (width, height) = (self.request.width as usize, self.request.height as usize);
+        let lays_back = self.request.convention != Convention::Diffusers;
+        let Some(padding) = spec.only_masked else {
+            let mask = mask
+                .crop(all)
+                .blurred(spec.blur)
+                .into_resized(width, height);
+            let part = given.crop(all).into_resized(width, height);
+            let whole = match (all.width, all.height) == (width, height) {
+                true => given,
+                false => View::of_raster(part.clone()),
+            };
+            let under = Under {
+                whole,
+                part: None,
+                mask,
+                lays_back,
+            };
+            return Ok((under, part));
         };
-        let mask = mask.blurred(spec.blur).into_resized(width, height);
-        Ok((given.into_resized(width, height), mask))
+        let empty = || {
+            JobError::Request(
+                "the mask is empty, so there is nothing to draw; paint what is to be drawn anew"
+                    .into(),
+            )
+        };
+        // Only where it is, for photographs are large and what is painted in them is small.
+        let (soft, around) = mask.softened(spec.blur).ok_or_else(empty)?;
+        let bounds = soft.bounds().ok_or_else(empty)?.within(around);
+        let area = bounds.widened(padding as usize, (width, height), (all.width, all.height));
+        let part = given.crop(area).into_resized(width, height);
+        let under = Under {
+            part: Some(area),
+            mask: match around == area {
+                true => soft,
+                false => soft.framed(around, area),
+            },
+            whole: given,
+            lays_back,
+        };
+        Ok((under, part))
     }
 
     /// For a network that was made for inpainting, drawing from nothing: all is masked, and under it is grey.
@@ -353,14 +349,8 @@ impl ImageJob {
         };
         let extra_channels = self.extra_channels(context, model, &flat(0.5, 3), &flat(1.0, 1))?;
         Ok(Source {
-            whole: None,
-            mask: None,
-            area: None,
-            lays_back: false,
-            encoded: None,
-            latents: None,
-            latent_mask: None,
             extra_channels,
+            ..Source::default()
         })
     }
 

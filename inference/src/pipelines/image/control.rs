@@ -11,7 +11,7 @@ use crate::models::ControlNet;
 use crate::models::unet::{AddedConfig, UNetConfig};
 use crate::pipelines::canny::canny;
 use crate::pipelines::image_model::ImageModel;
-use crate::pipelines::raster::Raster;
+use crate::pipelines::raster::{Raster, View};
 use crate::pipelines::store::PlanKey;
 use crate::pipelines::{Context, JobError};
 
@@ -97,20 +97,21 @@ impl ImageJob {
         let (width, height) = (self.request.width as usize, self.request.height as usize);
         let name = &given.model.name;
         let blob = context.store.blob(&given.picture)?;
-        let mut picture = Raster::of_tensor(&blob, 3).ok_or_else(|| {
+        let picture = View::of_tensor(&blob, 3).ok_or_else(|| {
             JobError::Request(format!(
                 "the picture for the ControlNet '{name}' has shape {:?}; it must be [3, height, width] of numbers",
                 blob.shape
             ))
         })?;
+        let mut seen = picture.all();
         // Where only a part of a picture is drawn, its guide is that part too, if it is of the whole.
         if self.request.init.is_some()
             && let Some((area, whole)) = self.source(context, model)?.part()
-            && whole == (picture.width, picture.height)
+            && whole == (seen.width, seen.height)
         {
-            picture = picture.crop(area);
+            seen = area;
         }
-        let picture = picture.resized(width, height);
+        let picture = picture.crop(seen).into_resized(width, height);
         let mut picture = match given.preprocessor {
             Preprocessor::None => picture,
             Preprocessor::Canny { low, high } => canny(&picture, low, high),

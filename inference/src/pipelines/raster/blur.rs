@@ -7,29 +7,52 @@ use super::Raster;
 /// Pixels to either side up to which every weight is counted: a bell of 25 pixels. Beyond it the time would grow with the width: minutes for a large mask.
 const EXACT_REACH: usize = 64;
 
+/// How far from a value that is not 0 its blur is not 0.
+pub(super) fn support(sigma: f32) -> usize {
+    match (bell(sigma), reach(sigma)) {
+        (Some(bell), reach) if reach > EXACT_REACH => {
+            3 * (Extended::with_spread_of(&bell).half + 1)
+        }
+        (Some(_), reach) => reach,
+        (None, _) => 0,
+    }
+}
+
+/// How many pixels to either side a bell goes.
+fn reach(sigma: f32) -> usize {
+    (2.5 * sigma + 0.5) as usize
+}
+
+/// The weights of a bell, which do not add up to 1; none where it is a single one.
+fn bell(sigma: f32) -> Option<Vec<f32>> {
+    let side = reach(sigma) as isize;
+    (sigma > 0.0 && side > 0).then(|| {
+        let places = -side..=side;
+        places
+            .map(|place| (-0.5 * (place as f32 / sigma).powi(2)).exp())
+            .collect()
+    })
+}
+
 impl Raster {
     /// Blurred by a Gaussian bell of `sigma` pixels, cut off at 2.5 of them as AUTOMATIC1111 cuts it; edges are repeated. A wide bell is
     /// made of three boxes with the same spread (Gwosdek et al. 2011, "Theoretical foundations of Gaussian convolution by extended box filtering"), which differ
     /// from it by less than a hundredth.
     pub fn blurred(&self, sigma: f32) -> Self {
-        let reach = (2.5 * sigma + 0.5) as usize;
-        if sigma <= 0.0 || reach == 0 {
+        let Some(bell) = bell(sigma) else {
             return self.clone();
-        }
-        let side = reach as isize;
-        let bell: Vec<f32> = (-side..=side)
-            .map(|place| (-0.5 * (place as f32 / sigma).powi(2)).exp())
-            .collect();
-        let along = |row: &[f32]| match reach <= EXACT_REACH {
+        };
+        let along = |row: &[f32]| match bell.len() / 2 <= EXACT_REACH {
             true => weighted(row, &bell),
             false => boxed(row, &Extended::with_spread_of(&bell)),
         };
         let mut values = Vec::with_capacity(self.values.len());
         for plane in self.planes() {
-            let rows = lines(plane, self.width, &along);
-            let columns = turned(&rows, self.width);
-            let columns = lines(&columns, self.height, &along);
-            values.extend(turned(&columns, self.height));
+            // One after the other, so that no more than two of them are there at once.
+            let mut done = lines(plane, self.width, &along);
+            done = turned(&done, self.width);
+            done = lines(&done, self.height, &along);
+            turn(&done, self.height, &mut values);
         }
         Self {
             width: self.width,
@@ -50,10 +73,15 @@ fn lines(values: &[f32], length: usize, along: &(dyn Fn(&[f32]) -> Vec<f32> + Sy
 /// Rows of `width` values as columns.
 fn turned(values: &[f32], width: usize) -> Vec<f32> {
     let mut result = Vec::with_capacity(values.len());
-    for x in 0..width {
-        result.extend(values.iter().skip(x).step_by(width.max(1)));
-    }
+    turn(values, width, &mut result);
     result
+}
+
+/// Adds rows of `width` values to `to` as columns.
+fn turn(values: &[f32], width: usize, to: &mut Vec<f32>) {
+    for x in 0..width {
+        to.extend(values.iter().skip(x).step_by(width.max(1)));
+    }
 }
 
 /// With `reach` values more at either end, those at the ends.
