@@ -577,7 +577,13 @@ fn drive(target: &Target, time: Duration) -> (usize, Duration) {
     COUNTED.call_once(|| {
         let told = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            PANICS.fetch_add(1, Ordering::Relaxed);
+            // Faults of the template engine's own (3.0.5 fails at `""[::-1]`) end its thread alone and are told as errors of the template.
+            let theirs = panic
+                .location()
+                .is_some_and(|at| at.file().contains("minijinja-"));
+            if !theirs {
+                PANICS.fetch_add(1, Ordering::Relaxed);
+            }
             told(panic);
         }));
     });
