@@ -80,18 +80,17 @@ fn v4_at(row: u32, element: u32) -> vec4<f32> {
 //#endif
 
 //#if MASK
-// The scores of four queries, from `query` on, with a key of this window, and what the mask adds; LOWEST where it hides the key.
+// The scores of four queries, from `query` on, with a key of this window, and what the mask adds; LOWEST where it hides the key. Beyond the last query and
+// key the last ones stand in, so that nothing branches: nothing is written for such queries, and such keys are not seen.
 fn with_mask(score: vec4<f32>, base: u32, query: u32, key: u32) -> vec4<f32> {
-    var sum = vec4<f32>(LOWEST);
-    //#repeat i 4
-    if (key < p.keys && query + {i}u < p.queries) {
-        let added = mask[base + (query + {i}u) * p.mask_stride + key];
-        if (added > HIDDEN) {
-            sum[{i}] = score[{i}] + added;
-        }
-    }
-    //#end
-    return sum;
+    let column = base + min(key, p.keys - 1u);
+    let added = vec4<f32>(
+        mask[column + min(query, p.queries - 1u) * p.mask_stride],
+        mask[column + min(query + 1u, p.queries - 1u) * p.mask_stride],
+        mask[column + min(query + 2u, p.queries - 1u) * p.mask_stride],
+        mask[column + min(query + 3u, p.queries - 1u) * p.mask_stride],
+    );
+    return select(vec4<f32>(LOWEST), score + added, added > vec4<f32>(HIDDEN));
 }
 
 //#endif
@@ -107,15 +106,16 @@ fn store_result(query: u32, element: u32, base: u32, value: vec4<f32>) {
     }
 }
 
+// Zeros beyond the last query and the head's last element; the last one stands in there, so that nothing branches.
 fn load_result(query: u32, element: u32, base: u32) -> vec4<f32> {
-    var value = vec4<f32>(0.0);
-    if (query < p.queries) {
-        let at = base + query * p.q_stride + element;
-        for (var i = 0u; i < 4u; i += 1u) {
-            if (element + i < p.head_dim) {
-                value[i] = y[at + i];
-            }
-        }
-    }
-    return value;
+    let at = base + min(query, p.queries - 1u) * p.q_stride;
+    let last = p.head_dim - 1u;
+    let value = vec4<f32>(
+        y[at + min(element, last)],
+        y[at + min(element + 1u, last)],
+        y[at + min(element + 2u, last)],
+        y[at + min(element + 3u, last)],
+    );
+    let elements = vec4<u32>(element) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(0.0), value, elements < vec4<u32>(select(0u, p.head_dim, query < p.queries)));
 }
