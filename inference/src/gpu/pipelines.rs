@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use diptych_shaders::{Binding, Kernel};
 use rayon::prelude::*;
@@ -121,7 +122,7 @@ fn compile(
     kernel: Kernel,
     cache: Option<&wgpu::PipelineCache>,
 ) -> Result<Pipeline, ExecError> {
-    let name = kernel.name();
+    let (name, begun) = (kernel.name(), Instant::now());
     let label = Some(name.as_str());
     let source = kernel.source();
     let scope = device
@@ -191,7 +192,12 @@ fn compile(
     ];
     device.note_made();
     match errors.into_iter().flatten().next() {
-        None => Ok(Pipeline { pipeline, layout }),
+        None => {
+            // A kernel that a driver finds hard shows here.
+            let took = begun.elapsed().as_millis();
+            tracing::debug!("{name} compiled in {took} ms");
+            Ok(Pipeline { pipeline, layout })
+        }
         Some(error) => Err(ExecError::Backend {
             context: format!("compiling kernel {name}"),
             message: error.to_string(),
