@@ -91,7 +91,8 @@ pub(super) fn submit_copies(device: &GpuDevice, plan: &Plan) -> wgpu::Submission
     device.queue.submit([encoder.finish()])
 }
 
-/// Asks for the results, whose copies are submitted.
+/// Asks for the results, whose copies are submitted. Not inlined, so that what wgpu allocates for it is known as that.
+#[inline(never)]
 pub(super) fn ask_for_results(plan: &Plan) {
     if !plan.graph.outputs.is_empty() {
         plan.news.ask(plan.readback().0, ..);

@@ -243,7 +243,7 @@ impl Submitter {
             self.host_time.submits += 1;
             self.host_time.seconds += spent.as_secs_f64();
             if let Some((stamps, slot)) = self.stamps.as_ref().zip(slot) {
-                stamps.ask(slot);
+                stamps.ask_for_times(slot);
             }
             under_way.push(Under {
                 index,
@@ -419,8 +419,9 @@ impl Stamps {
         encoder.copy_buffer_to_buffer(&self.resolved, at, readback, 0, PAIR);
     }
 
-    /// Asks for the timestamps of a submit that is on its way.
-    fn ask(&self, slot: usize) {
+    /// Asks for the timestamps of a submit that is on its way. Not inlined, so that what wgpu allocates for it is known as that.
+    #[inline(never)]
+    fn ask_for_times(&self, slot: usize) {
         let Some((readback, there)) = self.slots.get(slot) else {
             return;
         };
