@@ -326,7 +326,7 @@ class Dialogues:
                 (12, p.replace_ground),
             ]
             if state.prompt.other:
-                follow.append((14, p.alone))
+                follow += [(14, p.alone), (12, p.add)]
         if state.options and state.kind in ("ideas", "variants"):
             follow += [(36, p.pick), (5, p.another)]
         if state.prompt and state.kind in ("prompt", "idea"):
@@ -345,12 +345,12 @@ class Dialogues:
             (6, p.can),
             (15, p.unknown),
             (22, p.counted),
-            (4, p.too_many),
-            (9, p.tinted),
+            (9, p.too_many),
+            (12, p.tinted),
             (16, p.placed),
             (20, p.pair),
-            (3, p.doing),
-            (4, p.with_unknown),
+            (5, p.doing),
+            (6, p.with_unknown),
             (2, p.three_things),
             (5, p.scene_idea),
             (2, p.ask_counts),

@@ -79,6 +79,8 @@ DOING = [
     "[draw |a prompt for |make |I want |]{many} [riding|fighting|playing with|holding|chasing|eating|hugging|inside|wearing|carrying|kissing|looking at] {other}",
     "{many} that [holds|eats|wears|carries|chases|rides] {other}",
     "can sketch draw {many} [riding|holding|eating|hugging] {other}?",
+    "{many} and {other} [dancing|playing|fighting|talking|kissing|running|jumping|playing cards|having tea|holding hands]",
+    "[draw |a picture of |I want |make ]{many} [dancing|playing|talking|sitting|walking|flying] with {other}",
 ]
 THREE_THINGS = [
     "{a_it}, {other} and {third}[ please|]",
@@ -153,7 +155,7 @@ REPLACE_GROUND = [
     "move it {place}",
 ]
 ASK_COUNTS = [
-    "how many [things|animals|cats|apples|subjects] can [it|sketch|you] draw[ in one picture| at once|]?",
+    "how many [things|animals|cats|apples|subjects] can [it|sketch|you] draw [in one picture|at once|together]?",
     "can [it|sketch|you] draw [several|many|two|more than one|a group of] [things|animals|cats]?",
     "[is more than one thing possible|can there be two things in a picture]?",
     "can I have [several|more than one] [things|subjects] in [a|one] picture?",

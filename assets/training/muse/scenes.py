@@ -9,7 +9,10 @@ from pictures import Pictures
 from words import Group, Prompt
 
 COUNTED_AS = {2: ("two", "two", "two", "2", "a pair of", "a couple of"), 3: ("three", "three", "3"), 4: ("four", "four", "4")}
-TOO_MANY = {5: ("five", "5"), 6: ("six", "6"), 7: ("seven",), 8: ("eight",), 10: ("ten", "10"), 12: ("twelve", "a dozen"), 20: ("20", "many", "a lot of", "lots of")}
+TOO_MANY = (
+    "five", "five", "5", "six", "6", "seven", "7", "eight", "8", "nine", "ten", "10", "twelve", "a dozen", "twenty", "20", "50",
+    "a hundred", "100", "many", "a lot of", "lots of", "a crowd of",
+)  # fmt: skip
 # What is said of the second thing when it is added, and how the first then stands to it.
 ADDED = {
     "next to": ("next to it", "next to them"),
@@ -48,7 +51,6 @@ class Scenes(Pictures):
         """Two to four of a kind, now and then in a color, and as people say it."""
         name, count = self.countable(), self.rng.choice((2, 2, 2, 3, 3, 4))
         color = self.tint(name) if self.g.chance(likely) else None
-        thing = words.plural(f"{color} {name}" if color else name) if " " not in name else words.plural(name)
         thing = f"{color} {words.plural(name)}" if color else words.plural(name)
         if self.g.chance(0.06):
             thing = f"{self.rng.choice(words.ADJECTIVES)} {thing}"
@@ -89,12 +91,22 @@ class Scenes(Pictures):
         return asked, self.show(self.of(group, **given))
 
     def too_many(self):
-        name, number = self.countable(), self.rng.choice(list(TOO_MANY))
-        asked = self.g.ask(say.COUNTED, many=f"{self.rng.choice(TOO_MANY[number])} {words.plural(name)}")
+        name = self.countable()
+        wanted = say.COUNTED[:2] if self.g.chance(0.4) else say.COUNTED
+        asked = self.g.ask(wanted, many=f"{self.rng.choice(TOO_MANY)} {words.plural(name)}")
         lead = ["sketch counts to four. Four of them, then:", "Four are the most that sketch draws:"]
         return asked, self.show(self.of(Group(name, 4)), lead)
 
     def tinted(self):
+        if self.g.chance(0.35):  # some have their own color and no other, and some colors are no tints
+            name = self.rng.choice(sorted(words.UNTINTED - words.NO_ARTICLE))
+            if words.COLORS_OF[name] and self.g.chance(0.6):
+                color = self.rng.choice(words.COLORS_OF[name])
+                asked = self.g.ask(say.TINTED, it=name, a_it=words.with_article(f"{color} {name}"), c=color)
+                return asked, self.show(self.of(Group(name, 1, color)))
+            color = self.rng.choice([c for c in words.COLORS if not words.takes(name, c)])
+            asked = self.g.ask(say.TINTED, it=name, a_it=words.with_article(f"{color} {name}"), c=color)
+            return asked, self.show(self.of(Group(name)), self.own_color(name))
         name = self.rng.choice([n for n in words.SUBJECTS if n not in words.UNTINTED and n not in words.NO_ARTICLE])
         color = self.tint(name)
         asked = self.g.ask(say.TINTED, it=name, a_it=words.with_article(f"{color} {name}"), c=color)

@@ -424,10 +424,11 @@ def read_prompt(text: str) -> Prompt | None:
     if first:
         return Prompt(first.name, style, background, first.color, first.count)
     for relation in RELATIONS:
-        left, found, right = scene.partition(f" {relation} ")
-        first, second = group_of(left), group_of(right)
-        if found and first and second:
-            return Prompt(first.name, style, background, first.color, first.count, relation, second)
+        # "a black and white panda and a fox": each place where it may stand.
+        for found in re.finditer(f" {relation} ", scene):
+            first, second = group_of(scene[: found.start()]), group_of(scene[found.end() :])
+            if first and second:
+                return Prompt(first.name, style, background, first.color, first.count, relation, second)
     return None
 
 
