@@ -16,7 +16,8 @@ import terms
 import troubles
 import words
 from grammar import Grammar, roughen
-from pictures import Pictures, State
+from pictures import State
+from scenes import Scenes
 
 SYSTEM = "You are muse, a small and friendly helper for pictures and words."
 SYSTEMS = [
@@ -139,7 +140,7 @@ class Dialogues:
         self.by_name = {t.names[0]: t for t in terms.TERMS}
         self.smalltalk = smalltalk.read_wordings(qna) if qna else []
         self.protected = frozenset(
-            w for name in (*words.SUBJECTS, *words.STYLES, *words.BACKGROUNDS, *words.ALIASES) for w in name.split()
+            w for name in (*words.SUBJECTS, *words.STYLES, *words.GROUNDS, *words.TINTS, *words.ALIASES) for w in name.split()
         )
         self.loose = [
             (4, lambda: self.pair(talk.GREET)),
@@ -319,7 +320,13 @@ class Dialogues:
                 (4, p.why),
                 (4, p.means),
                 (7, p.drop),
+                (12, p.recount),
+                (11, p.recolor),
+                (13, p.add),
+                (12, p.replace_ground),
             ]
+            if state.prompt.other:
+                follow += [(14, p.alone), (12, p.add)]
         if state.options and state.kind in ("ideas", "variants"):
             follow += [(36, p.pick), (5, p.another)]
         if state.prompt and state.kind in ("prompt", "idea"):
@@ -337,7 +344,18 @@ class Dialogues:
             (4, p.color_of),
             (6, p.can),
             (15, p.unknown),
-            (7, p.scene),
+            (22, p.counted),
+            (9, p.too_many),
+            (12, p.tinted),
+            (16, p.placed),
+            (20, p.pair),
+            (5, p.doing),
+            (6, p.with_unknown),
+            (2, p.three_things),
+            (5, p.scene_idea),
+            (2, p.ask_counts),
+            (2, p.ask_tints),
+            (2, p.ask_relations),
             (6, p.long),
             (7, p.in_setting),
             (4, p.restyle_of),
@@ -366,7 +384,7 @@ class Dialogues:
 
     def conversation(self) -> list[dict]:
         self.state = State()
-        self.pictures = Pictures(self.g, self.state)
+        self.pictures = Scenes(self.g, self.state)
         messages = []
         if self.g.chance(0.6):
             messages.append({"role": "system", "content": SYSTEM if self.g.chance(0.65) else self.rng.choice(SYSTEMS)})
@@ -390,7 +408,7 @@ class Dialogues:
     def plain_text(self) -> str:
         """A few sentences without any roles: glossary, prompts, a story, as running text."""
         self.state = State()
-        self.pictures = Pictures(self.g, self.state)
+        self.pictures = Scenes(self.g, self.state)
         parts = []
         for _ in range(self.rng.choice((1, 1, 2, 3))):
             kind, term = self.rng.random(), self.rng.choice(terms.TERMS)

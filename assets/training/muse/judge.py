@@ -8,6 +8,7 @@ hand; and conversations to read, whose questions are held out and in which muse 
 """
 
 import argparse
+import collections
 import json
 import random
 import re
@@ -22,10 +23,10 @@ from gguf_file import read
 from train import SIDE_WEIGHT, judge
 
 REFUSAL = re.compile(
-    r"has not learnt|does not know|one thing|too much for sketch|by itself|the \w+( \w+)? alone",
+    r"has not learnt|does not know|too much for sketch|by itself comes|the \w+( \w+)? alone|of these sketch knows|counts to four"
+    r"|four are the most|two kinds of things|cannot (draw|paint)|what they do",
     re.IGNORECASE,
 )
-PROMPT_LINE = re.compile(r"^(?:\d\. )?(.+?)(?:, (\w+ style))?(?:, (\w+) background)?$")
 
 
 def prompt_lines(text: str) -> list[str]:
@@ -38,6 +39,7 @@ def prompt_lines(text: str) -> list[str]:
         and not line.endswith((".", ":", "!"))
         and (
             re.search(r", (\w+ style|\w+ background)", line)
+            or re.search(f", ({'|'.join(words.PLACES)})$", line)
             or re.match(r"\d\. ", line)
             or (at and lines[at - 1].endswith(":"))
         )
@@ -46,15 +48,7 @@ def prompt_lines(text: str) -> list[str]:
 
 def inside(line: str) -> bool:
     """Whether a prompt has the form and only the words of sketch."""
-    match = PROMPT_LINE.match(line)
-    if not match:
-        return False
-    subject, style, ground = match.groups()
-    subject = re.sub(r"^(an?|the) ", "", subject)
-    name = next((n for n in words.SUBJECTS if subject == n or subject.endswith(" " + n)), None)
-    if name is None or (subject != name and subject.removesuffix(" " + name) not in words.COLORS_OF[name]):
-        return False
-    return (style is None or style in words.STYLES) and (ground is None or ground in words.BACKGROUNDS)
+    return words.read_prompt(re.sub(r"^\d\. ", "", line)) is not None
 
 
 def same_kind(reply: str, want: str) -> bool:
@@ -66,13 +60,26 @@ def same_kind(reply: str, want: str) -> bool:
     return len(found & sought) >= min(2, len(sought))
 
 
-def asked_parts(question: str, want: str) -> list[str]:
-    """The words of the reference's first prompt that the person named: they must not be lost."""
+def asked_parts(question: str, want: str) -> list[tuple[str, str]]:
+    """What of the reference's only prompt the person named and must not be lost: each a kind, and the text that is sought."""
     lines = prompt_lines(want)
     if len(lines) != 1 or REFUSAL.search(want):
         return []
-    names = [n for n in (*words.SUBJECTS, *words.STYLES, *words.BACKGROUNDS) if re.search(rf"\b{n}\b", lines[0])]
-    return [n for n in names if re.search(rf"\b{n}", question.lower())]
+    named = [n for n in (*words.SUBJECTS, *words.STYLES, *words.BACKGROUNDS) if re.search(rf"\b{n}\b", lines[0])]
+    question = question.lower()
+    parts = [("part", n) for n in named if re.search(rf"\b{n}", question)]
+    prompt = words.read_prompt(lines[0])
+    if prompt is None:
+        return parts
+    if prompt.count > 1 and re.search(rf"\b({words.COUNTS[prompt.count]}|{prompt.count}|pair|couple)\b", question):
+        parts.append(("count", f"{words.COUNTS[prompt.count]} "))
+    if prompt.color and prompt.color not in words.COLORS_OF[prompt.name] and prompt.color in question:
+        parts.append(("color", str(prompt.group)))
+    if prompt.background in words.PLACES and any(w in question for w in (prompt.background, *words.PLACES[prompt.background])):
+        parts.append(("place", prompt.background))
+    if prompt.other and (prompt.name in question or words.plural(prompt.name) in question) and prompt.other.name in question:
+        parts.append(("relation", f"{prompt.group} {prompt.relation} {prompt.other}"))
+    return parts
 
 
 def main():
@@ -106,7 +113,8 @@ def main():
     )
     report = {"held_out_loss": round(judge(model, [r for r in rows if len(r[0]) <= 1024], encoder.pad), 4)}
 
-    right = prompts = within = parts = kept = 0
+    right = prompts = within = 0
+    parts, kept = collections.Counter(), collections.Counter()
     misses = []
     stream = Dialogues(a.seed + 1, "judge", a.qna)
     rng = random.Random(a.seed)
@@ -118,8 +126,8 @@ def main():
         prompts += len(lines)
         within += sum(map(inside, lines))
         asked = asked_parts(question, want)
-        parts += len(asked)
-        kept += sum(part in reply for part in asked)
+        parts.update(kind for kind, _ in asked)
+        kept.update(kind for kind, text in asked if text in reply)
         if same_kind(reply, want):
             right += 1
         else:
@@ -127,7 +135,7 @@ def main():
     report |= {
         "answers": a.answers,
         "answers_of_the_right_kind": round(right / a.answers, 3),
-        "asked_parts_kept": round(kept / max(1, parts), 3),
+        "asked_parts_kept": {kind: f"{kept[kind]} of {parts[kind]}" for kind in sorted(parts)},
         "prompts": prompts,
         "prompts_inside_sketch_words": round(within / max(1, prompts), 4),
     }

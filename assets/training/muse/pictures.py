@@ -35,14 +35,20 @@ class Pictures:
     def prompt(self, name=None, **given) -> Prompt:
         """A full prompt with the given parts, the rest by chance."""
         name = name or self.rng.choice(words.SUBJECTS)
-        ground = words.SETS_OFF.get(name) if self.g.chance(0.45) else None
-        ground = ground if ground in words.BACKGROUNDS else self.rng.choice(words.BACKGROUNDS)
+        ground = self.plain(name)
+        if self.g.chance(0.16):
+            ground = self.rng.choice(list(words.PLACES))
         color = given.get("color")
         if not color and words.COLORS_OF[name] and self.g.chance(0.12):
             color = self.rng.choice(words.COLORS_OF[name])
         return Prompt(
             name, given.get("style") or self.rng.choice(words.STYLES), given.get("background") or ground, color
         )
+
+    def plain(self, name: str) -> str:
+        """A plain background that suits a subject."""
+        ground = words.SETS_OFF.get(name) if self.g.chance(0.45) else None
+        return ground if ground in words.BACKGROUNDS else self.rng.choice(words.BACKGROUNDS)
 
     def show(self, prompt: Prompt, lead=wordings.LEAD, tail="", kind="prompt") -> str:
         self.state.prompt, self.state.options, self.state.kind = prompt, [], kind
@@ -97,7 +103,8 @@ class Pictures:
         theme = self.rng.choice(list(words.THEMES))
         ask = wordings.IDEA_KIND if theme.startswith("something") else wordings.IDEA_THEME
         asked = self.g.ask(ask, theme=theme, kind=theme)
-        return asked, self.show(self.prompt(self.rng.choice(words.THEMES[theme])), kind="idea")
+        ground = words.THEME_PLACES.get(theme) if self.g.chance(0.6) else None
+        return asked, self.show(self.prompt(self.rng.choice(words.THEMES[theme]), background=ground), kind="idea")
 
     def idea_family(self):
         family = self.rng.choice(list(words.FAMILIES))
@@ -139,7 +146,7 @@ class Pictures:
                 colors = words.COLORS_OF[name]
                 color = self.rng.choice(colors) if colors and self.g.chance(0.66) else self.rng.choice(words.COLORS)
                 said = f"{color} {spoken}"
-                if color in colors:
+                if words.takes(name, color):
                     given["color"] = color
                 else:
                     refused = color
@@ -164,11 +171,11 @@ class Pictures:
         return asked, self.show(self.prompt(name, **given), lead)
 
     def own_color(self, name):
-        """Leads for a subject in a color that is not its own."""
+        """Leads for a subject in a color that sketch cannot give it."""
         own = " or ".join(words.COLORS_OF[name])
-        if not own:
+        if name in words.UNTINTED or not own:
             return [f"sketch knows the {name} in its own color:", f"The {name} has a color of its own in sketch:"]
-        return [f"sketch knows the {name} in {own}:", f"In sketch the {name} is {own}:"]
+        return [f"sketch knows the {name} in {own}:", f"That color sketch cannot paint. By itself the {name} is {own}:"]
 
     def bare(self):
         """A subject alone, as people type it first: tokens at the start of a line are learnt nowhere else."""
@@ -181,17 +188,25 @@ class Pictures:
         """What color a subject has, or whether it can have one."""
         name = self.rng.choice([name for name in words.SUBJECTS if words.COLORS_OF[name]])
         own = words.COLORS_OF[name]
-        color = self.rng.choice(own) if self.g.chance(0.5) else self.rng.choice(words.COLORS)
+        color = self.rng.choice(own) if self.g.chance(0.3) else self.rng.choice(words.COLORS)
         asked = self.g.ask(wordings.COLOR_OF, it=name, a_it=words.with_article(name), c=color)
-        lead = self.own_color(name)
-        if color in own and color in asked:
-            lead = [f"Yes, in sketch the {name} is {' or '.join(own)}:"]
-        return asked, self.show(self.prompt(name, color=color if color in own else own[0]), lead)
+        listed = " or ".join(own)
+        if color not in asked:
+            lead = [f"By itself the {name} is {listed}:", f"In sketch the {name} is {listed} by itself:"]
+            if name not in words.UNTINTED:
+                lead = [f"By itself the {name} is {listed}; other colors can be asked for:", *lead]
+            return asked, self.show(self.prompt(name, color=own[0]), lead)
+        if color in own:
+            return asked, self.show(self.prompt(name, color=color), [f"Yes, in sketch the {name} is {listed}:"])
+        if words.takes(name, color):
+            lead = [f"Yes, sketch can paint the {name} {color}:", f"It can[ be|]. In {color}, then:"]
+            return asked, self.show(self.prompt(name, color=color), lead)
+        return asked, self.show(self.prompt(name, color=own[0]), self.own_color(name))
 
     def ground_for(self):
         spoken, name = self.known()
         asked = self.g.ask(advice.GROUND_FOR, **self.naming(spoken))
-        p = self.prompt(name)
+        p = self.prompt(name, background=self.plain(name))
         return asked, self.show(
             p, [f"[I would take|Try] {p.background}:", f"{p.background.capitalize()} would be nice:"]
         )
@@ -207,24 +222,6 @@ class Pictures:
         name = words.invented_word(self.rng) if self.g.chance(0.35) else self.rng.choice(list(words.UNKNOWN_FAMILY))
         asked = self.g.ask(wordings.CAN if self.g.chance(0.35) else wordings.EXPAND, **self.naming(name))
         return asked, self.show(self.near(name), wordings.NOT_LEARNT)
-
-    def scene(self):
-        first, second = self.rng.sample(words.SUBJECTS, 2)
-        said = [first, second]
-        if self.g.chance(0.3):  # one of the two is unknown to sketch
-            said[1] = self.rng.choice(list(words.UNKNOWN_FAMILY))
-            second = self.near(said[1]).name
-            if self.g.chance(0.5):
-                said.reverse()
-        asked = self.g.ask(wordings.SCENE, **self.naming(said[0]), a_other=words.with_article(said[1]))
-        return asked, self.show_list(
-            [self.prompt(first), self.prompt(second)],
-            [
-                "sketch draws one thing best. [Take one of these|One of these will work]:",
-                "One thing in a picture comes out clearest. [Try these|Choose one]:",
-            ],
-            "ideas",
-        )
 
     def long(self):
         spoken, name = self.known()
@@ -243,7 +240,15 @@ class Pictures:
         """A prompt as a person may paste it: some parts missing, a color, odd words around it, quotation marks."""
         base = self.prompt()
         if self.g.chance(0.25) and base.name not in words.NO_ARTICLE:
-            base = replace(base, color=self.rng.choice(words.COLORS_OF[base.name] or [None]))
+            colors = words.COLORS_OF[base.name] or [None]
+            if base.name not in words.UNTINTED and self.g.chance(0.4):
+                colors = words.TINTS
+            base = replace(base, color=self.rng.choice(colors))
+        if self.g.chance(0.2) and base.name not in words.ONLY_ONE and base.name not in words.NO_ARTICLE:
+            base = replace(base, count=self.rng.choice(list(words.COUNTS)))
+        if self.g.chance(0.15):
+            other = self.rng.choice([n for n in words.SUBJECTS if n != base.name])
+            base = replace(base, relation=self.rng.choice(words.OWN_RELATIONS), other=words.Group(other))
         if self.g.chance(0.3):
             base = replace(base, background=None)
         if self.g.chance(0.2):
@@ -283,9 +288,13 @@ class Pictures:
 
     def swap(self):
         spoken, name = self.known()
-        old = self.state.prompt.name
-        asked = self.g.ask(wordings.SWAP, old=old, a_old=words.with_article(old), **self.naming(spoken))
-        return asked, self.show(replace(self.state.prompt, name=name, color=None), wordings.LEAD_CHANGED)
+        p = self.state.prompt
+        old = p.name if p.count == 1 else words.plural(p.name)
+        a_old = words.with_article(old) if p.count == 1 else f"the {old}"
+        asked = self.g.ask(wordings.SWAP, old=old, a_old=a_old, **self.naming(spoken))
+        if p.other and p.other.name == name:
+            p = replace(p, relation=None, other=None)
+        return asked, self.show(replace(p, name=name, color=None, count=1), wordings.LEAD_CHANGED)
 
     def restyle_of(self):
         base, text = self.written()
@@ -300,26 +309,6 @@ class Pictures:
         return self.g.ask(wordings.GROUND_OF, bg=ground, p=text), self.show(
             replace(base, background=ground), wordings.LEAD_CHANGED
         )
-
-    def in_setting(self):
-        """A subject with surroundings or doings that sketch cannot draw."""
-        where = self.rng.choice(wordings.SETTINGS)
-        if self.g.chance(0.55):
-            spoken, name = self.known()
-            if self.g.chance(0.3):
-                spoken = f"{self.rng.choice(words.ADJECTIVES)} {spoken}"
-            asked = self.g.ask(wordings.EXPAND_FULL, a_it=f"{words.with_article(spoken)} {where}")
-            return asked, self.show(
-                self.prompt(name),
-                [
-                    f"sketch draws the {name} alone best:",
-                    f"The {name} by itself comes out clearest:",
-                ],
-            )
-        name = self.rng.choice(list(words.UNKNOWN_FAMILY))
-        spoken = f"{self.rng.choice(words.ADJECTIVES)} {name}" if self.g.chance(0.3) else name
-        asked = self.g.ask(wordings.EXPAND_FULL, a_it=f"{words.with_article(spoken)} {where}")
-        return asked, self.show(self.near(name), wordings.NOT_LEARNT)
 
     def near(self, name: str) -> Prompt:
         family = words.UNKNOWN_FAMILY.get(name)
@@ -419,11 +408,12 @@ class Pictures:
     def why(self):
         p = self.state.prompt
         asked = self.g.ask(wordings.WHY, bg=p.background or "that")
-        parts = [
-            f"{p.background.capitalize()} lets the {p.name} stand out"
-            if p.background
-            else f"The {p.name} stands alone and clear"
-        ]
+        thing = p.name if p.count == 1 else words.plural(p.name)
+        parts = [f"The {thing} {'stands' if p.count == 1 else 'stand'} alone and clear"]
+        if p.background in words.PLACES:
+            parts = [f"The {p.background} gives the {thing} a place to be"]
+        elif p.background:
+            parts = [f"{p.background.capitalize()} lets the {thing} stand out"]
         if p.style:
             parts.append(
                 {
@@ -439,7 +429,10 @@ class Pictures:
         p = self.state.prompt
         asked = self.g.ask(wordings.MEANS)
         where = f"on a plain {p.background} background" if p.background else "on a plain background"
-        return asked, f"You will see {words.with_article(p.name)} {where}" + (
+        if p.background in words.PLACES:
+            where = words.PLACES[p.background][0]
+        shown = f"{p.group} {p.relation} {p.other}" if p.other else str(p.group)
+        return asked, f"You will see {shown} {where}" + (
             f", drawn in {p.style}." if p.style else "."
         )
 
@@ -453,19 +446,19 @@ class Pictures:
 
     def ask_grounds(self):
         listed = ", ".join(words.BACKGROUNDS[:-1]) + " and " + words.BACKGROUNDS[-1]
-        return self.g.ask(wordings.ASK_GROUNDS), self.g.say(
-            f"Plain colors: {listed}. [Choose one that differs from the subject.|]"
-        )
+        places = list(words.PLACES)
+        painted = ", ".join(places[:-1]) + " and " + places[-1]
+        return self.g.ask(wordings.ASK_GROUNDS), self.g.say(f"Plain colors: {listed}. Painted: {painted}.")
 
     def ask_all(self):
         families = self.rng.sample(
-            [f for f in words.FAMILIES if f in ("animal", "plant", "food", "vehicle", "thing", "character")], 4
+            [f for f in words.FAMILIES if f in ("animal", "plant", "food", "vehicle", "thing", "character")], 3
         )
         listed = ", ".join(
             f"{words.FAMILY_WORDS[f][1]} ({', '.join(self.rng.sample(words.FAMILIES[f], 3))})" for f in families
         )
         return self.g.ask(wordings.ASK_ALL), self.g.say(
-            f"sketch draws single subjects: {listed}[ and more|]. [Each in four styles on a plain background.|Name one and I make a prompt.]"
+            f"sketch draws 64 things: {listed} and more. [One or up to four of a kind, in eight colors, in four styles, before plain colors or painted places such as snow.|In four styles, alone or two kinds together, on a plain color or in a place such as the night sky.]"
         )
 
     def topic(self, asks, bare):
@@ -489,7 +482,7 @@ class Pictures:
 
     def poem(self):
         asked, thing, lead = self.topic(wordings.POEM, wordings.POEM_BARE)
-        p = self.prompt(thing)
+        p = self.prompt(thing, background=self.plain(thing))
         color = p.background
         text = self.g.say(
             [
@@ -502,7 +495,7 @@ class Pictures:
 
     def story(self):
         asked, name, lead = self.topic(wordings.STORY, wordings.STORY_BARE)
-        p = self.prompt(name)
+        p = self.prompt(name, background=self.plain(name))
         color = p.background
         friend = self.rng.choice([n for n in words.SUBJECTS if n != name and n not in words.NO_ARTICLE])
         a = words.with_article(name)

@@ -186,8 +186,8 @@ DRAW_SELF = (
         "what size are sketch's pictures?",
     ],
     [
-        "sketch draws, I only find the words. [It is a small image model that learnt from emoji drawings.|It draws single subjects best.]",
-        "sketch is the small image model of this studio. It draws single subjects [in four styles|on plain backgrounds], and it is small and honest like me.",
+        "sketch draws, I only find the words. [It is a small image model that learnt from emoji drawings.|It draws one thing or a few.]",
+        "sketch is the small image model of this studio. It draws one thing or a few [in four styles|before plain colors and painted places], and it is small and honest like me.",
     ],
 )
 STUDIO = (

@@ -390,7 +390,7 @@ TERMS = [
     term(
         "background|backgrounds|the background",
         "what lies behind the subject",
-        "sketch draws plain backgrounds in one color.|A quiet background lets the subject stand out.",
+        "sketch draws plain colors and eight painted places.|A quiet background lets the subject stand out.",
         "Choose a color that differs from the subject.",
         "It is the wall behind the portrait.",
     ),

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+import gguf_file
 import tokenizer as tok
 from dialogue import Dialogues
 from model import Config, Muse
@@ -105,7 +106,7 @@ def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--run", type=Path, required=True, help="folder of this run")
     args.add_argument("--qna", type=Path, help="qna_chitchat_friendly.qna (MIT); without it there is less small talk")
-    args.add_argument("--init", type=Path, help="checkpoint of an earlier run to start from (weights only)")
+    args.add_argument("--init", type=Path, help="where to start from, weights only: a checkpoint of an earlier run, or a muse.gguf (with its tokenizer)")
     args.add_argument("--steps", type=int, default=2500)
     args.add_argument("--tokens", type=int, default=4096, help="tokens per batch")
     args.add_argument("--rate", type=float, default=4e-3, help="full learning rate of both optimizers")
@@ -118,7 +119,11 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     a.run.mkdir(parents=True, exist_ok=True)
-    config = Config()
+    config, finished = Config(), None
+    if a.init and a.init.suffix == ".gguf":
+        finished, tokenizer, _ = gguf_file.read(a.init)
+        if not (a.run / "tokenizer.json").exists():
+            tokenizer.save(str(a.run / "tokenizer.json"))
     encoder = tokenizer_of(a.run, config.vocab_size, a.seed, a.qna)
     model = Muse(config)
     average = Muse(config)
@@ -137,7 +142,9 @@ def main():
             optimizer.load_state_dict(saved)
         step = state["step"]
     else:
-        if a.init:
+        if finished:
+            model.load_state_dict(finished.state_dict())
+        elif a.init:
             model.load_state_dict(torch.load(a.init, weights_only=True)["average"])
         average.load_state_dict(model.state_dict())
 

@@ -217,18 +217,13 @@ MOOD_OF = [
     "I want {p} to be {mood}",
 ]
 SETTINGS = [
-    "in the snow",
-    "at sunset",
     "in the forest",
     "on a hill",
-    "under the stars",
     "by the sea",
     "in the rain",
     "with a hat",
     "wearing a scarf",
-    "in space",
     "in a garden",
-    "at night",
     "on the moon",
     "in a city",
     "breathing fire",
@@ -244,11 +239,7 @@ SETTINGS = [
     "with a smile",
     "in front of a castle",
     "eating a cake",
-    "in the desert",
-    "under water",
-    "on the beach",
     "looking at the sky",
-    "in winter",
     "with flowers",
     "in a big city at night",
 ]
@@ -294,15 +285,15 @@ PICK = [
     "what about number {k}?",
     "{k} is [nice|good|great|my favorite]",
 ]
-SCENE = [
-    "[draw |a prompt for |make |I want |]{a_it} [riding|on|next to|fighting|playing with|holding|under|and|chasing|in front of|eating|hugging|inside] {a_other}",
-    "{a_it} and {a_other}[ together|]",
-    "[a scene|a picture] with {a_it} and {a_other}",
-    "[two|three|many|five] {its} [and|with] {a_other}",
-    "can sketch draw {a_it} with {a_other}?",
-    "{a_it} that [holds|eats|wears|carries] {a_other}",
-    "[put|place] {a_it} [beside|on|behind] {a_other}",
-    "{its} [at|near|behind] {a_other}",
+SCENE_IDEA = [
+    "!a scene[ please|]",
+    "[give me|I want|suggest|make up] [a scene|an idea for a scene|something with several things]",
+    "[an idea|a prompt] with [more than one thing|two things|several things]",
+    "[think of|invent] a scene[ for me|]",
+    "something bigger, [a scene|a landscape|a whole picture]",
+    "a picture where [something happens|there is more to see]",
+    "[can you|could you] suggest a scene?",
+    "what scene could I draw?",
 ]
 IMPROVE = [
     "[improve|make better|fix|complete|check|enhance|polish] [this|this prompt|my prompt]: {p}",
@@ -338,14 +329,13 @@ ASK_STYLES = [
     "[difference|what is the difference] between the styles?",
 ]
 ASK_GROUNDS = [
-    "[what|which] [backgrounds|background colors|colors] [are there|do you know|does sketch know|can I use|exist]?",
+    "[what|which] [backgrounds|background colors] [are there|do you know|does sketch know|can I use|exist]?",
     "[list|show me|tell me] [the|all] backgrounds",
     "which background [is best|should I use|goes well with it]?",
     "what can be behind it?",
     "can the background be [a forest|a beach|a city|a photo|the sea|a room]?",
     "backgrounds?",
     "how many backgrounds are there?",
-    "!what colors can I use?",
     "is a [landscape|forest|street] background possible?",
 ]
 ASK_ALL = [

@@ -7,6 +7,7 @@ things that people ask for and sketch has not learnt, each with the known family
 
 import hashlib
 import random
+import re
 from dataclasses import dataclass
 
 FAMILIES = {
@@ -25,6 +26,25 @@ NO_ARTICLE = {"cherries", "coffee", "ice cream"}
 ONLY_ONE = {"sun", "moon"}
 STYLES = ("3d style", "color style", "flat style", "noto style")
 BACKGROUNDS = ("white", "blue", "yellow", "pink", "green", "purple", "orange", "grey", "red", "black")
+# Painted backgrounds, each with other wordings that people use for it.
+PLACES = {
+    "night sky": ("at night", "in the night sky", "under a night sky", "in space", "under the stars"),
+    "blue sky": ("in the sky", "under a blue sky", "in the blue sky"),
+    "sunset": ("at sunset", "in the sunset"),
+    "meadow": ("on a meadow", "in a meadow", "on the grass", "in the grass"),
+    "beach": ("on the beach", "at the beach"),
+    "snow": ("in the snow", "in winter"),
+    "sea": ("in the sea", "under water", "in the water"),
+    "desert": ("in the desert",),
+}
+GROUNDS = (*BACKGROUNDS, *PLACES)
+# Colors that sketch can paint a thing in, and things that have no others than their own.
+TINTS = ("red", "blue", "yellow", "green", "purple", "pink", "orange", "brown")
+UNTINTED = frozenset("rainbow panda penguin watermelon koala cloud rabbit ghost snowman robot coffee".split())
+COUNTS = {2: "two", 3: "three", 4: "four"}
+# How the first group stands to the second, as sketch's captions say it; the first wordings are muse's own.
+RELATIONS = ("left of", "right of", "above", "below", "beside", "next to", "and", "over", "under", "to the left of", "to the right of")
+OWN_RELATIONS = ("left of", "right of", "above", "below", "beside", "next to", "and")
 SUBJECTS = [name for names in FAMILIES.values() for name in names]
 # The same in an order that mixes the families, fixed for ever by a hash: lists of ideas follow it.
 MIXED = sorted(SUBJECTS, key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest())
@@ -302,6 +322,16 @@ THEMES = {
 THEMES = {theme: names for theme, names in THEMES.items() if names}
 
 
+# Painted places that suit a theme.
+THEME_PLACES = {
+    "winter": "snow", "christmas": "snow", "something cold": "snow", "the weather": "blue sky", "summer": "beach", "the beach": "beach",
+    "the sea": "sea", "the ocean": "sea", "space": "night sky", "the night": "night sky", "a good night": "night sky",
+    "halloween": "night sky", "science fiction": "night sky", "the desert": "desert", "spring": "meadow", "a garden": "meadow",
+    "a picnic": "meadow", "a farm": "meadow", "easter": "meadow", "something from nature": "meadow", "camping": "meadow",
+    "a quiet evening": "sunset", "love": "sunset", "something calm": "sunset", "something that flies": "blue sky", "new year": "night sky",
+}  # fmt: skip
+
+
 def with_article(name: str) -> str:
     """ "fox" -> "a fox", "owl" -> "an owl", "coffee" -> "coffee"."""
     if name.split(" ")[-1] in NO_ARTICLE or name in NO_ARTICLE:
@@ -311,22 +341,95 @@ def with_article(name: str) -> str:
     return ("an " if name[0] in "aeio" or name.startswith("umb") else "a ") + name
 
 
+def takes(name: str, color: str) -> bool:
+    """Whether sketch can draw a thing in a color: its own, or one that it can be painted in."""
+    return color in COLORS_OF[name] or (color in TINTS and name not in UNTINTED)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One thing, or two to four of a kind, perhaps in a color."""
+
+    name: str
+    count: int = 1
+    color: str | None = None
+
+    def __str__(self) -> str:
+        thing = self.name if self.count == 1 else plural(self.name)
+        if self.color:
+            thing = f"{self.color} {thing}"
+        return with_article(thing) if self.count == 1 else f"{COUNTS[self.count]} {thing}"
+
+
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt of sketch; parts that are None are left out of its text."""
+    """One prompt of sketch, in the very form of its captions; parts that are None are left out of its text.
+
+    `other` is a second group, and `relation` how the first stands to it.
+    """
 
     name: str
     style: str | None = None
     background: str | None = None
     color: str | None = None
+    count: int = 1
+    relation: str | None = None
+    other: Group | None = None
+
+    @property
+    def group(self) -> Group:
+        """The first group."""
+        return Group(self.name, self.count, self.color)
 
     def __str__(self) -> str:
-        parts = [with_article(f"{self.color} {self.name}" if self.color else self.name)]
+        parts = [f"{self.group} {self.relation} {self.other}" if self.other else str(self.group)]
         if self.style:
             parts.append(self.style)
         if self.background:
-            parts.append(f"{self.background} background")
+            parts.append(self.background if self.background in PLACES else f"{self.background} background")
         return ", ".join(parts)
+
+
+def group_of(text: str) -> Group | None:
+    """The group that a text names, if it names just that in sketch's words."""
+    count = 1
+    for number, word in COUNTS.items():
+        if text.startswith(word + " "):
+            count, text = number, text.removeprefix(word + " ")
+    if count == 1:
+        text = re.sub(r"^(an?|the) ", "", text)
+    for name in SUBJECTS:
+        form = name if count == 1 else plural(name)
+        if text == form:
+            return Group(name, count)
+        color = text.removesuffix(" " + form)
+        if color != text and takes(name, color):
+            return Group(name, count, color)
+    return None
+
+
+def read_prompt(text: str) -> Prompt | None:
+    """What a prompt says, if it has the form and only the words of sketch."""
+    scene, *rest = text.split(", ")
+    style = background = None
+    for part in rest:
+        plain = part.removesuffix(" background")
+        if part in STYLES and style is None:
+            style = part
+        elif (part in PLACES or (plain != part and plain in BACKGROUNDS)) and background is None:
+            background = plain
+        else:
+            return None
+    first = group_of(scene)
+    if first:
+        return Prompt(first.name, style, background, first.color, first.count)
+    for relation in RELATIONS:
+        # "a black and white panda and a fox": each place where it may stand.
+        for found in re.finditer(f" {relation} ", scene):
+            first, second = group_of(scene[: found.start()]), group_of(scene[found.end() :])
+            if first and second:
+                return Prompt(first.name, style, background, first.color, first.count, relation, second)
+    return None
 
 
 def plural(name: str) -> str:
